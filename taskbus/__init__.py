@@ -1,0 +1,43 @@
+"""TaskBus: tasks on queues that lose nothing.
+
+What is public is what ``__all__`` lists. The names are loaded when they are first used, so that ``taskbus --help`` does
+not pay for a broker; ``__init__.pyi`` says the same to type checkers, and a test keeps the two equal.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "AsyncResult": "taskbus.store.results",
+    "Config": "taskbus.config",
+    "Context": "taskbus.context",
+    "Middleware": "taskbus.middleware",
+    "Reject": "taskbus.errors",
+    "RemoteError": "taskbus.errors",
+    "ResultTimeout": "taskbus.errors",
+    "RetryPolicy": "taskbus.retry",
+    "SoftTimeLimitExceeded": "taskbus.errors",
+    "State": "taskbus.outcome",
+    "Task": "taskbus.task",
+    "TaskBus": "taskbus.app",
+    "TaskBusError": "taskbus.errors",
+    "TimeLimitExceeded": "taskbus.errors",
+    "as_completed": "taskbus.store.results",
+    "task": "taskbus.task",
+}
+
+__all__ = [*sorted(_HOME), "__version__"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'taskbus' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,19 @@
+from taskbus.app import TaskBus as TaskBus
+from taskbus.config import Config as Config
+from taskbus.context import Context as Context
+from taskbus.errors import Reject as Reject
+from taskbus.errors import RemoteError as RemoteError
+from taskbus.errors import ResultTimeout as ResultTimeout
+from taskbus.errors import SoftTimeLimitExceeded as SoftTimeLimitExceeded
+from taskbus.errors import TaskBusError as TaskBusError
+from taskbus.errors import TimeLimitExceeded as TimeLimitExceeded
+from taskbus.middleware import Middleware as Middleware
+from taskbus.outcome import State as State
+from taskbus.retry import RetryPolicy as RetryPolicy
+from taskbus.store.results import AsyncResult as AsyncResult
+from taskbus.store.results import as_completed as as_completed
+from taskbus.task import Task as Task
+from taskbus.task import task as task
+
+__all__: list[str]
+__version__: str

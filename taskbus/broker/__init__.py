@@ -1,0 +1,1 @@
+"""Messages on queues, through kombu: publish, fetch, settle, lease. kombu is imported only below this package."""

@@ -1,0 +1,1 @@
+"""kombu transports of our own."""

@@ -1,0 +1,183 @@
+"""Every setting, once: a field here is the keyword of ``TaskBus``, the ``TASKBUS_*`` variable, the TOML key, the flag."""
+
+import dataclasses
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from taskbus.errors import ConfigError
+
+DEFAULT_DATABASE = "taskbus.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of one application; every one has a default that is good in production.
+
+    Durations are seconds, sizes bytes.
+    """
+
+    broker: str = ""
+    """URL of the broker; empty: the SQLite file ``taskbus.db`` in the working folder."""
+    results: str = ""
+    """URL of the store of results and dead letters; empty: the broker's database where it can be one."""
+    default_queue: str = "default"
+    """Queue of tasks that name none."""
+    queues: tuple[str, ...] = ()
+    """Queues a worker consumes; empty: the default queue and every queue a task of the app names."""
+    serializer: str = "msgpack"
+    """Encoding of arguments and results: ``msgpack`` or ``json``."""
+    store_results: bool = True
+    """Whether tasks that do not say so keep their return value."""
+    result_ttl: float = 86_400.0
+    """How long a result is kept."""
+    max_message_bytes: int = 1_048_576
+    """Largest message accepted by a send, and read by a worker."""
+    publish_timeout: float = 5.0
+    """Total time a send may take before it raises."""
+    lease: float = 30.0
+    """How long a silent worker keeps its deliveries. Renewed every third of it; a dead worker's tasks restart after it."""
+    sweep: float = 5.0
+    """How often each worker looks for dead workers and expired results."""
+    grace: float = 25.0
+    """How long running tasks may go on after SIGTERM; then they are given back."""
+    max_crashes: int = 3
+    """Runner deaths a message survives; then it is buried as poison."""
+    max_losses: int = 10
+    """Times a message may be lost with its whole worker; then it is buried as poison."""
+    unknown_task_grace: float = 60.0
+    """How long a message of an unknown task waits for a worker that knows it; then it is buried."""
+    processes: int = 0
+    """Runner processes of a worker; 0: one per CPU."""
+    threads: int = 0
+    """Thread slots per runner for ``def`` tasks; 0: its main thread, one at a time."""
+    coroutines: int = 100
+    """Slots per runner for ``async def`` tasks."""
+    start_method: str = "forkserver"
+    """How runners start: ``forkserver`` (the app is imported once) or ``spawn`` (once per runner)."""
+    max_tasks_per_runner: int = 0
+    """Attempts after which a runner is replaced; 0: never."""
+    max_memory_per_runner: int = 0
+    """Resident memory after which a runner is replaced; 0: never."""
+
+    def __post_init__(self) -> None:
+        for name, floor in _FLOORS.items():
+            if getattr(self, name) < floor:
+                raise ConfigError(f"{name}={getattr(self, name)!r} is too small; it must be at least {floor}")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name}={getattr(self, name)!r} is not one of {', '.join(allowed)}")
+
+
+_FLOORS: dict[str, float] = {
+    "result_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "lease": 0.1, "sweep": 0.05, "grace": 0,
+    "max_crashes": 1, "max_losses": 1, "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0,
+    "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
+}  # fmt: skip
+_CHOICES = {"serializer": ("msgpack", "json"), "start_method": ("forkserver", "spawn")}
+
+
+def load(
+    given: Mapping[str, Any], *, environment: Mapping[str, str] | None = None, file: Path | None = None
+) -> tuple[Config, dict[str, str]]:
+    """Merge the sources, the weakest first: defaults, TOML file, ``TASKBUS_*``, what the code says.
+
+    ``file`` None: ``taskbus.toml``, or ``[tool.taskbus]`` of ``pyproject.toml``, in the working folder if there is one.
+    Returns the settings and, for each name, where its value comes from.
+    Raises ``ConfigError`` for an unknown name, with the nearest known one, or a value of the wrong kind.
+    """
+    values: dict[str, Any] = {}
+    origins = dict.fromkeys(_TYPES, "default")
+    for origin, source in (*_files(file), *_variables(os.environ if environment is None else environment), ("code", given)):
+        for name, value in source.items():
+            values[name] = convert(name, value, origin)
+            origins[name] = origin
+    return Config(**values), origins
+
+
+def convert(name: str, value: Any, origin: str) -> Any:
+    """The value as the type of setting ``name``; texts (from variables and flags) are read as TOML would be."""
+    kind = _TYPES.get(name)
+    if kind is None:
+        near = difflib.get_close_matches(name, _TYPES, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(_TYPES)}"
+        raise ConfigError(f"unknown setting {name!r} ({origin}){hint}")
+    try:
+        return _CONVERT[kind](value)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"setting {name} ({origin}) cannot be {value!r}; it must be {_KINDS[kind]}") from error
+
+
+def _files(file: Path | None) -> list[tuple[str, Mapping[str, Any]]]:
+    path = file or Path("taskbus.toml")
+    if path.is_file():
+        return [(str(path), _read(path))]
+    if file is not None:
+        raise ConfigError(f"config file {str(file)!r} does not exist")
+    project = Path("pyproject.toml")
+    if project.is_file():
+        table = _read(project).get("tool", {}).get("taskbus")
+        if table is not None:
+            return [("pyproject.toml [tool.taskbus]", table)]
+    return []
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+
+
+# Variables that are switches of tests and tools, not settings.
+_NOT_SETTINGS = {"TASKBUS_FAILPOINTS", "TASKBUS_APP", "TASKBUS_OUTPUT"}
+
+
+def _variables(environment: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [
+        (key, {key.removeprefix("TASKBUS_").lower(): value})
+        for key, value in sorted(environment.items())
+        if key.startswith("TASKBUS_") and key not in _NOT_SETTINGS and not key.startswith("_TASKBUS")
+    ]
+
+
+def _boolean(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    return _BOOLEANS[value.lower()] if isinstance(value, str) and value.lower() in _BOOLEANS else _refuse(value)
+
+
+_BOOLEANS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+
+
+def _refuse(value: Any) -> Any:
+    raise ValueError(value)
+
+
+def _integer(value: Any) -> int:
+    return int(value.replace("_", "")) if isinstance(value, str) else value if type(value) is int else _refuse(value)
+
+
+def _number(value: Any) -> float:
+    return _refuse(value) if isinstance(value, bool) else float(value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else _refuse(value)
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return tuple(filter(None, (part.strip() for part in value.split(","))))
+    return tuple(_text(part) for part in value)
+
+
+_CONVERT: dict[Any, Any] = {bool: _boolean, int: _integer, float: _number, str: _text, tuple[str, ...]: _texts}
+_KINDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple[str, ...]: "names"}
+_TYPES: dict[str, Any] = {
+    field.name: get_type_hints(Config)[field.name] for field in dataclasses.fields(Config)
+}

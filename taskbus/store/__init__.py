@@ -1,0 +1,1 @@
+"""Results, failed attempts and dead letters."""

@@ -1,0 +1,166 @@
+"""The port of every store: records in, records out. What results and dead letters mean is written once, above it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from taskbus.outcome import Failure, Reason, State
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """How a task stands. ``value`` are encoded bytes (``content_type`` says how), None when it kept none."""
+
+    task_id: str
+    task: str
+    state: State
+    value: bytes | None = None
+    content_type: str = "msgpack"
+    failure: Failure | None = None
+    attempt: int = 1
+    started_at: float = 0.0
+    finished_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """One attempt that failed, kept until its task succeeds or its dead letter is deleted."""
+
+    task_id: str
+    attempt: int
+    started_at: float
+    finished_at: float
+    worker: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message no attempt is left for, with its original bytes. ``task_id`` names it; ``attempts`` are oldest first."""
+
+    task_id: str
+    task: str
+    queue: str
+    reason: Reason
+    failure: Failure
+    wire: bytes
+    content_type: str
+    priority: int
+    attempt: int
+    sent_at: float
+    dead_at: float
+    attempts: Sequence[FailedAttempt] = ()
+
+
+# --- changes: what a settlement asks the store to record ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SaveResult:
+    """Record how a task stands. Refused silently where a final state is already recorded: the first one stays."""
+
+    result: StoredResult
+    ttl: float
+
+
+@dataclass(frozen=True, slots=True)
+class SaveAttempt:
+    """Remember a failed attempt. Saving the same ``(task_id, attempt)`` again replaces it."""
+
+    attempt: FailedAttempt
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetAttempts:
+    """Drop the failed attempts of a task that succeeded after all."""
+
+    task_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Add a dead letter; an earlier one of the same task id is replaced. ``letter.attempts`` is ignored: see SaveAttempt."""
+
+    letter: DeadLetter
+
+
+@dataclass(frozen=True, slots=True)
+class Exhume:
+    """Take a dead letter out, with its attempts and the task's final result. Fails if there is none."""
+
+    task_id: str
+
+
+Change = SaveResult | SaveAttempt | ForgetAttempts | Bury | Exhume
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which dead letters: every given field must match. ``task`` and ``queue`` are shell patterns (``mail.*``).
+
+    ``older_than`` and ``newer_than`` are instants compared with ``dead_at``; ``error`` is the class name of the failure,
+    with or without its module; ``text`` occurs in its message.
+    """
+
+    task_ids: Sequence[str] = ()
+    task: str | None = None
+    queue: str | None = None
+    reason: str | None = None
+    error: str | None = None
+    text: str | None = None
+    older_than: float | None = None
+    newer_than: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Dead letters alike: same task, reason and error class. ``example`` is the newest one's id."""
+
+    task: str
+    reason: Reason
+    error: str
+    message: str
+    count: int
+    first_at: float
+    last_at: float
+    example: str
+
+
+class Store(Protocol):
+    """What a database must do to be a result store. Every method is atomic; all may be called from any thread."""
+
+    database: str
+    """Names the database itself; where a broker's is equal, both can share one transaction."""
+
+    def apply(self, changes: Sequence[Change], transaction: Any = None) -> bool:
+        """Write all changes or none. ``transaction``: a DB-API cursor inside an open transaction on this database."""
+
+    def results(self, task_ids: Sequence[str]) -> Mapping[str, StoredResult]:
+        """The recorded results among ``task_ids``, without those whose time to live is over."""
+
+    def forget(self, task_ids: Sequence[str]) -> None:
+        """Delete results."""
+
+    def attempts(self, task_ids: Sequence[str]) -> Mapping[str, Sequence[FailedAttempt]]:
+        """The failed attempts of tasks, oldest first."""
+
+    def dead_letters(self, where: Filter, *, limit: int, after: tuple[float, str] | None = None) -> Sequence[DeadLetter]:
+        """Dead letters, oldest first by ``(dead_at, task_id)``, after that position; with their attempts."""
+
+    def count_dead_letters(self, where: Filter) -> int:
+        """How many dead letters match."""
+
+    def dead_letter_groups(self, where: Filter) -> Sequence[Group]:
+        """Dead letters by likeness, the largest group first."""
+
+    def sweep(self, now: float) -> int:
+        """Delete some of the results whose time to live is over (at most 1,000); returns how many."""
+
+    def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Call ``notify`` (from any thread, possibly without cause) whenever a result may have been recorded.
+
+        Returns a function that ends it. Where the database cannot tell, ``notify`` is called on a slow timer.
+        """
+
+    def close(self) -> None:
+        """Release connections. Using the store again opens new ones."""

@@ -1,0 +1,1 @@
+"""A ``Message`` as bytes on a queue."""
