@@ -25,10 +25,10 @@ _HOME = {
     "TaskBusError": "taskbus.errors",
     "TimeLimitExceeded": "taskbus.errors",
     "as_completed": "taskbus.store.results",
-    "task": "taskbus.task",
+    "task": "taskbus.decorator",
 }
 
-__all__ = [*sorted(_HOME), "__version__"]  # noqa: PLE0604
+__all__ = [*sorted(_HOME), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

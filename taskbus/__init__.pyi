@@ -13,7 +13,7 @@ from taskbus.retry import RetryPolicy as RetryPolicy
 from taskbus.store.results import AsyncResult as AsyncResult
 from taskbus.store.results import as_completed as as_completed
 from taskbus.task import Task as Task
-from taskbus.task import task as task
+from taskbus.decorator import task as task
 
 __all__: list[str]
 __version__: str

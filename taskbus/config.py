@@ -1,7 +1,8 @@
-"""Every setting, once: a field here is the keyword of ``TaskBus``, the ``TASKBUS_*`` variable, the TOML key, the flag."""
+"""Every setting, once: a field here is a keyword of ``TaskBus``, a ``TASKBUS_*`` variable, a TOML key, a flag."""
 
 import dataclasses
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -40,7 +41,7 @@ class Config:
     publish_timeout: float = 5.0
     """Total time a send may take before it raises."""
     lease: float = 30.0
-    """How long a silent worker keeps its deliveries. Renewed every third of it; a dead worker's tasks restart after it."""
+    """How long a silent worker keeps its deliveries; renewed every third of it. Then they go to others."""
     sweep: float = 5.0
     """How often each worker looks for dead workers and expired results."""
     grace: float = 25.0
@@ -84,7 +85,7 @@ _CHOICES = {"serializer": ("msgpack", "json"), "start_method": ("forkserver", "s
 def load(
     given: Mapping[str, Any], *, environment: Mapping[str, str] | None = None, file: Path | None = None
 ) -> tuple[Config, dict[str, str]]:
-    """Merge the sources, the weakest first: defaults, TOML file, ``TASKBUS_*``, what the code says.
+    """Merge the sources, the weakest first: defaults, TOML file, ``TASKBUS_*``, what the code says, the command line.
 
     ``file`` None: ``taskbus.toml``, or ``[tool.taskbus]`` of ``pyproject.toml``, in the working folder if there is one.
     Returns the settings and, for each name, where its value comes from.
@@ -92,7 +93,8 @@ def load(
     """
     values: dict[str, Any] = {}
     origins = dict.fromkeys(_TYPES, "default")
-    for origin, source in (*_files(file), *_variables(os.environ if environment is None else environment), ("code", given)):
+    variables = os.environ if environment is None else environment
+    for origin, source in (*_files(file), *_variables(variables), ("code", given), *_command_line(variables)):
         for name, value in source.items():
             values[name] = convert(name, value, origin)
             origins[name] = origin
@@ -145,6 +147,14 @@ def _variables(environment: Mapping[str, str]) -> list[tuple[str, Mapping[str, A
     ]
 
 
+OVERRIDES = "_TASKBUS_OVERRIDES"
+"""Variable by which a command line reaches the processes below it: settings as a JSON object."""
+
+
+def _command_line(environment: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [("command line", json.loads(environment[OVERRIDES]))] if OVERRIDES in environment else []
+
+
 def _boolean(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -177,7 +187,11 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 _CONVERT: dict[Any, Any] = {bool: _boolean, int: _integer, float: _number, str: _text, tuple[str, ...]: _texts}
-_KINDS: dict[Any, str] = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple[str, ...]: "names"}
-_TYPES: dict[str, Any] = {
-    field.name: get_type_hints(Config)[field.name] for field in dataclasses.fields(Config)
+_KINDS: dict[Any, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    tuple[str, ...]: "names",
 }
+_TYPES: dict[str, Any] = {field.name: get_type_hints(Config)[field.name] for field in dataclasses.fields(Config)}

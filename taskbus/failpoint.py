@@ -42,7 +42,9 @@ def parse(text: str) -> dict[str, Armed]:
         action, _, nth = rest.partition("@")
         action, _, argument = action.partition("=")
         if not colon or action not in _ACTIONS or not (nth or "1").isdigit():
-            raise ConfigError(f"{VARIABLE}: cannot read {part!r}; write POINT:ACTION[@N], with one of {', '.join(_ACTIONS)}")
+            raise ConfigError(
+                f"{VARIABLE}: cannot read {part!r}; write POINT:ACTION[@N], with one of {', '.join(_ACTIONS)}"
+            )
         armed[point] = Armed(action, argument, int(nth or "1"))
     return armed
 

@@ -15,7 +15,7 @@ class Middleware:
 
     @contextmanager
     def sending(self, message: Message) -> Iterator[Message]:
-        """Around a send, in the caller's process. Yield the message to send, changed by ``dataclasses.replace`` or not."""
+        """Around a send, in the caller's process. Yield the message to send, as it came or a changed copy."""
         yield message
 
     @contextmanager

@@ -37,7 +37,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """An error as data: ``type`` is the dotted class name, ``traceback`` the formatted text, frames of TaskBus left out."""
+    """An error as data: ``type`` is the dotted class name, ``traceback`` the text without TaskBus's frames."""
 
     type: str
     message: str

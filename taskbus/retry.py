@@ -7,7 +7,14 @@ attempt, and its answer travels to the broker as a delay.
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, stop_never, wait_random_exponential
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_never,
+    wait_random_exponential,
+)
 from tenacity.retry import retry_base
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
@@ -21,8 +28,8 @@ class RetryPolicy:
     """Which errors are tried again (``retry``), after how long (``wait``), and until when (``stop``).
 
     The default: any ``Exception``, three retries, with full jitter below 1, 2, 4, 8 seconds, never above ten minutes.
-    Every tenacity object fits, alone or combined: ``stop_after_attempt(5) | stop_after_delay(3600)``. ``stop_after_delay``
-    counts from the moment the task was sent.
+    Every tenacity object fits, alone or combined: ``stop_after_attempt(5) | stop_after_delay(3600)``.
+    ``stop_after_delay`` counts from the moment the task was sent.
     """
 
     stop: stop_base = field(default_factory=lambda: stop_after_attempt(4))

@@ -12,9 +12,9 @@ Supervisor to runner                       Runner to supervisor
     ["recall"]                                   ["returned", [tag, ...]]   jobs it had not started
     ["stop"]                                     (end of file: it has left)
 
-A job is ``[tag, fence, queue, priority, wire]``; a report ``[tag, code, started_at, ran_for, ...]``. ``judge`` asks for the
-outcome of an attempt that the supervisor had to kill (``kind``: "time_limit"), without running it. ``stop`` returns what
-has not started, lets the rest finish, then leaves with status 0.
+A job is ``[tag, fence, queue, priority, wire]``; a report ``[tag, code, started_at, ran_for, ...]``. ``judge`` asks for
+the outcome of an attempt that the supervisor had to kill (``kind``: "time_limit"), without running it. ``stop`` returns
+what has not started, lets the rest finish, then leaves with status 0.
 
 hello = {"app": str, "config": {...}, "broker": str, "results": str, "tasks": {name: {"is_async": bool, "time_limit": float | None,
 "at_most_once": bool, "queue": str, "store_results": bool, "result_ttl": float}}}

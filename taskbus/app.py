@@ -1,0 +1,217 @@
+"""``TaskBus``: the one place that knows all the parts and wires them together, once."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from importlib import import_module
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from taskbus import codec
+from taskbus.broker.broker import Broker
+from taskbus.broker.delivery import Record
+from taskbus.clock import Clock, wall_clock
+from taskbus.config import DEFAULT_DATABASE, load
+from taskbus.decorator import TaskFactory
+from taskbus.errors import ConfigError
+from taskbus.message import Message
+from taskbus.middleware import Middleware, sending
+from taskbus.store.base import Store
+from taskbus.store.opening import open_store
+from taskbus.store.results import AsyncResult
+from taskbus.task import Task, TaskOptions
+
+R = TypeVar("R")
+
+
+class TaskBus:
+    """An application: its tasks, its broker, its result store.
+
+    Without ``broker`` and ``results`` everything lives in one SQLite file, ``taskbus.db`` in the working folder.
+    ``raises`` names the exception classes (besides Python's own) that a result may raise again on the caller's side.
+    Further keywords are the settings of ``Config``.
+
+    Making one connects to nothing: broker and store are opened when they are first used, and again after a fork.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        broker: str | None = None,
+        results: str | None = None,
+        middleware: Sequence[Middleware] = (),
+        raises: Sequence[type[Exception]] = (),
+        clock: Clock = wall_clock,
+        **settings: Any,
+    ) -> None:
+        given = {"broker": broker, "results": results, **settings}
+        self.config, self.origins = load({key: value for key, value in given.items() if value is not None})
+        self.name = name
+        self.clock = clock
+        self.middleware = list(middleware)
+        self.raises = {f"{error.__module__}.{error.__qualname__}": error for error in raises}
+        self.broker_url = absolute(self.config.broker or f"sqlite:///{DEFAULT_DATABASE}")
+        self.results_url = absolute(self.config.results or self._default_results())
+        self.tasks: dict[str, Task[..., Any]] = {}
+        self.task = TaskFactory(self._adopt)
+        self._opening = threading.RLock()
+        self._broker: Broker | None = None
+        self._store: Store | None = None
+        self._outbox: tuple[int, ThreadPoolExecutor] | None = None
+
+    # --- tasks ---------------------------------------------------------------------------------------------------
+
+    def include(self, *modules: str) -> None:
+        """Import modules and adopt the tasks that ``@task`` made in them.
+
+        A task adopted by several applications is known to each; called by its module's name it is sent by the last one.
+        """
+        for module in modules:
+            found = [value for value in vars(import_module(module)).values() if isinstance(value, Task)]
+            own = [task for task in found if task.__module__ == module]
+            if not own:
+                raise ConfigError(f"app.include({module!r}): that module defines no tasks; decorate them with @task")
+            for task in own:
+                self._adopt(task)
+
+    def _adopt(self, task: Task[..., Any]) -> None:
+        known = self.tasks.get(task.name)
+        if known is not None and known.function is not task.function and not _is_reloaded(known, task):
+            raise ConfigError(
+                f"two tasks are named {task.name!r}: {known.function!r} and {task.function!r}; give one a name=..."
+            )
+        task.bind(self)
+        self.tasks[task.name] = task
+
+    # --- sending -------------------------------------------------------------------------------------------------
+
+    def submit(self, message: Message) -> None:
+        """Hand a message to the broker, through the middleware; durable when this returns."""
+        if not self.middleware:
+            self.broker.publish(message)
+            return
+        with sending(self.middleware, message) as changed:
+            self.broker.publish(changed)
+
+    async def asubmit(self, message: Message) -> None:
+        """As ``submit``, in a thread of the application's own, so that the event loop goes on."""
+        await asyncio.get_running_loop().run_in_executor(self._outbox_thread(), self.submit, message)
+
+    def batch(self, max_size: int = 1000) -> AbstractContextManager[None]:
+        """Send what this thread sends inside the block together, ``max_size`` at a time: one round trip for many.
+
+        The tasks are accepted when the block has ended without an error. An error inside it discards what was not yet
+        sent.
+        """
+        return self.broker.batch(max_size)
+
+    def send(
+        self, task_name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
+    ) -> AsyncResult[Any]:
+        """Send a call by name, with the options of ``apply_async``; unchecked if only workers know the task."""
+        task = self.tasks.get(task_name) or Task(_anything, TaskOptions(name=task_name), self)
+        return task.apply_async(args, kwargs, **options)
+
+    # --- results -------------------------------------------------------------------------------------------------
+
+    def expect(self, task: Task[..., R], task_id: str) -> AsyncResult[R]:
+        """The result of a call of ``task``, decoded as its return annotation says."""
+        return AsyncResult(task_id, self.store, decode=task.arguments.result, allowed=self.raises, clock=self.clock)
+
+    def result(self, task_id: str) -> AsyncResult[Any]:
+        """The result of any task, by id."""
+        return AsyncResult(task_id, self.store, decode=codec.decode, allowed=self.raises, clock=self.clock)
+
+    # --- parts ---------------------------------------------------------------------------------------------------
+
+    @property
+    def broker(self) -> Broker:
+        """The broker, opened when first used."""
+        if self._broker is None:
+            with self._opening:
+                if self._broker is None:
+                    self._broker = Broker(
+                        self.broker_url,
+                        clock=self.clock,
+                        max_message_bytes=self.config.max_message_bytes,
+                        publish_timeout=self.config.publish_timeout,
+                    )
+        return self._broker
+
+    @property
+    def store(self) -> Store:
+        """The store of results and dead letters, opened when first used."""
+        if self._store is None:
+            with self._opening:
+                if self._store is None:
+                    self._store = open_store(self.results_url, self.clock)
+        return self._store
+
+    @property
+    def record(self) -> Record:
+        """What a settlement calls to write to the store."""
+        return self.store.apply
+
+    @property
+    def shares_database(self) -> bool:
+        """Whether broker and store are one database, so that a settlement is one transaction."""
+        return bool(self.broker.database) and self.broker.database == self.store.database
+
+    def close(self) -> None:
+        """Release connections and threads. The application may be used again; it then opens new ones."""
+        with self._opening:
+            broker, self._broker = self._broker, None
+            store, self._store = self._store, None
+            outbox, self._outbox = self._outbox, None
+        if outbox is not None and outbox[0] == os.getpid():
+            outbox[1].shutdown()
+        for part in (store, broker):
+            if part is not None:
+                part.close()
+
+    def __enter__(self) -> "TaskBus":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<TaskBus {self.name!r}, {len(self.tasks)} tasks>"
+
+    def _outbox_thread(self) -> ThreadPoolExecutor:
+        """One thread is enough: a publish is a round trip, and each thread would hold a connection of its own."""
+        with self._opening:
+            if self._outbox is None or self._outbox[0] != os.getpid():
+                self._outbox = (os.getpid(), ThreadPoolExecutor(1, thread_name_prefix="taskbus-send"))
+            return self._outbox[1]
+
+    def _default_results(self) -> str:
+        scheme = self.broker_url.partition(":")[0]
+        return self.broker_url if scheme in ("sqlite", "memory") else f"sqlite:///{DEFAULT_DATABASE}"
+
+
+def _anything(*args: Any, **kwargs: Any) -> Any:
+    """Stands for the function of a task that only workers know."""
+
+
+def absolute(url: str) -> str:
+    """The URL with a SQLite file's path made absolute, so that it names the same file from everywhere."""
+    prefix, slashes, rest = url.partition("sqlite:///")
+    if prefix or not slashes or not rest:
+        return url
+    path, question, query = rest.partition("?")
+    return f"sqlite:///{Path(path).expanduser().absolute()}{question}{query}"
+
+
+def _is_reloaded(known: Task[..., Any], task: Task[..., Any]) -> bool:
+    """Whether both are one function defined twice: its module was imported anew, or ran as a script before."""
+    return known.function.__qualname__ == task.function.__qualname__ and (
+        known.function.__code__.co_filename == task.function.__code__.co_filename
+    )

@@ -1,0 +1,144 @@
+"""``taskbus bench``: this machine's figures, from a real worker on a real broker."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+from rich.status import Status
+
+from taskbus.app import TaskBus
+from taskbus.cli import bench_measures
+from taskbus.cli.bench_measures import Measure
+from taskbus.cli.bench_worker import WorkerProcess
+from taskbus.cli.counting import Counter
+from taskbus.cli.exits import USAGE, CommandFailed
+from taskbus.cli.machine import describe_machine
+from taskbus.cli.opening import apply_config_file
+from taskbus.cli.options import Scope, scope_of, shared_options
+from taskbus.cli.output import emit_one
+from taskbus.cli.phrase import span
+from taskbus.cli.tables import console, draw
+from taskbus.message import new_id
+from taskbus.task import Task
+
+APP = "taskbus.cli.bench_app"
+LATENCY_CALLS = 1000
+WARM_UP = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure, and how much of it. ``processes`` 0: one runner per CPU."""
+
+    tasks: int
+    mode: str
+    processes: int
+
+    def includes(self, mode: str) -> bool:
+        return self.mode in (mode, "all")
+
+
+@click.command("bench")
+@click.option(
+    "--tasks", type=click.IntRange(min=100), default=20_000, show_default=True, metavar="N", help="Per figure."
+)
+@click.option("--mode", type=click.Choice(["batch", "single", "latency", "all"]), default="all", show_default=True)
+@click.option("--processes", type=click.IntRange(min=0), default=0, metavar="N", help="Runners; 0: one per CPU.")
+@shared_options("broker", "results", "config", "output", "quiet", "verbose")
+@click.pass_context
+def command(ctx: click.Context, tasks: int, mode: str, processes: int) -> None:
+    """Measure publishing, draining and latency on --broker; a temporary SQLite file if none is given.
+
+    Tasks are counted by the tasks themselves, in shared memory. The worker is a process of its own, as in production.
+    Close other programs first, and compare only figures of one machine on one day.
+    """
+    scope = scope_of(ctx)
+    apply_config_file(scope)
+    with tempfile.TemporaryDirectory(prefix="taskbus-bench-") as folder:
+        app, counter, worker_arguments = _prepare(scope, Path(folder), processes)
+        plan = Plan(tasks, mode, processes)
+        measures = []
+        with app, console(err=True).status("starting") as status:
+            for measure in run(app, counter, plan, worker_arguments):
+                measures.append(measure)
+                _tell(status, measure)
+        machine = describe_machine()
+        item = {"machine": machine, "broker": app.broker.safe_url, "results": app.results_url, "processes": processes}
+        emit_one(scope.output, "bench", {**item, "measures": measures}, lambda: _draw(measures, item))
+
+
+def run(app: TaskBus, counter: Counter, plan: Plan, worker_arguments: list[str]) -> Iterator[Measure]:
+    """Every figure of the plan, as it is measured: first with results off, then with results on."""
+    bench_app: Any = import_module(APP)
+    for results, task in ((False, bench_app.noop), (True, bench_app.kept)):
+        if plan.mode == "latency" and not results:
+            continue
+        yield from _run_with(app, task, counter, plan, worker_arguments, results)
+
+
+def _run_with(
+    app: TaskBus, task: Task[..., Any], counter: Counter, plan: Plan, worker_arguments: list[str], results: bool
+) -> Iterator[Measure]:
+    target = counter.total()
+    if plan.includes("single"):
+        yield bench_measures.publish_single(task, plan.tasks, results)
+        target += plan.tasks
+    if plan.includes("batch"):
+        yield bench_measures.publish_batch(app, task, plan.tasks, results)
+        target += plan.tasks
+    with WorkerProcess(worker_arguments, {}) as worker:
+        if plan.mode != "latency":
+            yield bench_measures.drain(worker, counter, target, results)
+        for number in range(WARM_UP):
+            task.delay(number)
+        worker.wait_for(counter, target + WARM_UP)
+        for batch in (mode for name, mode in (("batch", True), ("single", False)) if plan.includes(name)):
+            yield bench_measures.end_to_end(app, task, worker, counter, plan.tasks, results=results, batch=batch)
+        if results and plan.includes("latency"):
+            yield bench_measures.latency(task, min(plan.tasks, LATENCY_CALLS))
+
+
+def _prepare(scope: Scope, folder: Path, processes: int) -> tuple[TaskBus, Counter, list[str]]:
+    """The app to measure, in this process and, through the environment, in the worker's."""
+    counter_path = str(folder / "counter")
+    counter = Counter.create(counter_path)
+    queue = f"bench-{new_id()}"
+    broker = TaskBus("bench", broker=scope.broker or f"sqlite:///{folder}/bench.db", results=scope.results or None)
+    os.environ |= {
+        "TASKBUS_BROKER": broker.broker_url,
+        "TASKBUS_RESULTS": broker.results_url,
+        "_TASKBUS_BENCH_COUNTER": counter_path,
+        "_TASKBUS_BENCH_QUEUE": queue,
+    }
+    app: TaskBus = import_module(APP).app
+    if not app.broker.features.processes:
+        raise CommandFailed(f"{app.broker.safe_url} lives in one process alone; a worker cannot share it", USAGE)
+    return app, counter, ["-A", f"{APP}:app", "-Q", queue, "--processes", str(processes)]
+
+
+def _tell(status: Status, measure: Measure) -> None:
+    status.update(f"{measure.name}, results {'on' if measure.results else 'off'}: {measure.tasks_per_second:,.0f}/s")
+
+
+def _draw(measures: list[Measure], item: dict[str, Any]) -> None:
+    draw(
+        ("measured", "results", "tasks", "tasks/s", "p50", "p95", "p99"),
+        [
+            (
+                measure.name,
+                "on" if measure.results else "off",
+                f"{measure.tasks:,}",
+                f"{measure.tasks_per_second:,.0f}",
+                *("" if value is None else span(value) for value in (measure.p50, measure.p95, measure.p99)),
+            )
+            for measure in measures
+        ],
+        right=("tasks", "tasks/s", "p50", "p95", "p99"),
+    )
+    click.echo(f"\n{item['broker']}, {item['processes'] or 'one per CPU'} runner processes")
+    click.echo(", ".join(f"{name} {value}" for name, value in item["machine"].items()))

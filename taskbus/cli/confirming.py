@@ -1,0 +1,17 @@
+"""Before anything is destroyed: say how much, and ask; without a terminal, only ``--yes`` answers."""
+
+import sys
+
+import rich_click as click
+
+from taskbus.cli.exits import USAGE, CommandFailed
+
+
+def confirm(what: str, *, yes: bool) -> None:
+    """Return if it may be done. Raises ``Abort`` on "no", ``CommandFailed`` where nobody can be asked."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise CommandFailed(f"{what}: nobody can be asked here; add --yes, or --dry-run to only look", USAGE)
+    if not click.confirm(f"{what}?", err=True):
+        raise CommandFailed("Nothing was done.")

@@ -1,0 +1,107 @@
+"""The command ``taskbus``: names every command, loads only the one that is called, and turns errors into exit codes."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from types import TracebackType
+from typing import NoReturn
+
+import rich_click as click
+
+from taskbus.cli.exits import INTERRUPTED, USAGE, CommandFailed
+from taskbus.cli.options import Scope, shared_options
+from taskbus.errors import AppNotFound, ConfigError, TaskBusError
+
+COMMANDS = {
+    "worker": "Run tasks until told to stop.",
+    "call": "Send a task, and wait for its result if asked to.",
+    "result": "Show how a task stands: its state, value or failure.",
+    "queues": "List, peek into or purge queues.",
+    "dlq": "List, show, replay or purge dead letters.",
+    "status": "Show workers, queues and dead letters.",
+    "doctor": "Check broker, results, app and workers, and say what to do.",
+    "bench": "Measure this machine, with a real worker on a real broker.",
+    "demo": "See a worker at work: nothing to install, ten seconds.",
+    "config": "Show or validate the settings.",
+    "completion": "Print the completion script of a shell.",
+    "version": "Print the versions of TaskBus and its parts.",
+}
+"""Every command with its line in ``taskbus --help``; ``taskbus.cli.<name>`` holds it as ``command``."""
+
+
+class LazyGroup(click.RichGroup):
+    """A group that imports a command's module when the command is called, not when it is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        return click.RichCommand(name=cmd_name, help=COMMANDS[cmd_name])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, listed, rest = super().resolve_command(ctx, args)
+        if listed is None or name is None:
+            return name, listed, rest
+        loaded: click.Command = import_module(f"taskbus.cli.{listed.name}").command
+        return name, loaded, rest
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """TaskBus: tasks on queues that lose nothing.
+
+    Without any setting the queue is the SQLite file taskbus.db in the working folder; -b takes any other broker.
+    """
+    ctx.ensure_object(Scope)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and leave with its exit status; see ``taskbus.cli.exits`` for what each one means."""
+    sys.excepthook = _report
+    scope = Scope()
+    try:
+        status = cli.main(arguments, prog_name="taskbus", standalone_mode=False, obj=scope)
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        status = INTERRUPTED
+    except TaskBusError as error:
+        status = _explain(error, scope).exit_code
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _explain(error: TaskBusError, scope: Scope) -> CommandFailed:
+    """Our own errors say what happened and what to do: the traceback is printed with ``-v`` alone.
+
+    A user's module that cannot be imported is the exception: there the traceback is what helps.
+    """
+    if scope.verbosity > 0:
+        traceback.print_exception(error)
+    elif isinstance(error, AppNotFound) and error.__cause__ is not None:
+        traceback.print_exception(error.__cause__)
+    failed = CommandFailed(str(error), USAGE if isinstance(error, ConfigError) else 1)
+    failed.show()
+    return failed
+
+
+def _report(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    traceback.print_exception(kind, error, trace)
+    if issubclass(kind, Exception):
+        click.echo(
+            "\nThis should not have happened. Please report it, with the lines above, the command, "
+            "and the output of `taskbus version --all`.",
+            err=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

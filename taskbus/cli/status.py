@@ -1,0 +1,65 @@
+"""``taskbus status``: who works, what waits, what died."""
+
+from collections.abc import Sequence
+
+import rich_click as click
+
+from taskbus.broker.broker import WorkerEntry
+from taskbus.cli.exits import NO_REPLY, OK
+from taskbus.cli.opening import open_parts
+from taskbus.cli.options import scope_of, shared_options
+from taskbus.cli.output import emit_one
+from taskbus.cli.phrase import ago, count, span
+from taskbus.cli.queues import draw_sizes
+from taskbus.cli.tables import draw, say
+from taskbus.store.base import Filter
+
+
+@click.command("status")
+@shared_options("app", "broker", "results", "config", "output", "verbose")
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Show workers, queue sizes and the number of dead letters.
+
+    Exit status: 0 if a worker is alive, 69 if none is.
+    """
+    scope = scope_of(ctx)
+    with open_parts(scope) as app:
+        now = app.clock()
+        workers = app.broker.workers()
+        sizes = sorted(app.broker.queues(), key=lambda size: size.name)
+        dead = app.store.count_dead_letters(Filter())
+        is_alive = any(worker.lease_until > now for worker in workers)
+
+        def table() -> None:
+            draw_workers(workers, now)
+            click.echo()
+            draw_sizes(sizes, empty="No queues yet: nothing was ever sent.")
+            if dead:
+                say(f"\n{count(dead, 'dead letter')}; taskbus dlq groups tells why")
+
+        item = {"broker": app.broker.safe_url, "workers": workers, "queues": sizes, "dead_letters": dead}
+        emit_one(scope.output, "status", item, table)
+    ctx.exit(OK if is_alive else NO_REPLY)
+
+
+def draw_workers(workers: Sequence[WorkerEntry], now: float) -> None:
+    """Print workers as a table; one whose lease is over is dead until another one reaps it."""
+    draw(
+        ("worker", "pid", "queues", "in flight", "up for", "lease"),
+        [
+            (
+                worker.name,
+                str(worker.pid),
+                ", ".join(worker.queues),
+                f"{worker.in_flight:,}",
+                span(max(0.0, now - worker.started_at)),
+                f"{span(worker.lease_until - now)} left"
+                if worker.lease_until > now
+                else f"dead, {ago(worker.lease_until, now)}",
+            )
+            for worker in workers
+        ],
+        right=("pid", "in flight"),
+        empty="No worker is alive; start one: taskbus worker -A module:app",
+    )

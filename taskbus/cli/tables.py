@@ -1,0 +1,54 @@
+"""Tables and messages on a terminal, by rich; plain aligned text where stdout is no terminal."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from taskbus.cli.phrase import safe
+
+UNBOUNDED = 100_000
+
+
+def console(*, err: bool = False) -> Console:
+    """A console that neither wraps nor cuts lines off a terminal, and obeys NO_COLOR and FORCE_COLOR."""
+    stream = sys.stderr if err else sys.stdout
+    width = None if stream.isatty() or os.environ.get("COLUMNS") else UNBOUNDED
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=width is not None)
+
+
+def draw(
+    columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = (), empty: str = ""
+) -> None:
+    """Print a table; the ``right`` columns hold numbers. ``empty`` is printed on stderr when there is no row."""
+    lines = [[cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row] for row in rows]
+    target = console()
+    if not lines:
+        console(err=True).print(empty)
+        return
+    table = Table(box=SIMPLE_HEAD if target.is_terminal else None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    target.print(table)
+
+
+def draw_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
+    """Print names and values in two columns, without a header; empty values are left out."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for name, value in fields:
+        if value:
+            table.add_row(name, value if isinstance(value, Text) else Text(safe(value)))
+    console().print(table)
+
+
+def say(text: str, style: str = "") -> None:
+    """A line for the reader, on stderr: data stays alone on stdout."""
+    console(err=True).print(Text(safe(text), style=style))

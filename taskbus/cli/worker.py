@@ -1,0 +1,91 @@
+"""``taskbus worker``: the command line of a worker; what it does is in ``taskbus.worker``."""
+
+import re
+import sys
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import rich_click as click
+
+from taskbus.cli.banner import show_banner
+from taskbus.cli.exits import USAGE, CommandFailed
+from taskbus.cli.opening import apply_config_file
+from taskbus.cli.options import scope_of, shared_options
+from taskbus.worker.options import POOLS, WorkerOptions
+from taskbus.worker.supervisor import run
+
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+class Size(click.ParamType[int]):
+    """A number of bytes, written 500000, 300M or 2G."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        match = re.fullmatch(r"(\d+)\s*([kmg]?)i?b?", str(value).strip().lower())
+        if match is None:
+            self.fail(f"{value!r} is no size; write it like 500000, 300M or 2G", param, ctx)
+        return int(match[1]) * _UNITS[match[2]]
+
+
+def _split(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
+
+
+count_option = partial(click.option, type=click.IntRange(min=0), metavar="N")
+seconds_option = partial(click.option, type=click.FloatRange(min=0), metavar="SECONDS")
+
+
+@click.command("worker")
+@click.option("-Q", "--queues", multiple=True, callback=_split, metavar="NAMES", help="Queues, with commas between.")
+@click.option("-P", "--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="Kind of slots.")
+@click.option(
+    "-c", "--concurrency", type=click.IntRange(min=1), metavar="N", help="How many tasks at once, in that pool."
+)
+@count_option("--processes", help="Runner processes; 0: one per CPU.")
+@count_option("--threads", help="Thread slots per runner for `def` tasks; 0: its main thread, one at a time.")
+@count_option("--coroutines", help="Slots per runner for `async def` tasks.")
+@count_option("--max-tasks-per-runner", help="Replace a runner after this many tasks.")
+@click.option("--max-memory-per-runner", type=Size(), metavar="SIZE", help="Replace a runner above it, such as 300M.")
+@seconds_option("--grace", help="How long running tasks may go on after SIGTERM.")
+@seconds_option("--lease", help="How long a silent worker keeps its tasks.")
+@click.option("--name", default="", help="Name of this worker; made of host and pid if not given.")
+@click.option("--reload", "reloads", is_flag=True, help="Start again when a .py file changes. For development.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
+    help="INFO if not given.",
+)
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@shared_options("app", "broker", "results", "config", "quiet", "verbose")
+@click.pass_context
+def command(ctx: click.Context, /, reloads: bool, log_level: str | None, **given: Any) -> None:
+    """Run tasks until told to stop: Ctrl-C or SIGTERM finishes what runs, a second one gives it back at once.
+
+    Nothing is lost either way, nor when it is killed: its tasks run elsewhere when its lease is over.
+    """
+    scope = scope_of(ctx)
+    if not scope.app:
+        raise CommandFailed("a worker needs your application: give -A module:app, or set TASKBUS_APP", USAGE)
+    if reloads:
+        ctx.exit(run_reloading([argument for argument in sys.argv[1:] if argument != "--reload"]))
+    apply_config_file(scope)
+    level = log_level or ("DEBUG" if scope.verbosity > 0 else "WARNING" if scope.verbosity < 0 else "INFO")
+    options = WorkerOptions(app=scope.app, log_level=level, overrides=scope.urls(), **given)
+    ctx.exit(
+        run(options, on_ready=partial(show_banner, as_json=options.log_format == "json", is_quiet=scope.verbosity < 0))
+    )
+
+
+def run_reloading(arguments: list[str]) -> int:
+    """Run ``taskbus`` with these arguments again and again; needs the extra ``reload``."""
+    try:
+        reloading = import_module("taskbus.cli.reloading")
+    except ModuleNotFoundError as error:
+        if error.name != "watchfiles":
+            raise
+        raise CommandFailed('--reload needs watchfiles: pip install "taskbus[reload]"', USAGE) from error
+    status: int = reloading.run([sys.executable, "-m", "taskbus", *arguments])
+    return status

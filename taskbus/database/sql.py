@@ -1,0 +1,223 @@
+"""One SQL database, shared by the broker and the store of a process: a connection a thread, safe across forks.
+
+SQLite only, today; other schemes are refused by name. The driver's errors (``sqlite3.Error``) pass through as they are:
+the ports above turn them into their own, with ``explain`` for the text. Tables belong to those who use them.
+"""
+
+import difflib
+import os
+import sqlite3
+import threading
+import weakref
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+from urllib.parse import parse_qsl, unquote
+
+from taskbus.database.connection import Connection, connect
+from taskbus.errors import ConfigError
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+
+SCHEMES = ("sqlite",)
+SYNCHRONOUS = ("NORMAL", "FULL")
+BUSY_FOR = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Where a database is: the real, absolute ``path`` of its file, and how durable a commit must be."""
+
+    path: str
+    synchronous: str = "NORMAL"
+
+    @property
+    def identity(self) -> str:
+        """Names the database itself: equal for every URL of the same file."""
+        return f"sqlite:///{_escape(self.path)}"
+
+    @property
+    def url(self) -> str:
+        """An absolute URL that leads here from any working folder."""
+        return self.identity if self.synchronous == "NORMAL" else f"{self.identity}?synchronous={self.synchronous}"
+
+
+def locate(url: str) -> Location:
+    """Read ``sqlite:///relative.db`` or ``sqlite:////absolute.db``, with ``?synchronous=FULL`` or nothing.
+
+    Raises:
+        ConfigError: another scheme, no path, or an option that is not known.
+    """
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in SCHEMES:
+        raise ConfigError(f"{url!r} is no database TaskBus knows; {_advice(scheme, bool(separator))}")
+    place, _, query = rest.partition("?")
+    path = unquote(place.removeprefix("/"))
+    if not place.startswith("/") or not path or path == ":memory:":
+        raise ConfigError(
+            f"{url!r} names no file; write sqlite:///file.db or sqlite:////absolute/file.db"
+            " (memory:// keeps everything in this process)"
+        )
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    synchronous = options.pop("synchronous", "NORMAL").upper()
+    if options:
+        raise ConfigError(
+            f"{url!r}: unknown option {', '.join(sorted(options))}; the only one is synchronous=NORMAL|FULL"
+        )
+    if synchronous not in SYNCHRONOUS:
+        raise ConfigError(f"{url!r}: synchronous={synchronous} is not one of {', '.join(SYNCHRONOUS)}")
+    return Location(os.path.realpath(path), synchronous)
+
+
+def _advice(scheme: str, complete: bool) -> str:
+    if not complete:
+        return "a URL looks like sqlite:///file.db"
+    near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+    return f"did you mean {near[0]}://?" if near else f"there is {', '.join(f'{name}://' for name in SCHEMES)}"
+
+
+def _escape(path: str) -> str:
+    return path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
+
+
+class Database:
+    """One database of this process; ``open`` returns the same object for the same URL and timeout.
+
+    Each thread has a connection of its own, opened when first asked for. A child of a fork opens its own and never
+    touches its parent's; only one forked in the very moment another thread was writing finds the database locked.
+    """
+
+    def __init__(self, location: Location, timeout: float = BUSY_FOR) -> None:
+        self.location = location
+        self.path = location.path
+        self.identity = location.identity
+        self.timeout = timeout
+        self._local = threading.local()
+        self._held: weakref.WeakSet[_Held] = weakref.WeakSet()
+        self._lock = threading.Lock()
+
+    @classmethod
+    def open(cls, url: str, timeout: float = BUSY_FOR) -> "Database":
+        """The shared object for ``url``; nothing is touched yet. ``timeout``: seconds any wait for a lock may take."""
+        key = (locate(url), timeout)
+        with _opening:
+            database = _databases.get(key)
+            if database is None:
+                database = _databases[key] = cls(*key)
+            return database
+
+    def connection(self) -> Connection:
+        """The connection of this thread, in autocommit mode.
+
+        Raises:
+            sqlite3.Error: the file cannot be opened, or is not a database.
+        """
+        held: _Held | None = getattr(self._local, "held", None)
+        if held is None or held.connection is None:
+            held = self._local.held = _Held(self.connect())
+            with self._lock:
+                self._held.add(held)
+        return cast(Connection, held.connection)
+
+    def connect(self) -> Connection:
+        """A connection of the caller's own, which the caller closes."""
+        return connect(self.path, synchronous=self.location.synchronous, timeout=self.timeout)
+
+    @contextmanager
+    def transaction(self, *, write: bool = True) -> Iterator[sqlite3.Cursor]:
+        """A cursor inside a transaction: committed at the end of the block, undone when it raises.
+
+        A writing one holds the write lock from its start, so that it never fails half way for want of it.
+        """
+        connection = self.connection()
+        cursor = connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        try:
+            yield cursor
+            cursor.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                cursor.execute("ROLLBACK")
+            raise
+
+    def has(self, tables: Collection[str]) -> bool:
+        """Whether all these tables exist: asked before the schema is loaded, since loading SQLAlchemy costs 0.1 s."""
+        marks = ",".join("?" * len(tables))
+        found = self.connection().execute(
+            f"SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name IN ({marks})",  # noqa: S608 (marks only)
+            tuple(tables),
+        )
+        return bool(found.fetchone()[0] == len(tables))
+
+    def create(self, metadata: "MetaData") -> None:
+        """Create what is missing of these tables and indexes; several processes may do so at once."""
+        from sqlalchemy.dialects import sqlite  # noqa: PLC0415 (loaded only where tables are made)
+        from sqlalchemy.schema import CreateIndex, CreateTable  # noqa: PLC0415
+
+        dialect = sqlite.dialect()
+        with self.transaction() as cursor:
+            for table in metadata.sorted_tables:
+                cursor.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
+                for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                    cursor.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)))
+
+    def close(self) -> None:
+        """Close the connections of all threads; asking again opens new ones. No other thread may be using one."""
+        with self._lock:
+            held = list(self._held)
+            self._held.clear()
+        for each in held:
+            each.close()
+
+    def leave(self) -> None:
+        """Close this thread's connection, unless it is inside a transaction."""
+        held: _Held | None = getattr(self._local, "held", None)
+        if held is not None and held.connection is not None and not held.connection.in_transaction:
+            held.close()
+
+    def forget(self) -> None:
+        """In the child of a fork: drop the parent's connections without closing them."""
+        for each in list(self._held):
+            each.abandon()
+        self._held = weakref.WeakSet()
+        self._local = threading.local()
+        self._lock = threading.Lock()
+
+
+class _Held:
+    """A connection that closes with its thread, and never in a process that did not open it."""
+
+    __slots__ = ("__weakref__", "connection")
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection: Connection | None = connection
+
+    def close(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+    def abandon(self) -> None:
+        self.connection = None
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _before_fork() -> None:
+    for database in list(_databases.values()):
+        database.leave()
+
+
+def _after_fork() -> None:
+    global _opening
+    _opening = threading.Lock()
+    for database in _databases.values():
+        database.forget()
+
+
+_databases: dict[tuple[Location, float], Database] = {}
+_opening = threading.Lock()
+# After connection.py's own hooks: what is closed here before the fork is none of theirs.
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

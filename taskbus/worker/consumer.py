@@ -1,0 +1,80 @@
+"""The first look at a delivery, before any runner sees it: what cannot or must not run is decided here."""
+
+from collections.abc import Mapping
+
+from taskbus.broker.delivery import Delivery, Settlement
+from taskbus.config import Config
+from taskbus.errors import DecodeError
+from taskbus.message import Message
+from taskbus.outcome import Dead, Failure, Reason
+from taskbus.wire import compact
+from taskbus.worker.options import TaskSpec
+from taskbus.worker.settlement import HELD_SINCE, Ended, Held, crash_failure, hold
+
+HOLD_FOR = 5.0
+"""Seconds after which a message of an unknown task is looked at again."""
+
+
+class Intake:
+    """Sorts deliveries: to be run, or ended without a run. Nothing is dropped, whatever the bytes are."""
+
+    def __init__(self, specs: Mapping[str, TaskSpec], config: Config) -> None:
+        self._specs = specs
+        self._config = config
+        self._unread = TaskSpec(store_results=False)
+
+    def look(self, delivery: Delivery, now: float) -> Held | Ended | Settlement:
+        """``Held``: run it. ``Ended``: settle it as that. ``Settlement``: give it back as that says."""
+        config = self._config
+        if delivery.content_type != compact.CONTENT_TYPE:
+            why = f"content type {delivery.content_type!r} is not {compact.CONTENT_TYPE}"
+            return self._unreadable(delivery, Reason.UNDECODABLE, why)
+        if len(delivery.wire) > config.max_message_bytes:
+            why = f"{len(delivery.wire)} bytes, more than max_message_bytes={config.max_message_bytes}"
+            return self._unreadable(delivery, Reason.TOO_LARGE, why)
+        try:
+            message = compact.decode(delivery.wire, delivery.queue, delivery.priority, config.max_message_bytes)
+        except DecodeError as error:
+            return self._unreadable(delivery, Reason.UNDECODABLE, str(error))
+        spec = self._specs.get(message.task)
+        if delivery.crashes >= config.max_crashes or delivery.losses >= config.max_losses:
+            return Ended(Held(delivery, message, spec or self._unread), Dead(Reason.POISON, _poison(delivery)))
+        if message.expires_at is not None and message.expires_at <= now:
+            why = f"not started before {message.expires_at:.3f}; {now - message.expires_at:.3f} s late"
+            failure = Failure("taskbus.errors.TaskExpired", why)
+            return Ended(Held(delivery, message, spec or self._unread), Dead(Reason.EXPIRED, failure))
+        if spec is None:
+            return self._unknown(delivery, message, now)
+        return Held(delivery, message, spec)
+
+    def _unreadable(self, delivery: Delivery, reason: Reason, why: str) -> Ended:
+        failure = Failure("taskbus.errors.DecodeError", why)
+        return Ended(Held(delivery, None, self._unread), Dead(reason, failure))
+
+    def _unknown(self, delivery: Delivery, message: Message, now: float) -> Ended | Settlement:
+        """Wait for a worker that knows the task (a deploy may be rolling), then bury the message."""
+        held = Held(delivery, message, TaskSpec(store_results=self._config.store_results))
+        grace = self._config.unknown_task_grace
+        waited = now - _instant(message.headers.get(HELD_SINCE), now)
+        if waited < grace:
+            return hold(held, now, min(HOLD_FOR, grace - waited))
+        why = f"no worker knew task {message.task!r} for {grace:g} s; known here: {_some(self._specs)}"
+        return Ended(held, Dead(Reason.UNKNOWN_TASK, Failure("taskbus.errors.UnknownTask", why)))
+
+
+def _poison(delivery: Delivery) -> Failure:
+    if delivery.crashes:
+        return crash_failure(delivery.crashes, "an earlier delivery")
+    return Failure("taskbus.worker.WorkerDied", f"its worker died {delivery.losses} times while holding it")
+
+
+def _instant(text: str | None, otherwise: float) -> float:
+    try:
+        return otherwise if text is None else float(text)
+    except ValueError:
+        return otherwise
+
+
+def _some(specs: Mapping[str, TaskSpec]) -> str:
+    names = sorted(specs)
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "") if names else "none"

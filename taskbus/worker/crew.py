@@ -1,0 +1,173 @@
+"""Keeps the right number of runners alive: forks, replaces and retires them, and tells who has left and of what."""
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from taskbus.config import Config
+from taskbus.errors import ConfigError
+from taskbus.worker.options import WorkerOptions, processes
+from taskbus.worker.runner.executor import Executor
+from taskbus.worker.runner.loading import hello, load_app
+from taskbus.worker.runners import Runner, RunnerServer
+from taskbus.worker.solo import SoloRunner
+
+logger = logging.getLogger(__name__)
+
+MEMORY_CHECK = 1.0
+RESTART_DELAY, MAX_RESTART_DELAY = 0.1, 5.0
+
+
+class Departure(NamedTuple):
+    """A runner that has left. ``how`` is empty if it was told to and did so in good order."""
+
+    runner: Runner
+    how: str
+
+
+class Crew:
+    """The runners of one worker, and the server they come from.
+
+    ``watch`` and ``unwatch`` (un)register a socket with the supervisor's loop.
+    """
+
+    def __init__(self, options: WorkerOptions, watch: Callable[[Any], None], unwatch: Callable[[Any], None]) -> None:
+        self._options = options
+        self._watch = watch
+        self._unwatch = unwatch
+        self.runners: dict[int, Runner] = {}
+        self.server: RunnerServer | None = None
+        self.is_stopping = False
+        self._config = Config()
+        self.size = 0
+        self._slots = 0
+        self._numbers = 0
+        self._fork_after = 0.0
+        self._early_deaths = 0
+        self._memory_check_at = 0.0
+
+    def start(self) -> dict[str, Any]:
+        """Import the app, in a process of its own, and return what it says of itself."""
+        if self._options.pool == "solo":
+            return self._start_solo()
+        self.server = RunnerServer(self._options)
+        said = self.server.hello()
+        self._watch(self.server)
+        return said
+
+    def _start_solo(self) -> dict[str, Any]:
+        app = load_app(self._options.app)
+        executor = Executor(app.tasks, app.middleware, app.config.max_message_bytes, app.clock)
+        self.runners[0] = SoloRunner(executor, {name: task.is_async for name, task in app.tasks.items()})
+        self._watch(self.runners[0])
+        return hello(app)
+
+    def configure(self, config: Config) -> None:
+        """Take the settings that the app came with."""
+        self._config = config
+        self._slots = max(1, config.threads) + config.coroutines
+        self.size = 0 if self.server is None else processes(config)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every runner is there and has said so."""
+        return len(self.runners) >= self.size and all(runner.is_up for runner in self.runners.values())
+
+    def tick(self, now: float) -> None:
+        """Fork what is missing, retire what has grown too big."""
+        if self.is_stopping:
+            return
+        while len(self.runners) < self.size and now >= self._fork_after and self.server is not None:
+            self._numbers += 1
+            runner = self.server.fork(self._numbers, self._slots)
+            if self._config.max_tasks_per_runner:
+                runner.budget = self._config.max_tasks_per_runner
+            self.runners[runner.number] = runner
+            self._watch(runner)
+        limit = self._config.max_memory_per_runner
+        if limit and now >= self._memory_check_at:
+            self._memory_check_at = now + MEMORY_CHECK
+            for runner in self.runners.values():
+                if not runner.is_stopping and runner.resident() > limit:
+                    logger.info(
+                        "runner %d holds %d bytes, more than max_memory_per_runner: replacing it", runner.pid, limit
+                    )
+                    self.retire(runner)
+
+    def next_at(self, now: float) -> float | None:
+        """When ``tick`` has something to do next, by the monotonic clock."""
+        if len(self.runners) < self.size and not self.is_stopping:
+            return max(now, self._fork_after)
+        return self._memory_check_at if self._config.max_memory_per_runner else None
+
+    def retire(self, runner: Runner) -> None:
+        """Let a runner finish what it has started, return the rest, and leave."""
+        if not runner.is_stopping:
+            runner.is_stopping = True
+            runner.send("stop")
+
+    def news(self, now: float) -> Iterator[Departure]:
+        """What the server has to say: which runners have left. Starts a new server if the old one has died."""
+        if self.server is None:
+            return
+        try:
+            for kind, number, *rest in self.server.frames.receive():
+                if kind == "forked" and number in self.runners:
+                    self.runners[number].started(rest[0])
+                elif kind == "exited" and number in self.runners:
+                    yield self._departed(self.runners[number], rest[1], now)
+                elif kind == "failed":
+                    logger.error("a runner could not import the app: %s", number)
+        except BlockingIOError:
+            return
+        except EOFError:
+            yield from self._bereft(now)
+
+    def _departed(self, runner: Runner, how: str, now: float) -> Departure:
+        del self.runners[runner.number]
+        self._unwatch(runner)
+        if runner.is_up:
+            self._early_deaths = 0
+        else:
+            delay = min(RESTART_DELAY * 2**self._early_deaths, MAX_RESTART_DELAY)
+            self._early_deaths = min(self._early_deaths + 1, 10)
+            self._fork_after = now + delay
+            logger.error("a runner died before it was ready (%s); next one in %.1f s", how or "exit status 0", delay)
+        return Departure(runner, how if how or runner.is_stopping else "exit status 0")
+
+    def _bereft(self, now: float) -> Iterator[Departure]:
+        """The server has died, and with it (by the kernel's word) every runner."""
+        assert self.server is not None
+        self._unwatch(self.server)
+        self.server.close()
+        for runner in list(self.runners.values()):
+            runner.kill()
+            yield self._departed(runner, "the death of the runners' server", now)
+        if self.is_stopping:
+            self.server = None
+            return
+        logger.error("the runners' server died; starting another one")
+        self.server = RunnerServer(self._options)
+        try:
+            self.server.hello()
+        except ConfigError:
+            logger.exception("the app cannot be imported any more")
+            self.server.close()
+            self.server, self.size = None, 0
+            raise
+        self._watch(self.server)
+
+    def kill(self) -> None:
+        """SIGKILL every runner."""
+        for runner in self.runners.values():
+            runner.kill()
+
+    def close(self) -> None:
+        for runner in self.runners.values():
+            self._unwatch(runner)
+            runner.close()
+        self.runners.clear()
+        if self.server is not None:
+            self._unwatch(self.server)
+            self.server.close()
+            self.server = None

@@ -1,0 +1,231 @@
+"""One attempt, from bytes to outcome: decode, look up, unpack, call, judge.
+
+Knows no queue, socket, slot or limit; how the body is called is passed in. Whatever the bytes hold and whatever the
+task does, what comes out is a ``Report``: this is the one place of TaskBus that catches everything.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import copy_context
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from taskbus.clock import Clock, wall_clock
+from taskbus.context import Context, current
+from taskbus.errors import BadArguments, DecodeError, EncodeError, Reject, RetryRequested, TaskExpired,
+TimeLimitExceeded from taskbus.message import Message from taskbus.middleware import Middleware, running from
+taskbus.outcome import Dead, Outcome, Reason, Retrying, Succeeded from taskbus.task import Task from taskbus.wire import
+compact from taskbus.worker.runner.failing import failure_of from taskbus.worker.runner.limits import hard_message,
+within from taskbus.worker.runner.protocol import Job, Report
+
+AnyTask = Task[..., Any]
+Call = Callable[[AnyTask, Sequence[Any], Mapping[str, Any]], Any]
+"""How the body of a ``def`` task is called: a slot adds its limits here. Raises what the body raises."""
+
+LONGEST_DELAY = 366 * 86_400.0
+"""A retry's delay is cut to a year: a policy that says infinity means never, which is what ``stop`` is for."""
+
+
+class Attempt(NamedTuple):
+    """Everything needed to make the attempt that a job asks for."""
+
+    message: Message
+    task: AnyTask
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    context: Context
+
+
+def plainly(task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call the body without limits."""
+    return task.function(*args, **kwargs)
+
+
+class Executor:
+    """Makes attempts. Safe to use from several threads and coroutines at once.
+
+    ``max_bytes`` bounds both the message and the encoded result. ``is_stopping`` is what ``Context.shutting_down``
+    asks.
+    """
+
+    def __init__(
+        self,
+        tasks: Mapping[str, AnyTask],
+        middleware: Sequence[Middleware],
+        max_bytes: int,
+        clock: Clock = wall_clock,
+        is_stopping: Callable[[], bool] = bool,
+    ) -> None:
+        self._tasks = tasks
+        self._middleware = middleware
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._is_stopping = is_stopping
+
+    def execute(self, job: Job, call: Call = plainly) -> Report:
+        """Make one attempt of a ``def`` task, in this thread, in a copy of its context variables. Never raises."""
+        return copy_context().run(self._execute, job, call)
+
+    def _execute(self, job: Job, call: Call) -> Report:
+        started_at, begun = self._clock(), perf_counter()
+        attempt = self._prepare(job, started_at)
+        if isinstance(attempt, Dead):
+            return Report(job.tag, attempt, started_at, 0.0)
+        current.set(attempt.context)
+        outcome: Outcome
+        try:
+            value = None
+            if self._middleware:
+                with running(self._middleware, attempt.context):
+                    value = call(attempt.task, attempt.args, attempt.kwargs)
+            else:
+                value = call(attempt.task, attempt.args, attempt.kwargs)
+        except BaseException as error:  # noqa: BLE001 - whatever a task raises is that task's failure
+            outcome = self._failed(attempt.message, attempt.task, error)
+        else:
+            outcome = self._returned(attempt.task, value)
+        return Report(job.tag, outcome, started_at, perf_counter() - begun)
+
+    async def execute_async(self, job: Job) -> Report:
+        """As ``execute``, for an ``async def`` task, with its limits. To be awaited in an asyncio task of its own."""
+        started_at, begun = self._clock(), perf_counter()
+        attempt = self._prepare(job, started_at)
+        if isinstance(attempt, Dead):
+            return Report(job.tag, attempt, started_at, 0.0)
+        current.set(attempt.context)
+        outcome: Outcome
+        try:
+            value = None
+            if self._middleware:
+                with running(self._middleware, attempt.context):
+                    value = await _await_body(attempt)
+            else:
+                value = await _await_body(attempt)
+        except BaseException as error:  # noqa: BLE001 - as above; our own limits arrive as TimeLimitExceeded
+            outcome = self._failed(attempt.message, attempt.task, error)
+        else:
+            outcome = self._returned(attempt.task, value)
+        return Report(job.tag, outcome, started_at, perf_counter() - begun)
+
+    def judge(self, job: Job, kind: str) -> Report:
+        """The outcome of an attempt whose runner was killed, without running it. ``kind``: "time_limit".
+
+        The instants are those of the judgement: only the supervisor knows when the attempt had started.
+        """
+        if kind != "time_limit":
+            raise ValueError(f"an attempt can be judged for 'time_limit', not for {kind!r}")
+        now = self._clock()
+        found = self._find(job)
+        if isinstance(found, Dead):
+            return Report(job.tag, found, now, 0.0)
+        message, task = found
+        limit = task.time_limit or 0.0
+        error = TimeLimitExceeded(f"{hard_message(limit)}, did not end when told to, and was killed with its runner")
+        return Report(job.tag, self._failed(message, task, error), now, limit)
+
+    def is_async(self, job: Job) -> bool:
+        """Whether the job belongs in a coroutine slot. What cannot be read does not: ``execute`` says what is wrong."""
+        found = self._find(job)
+        return not isinstance(found, Dead) and found[1].is_async
+
+    # --- before the body ---------------------------------------------------------------------------------------------
+
+    def _find(self, job: Job) -> tuple[Message, AnyTask] | Dead:
+        size = len(job.wire)
+        if size > self._max_bytes:
+            error = DecodeError(f"the message of {size} bytes is larger than max_message_bytes={self._max_bytes}")
+            return Dead(Reason.TOO_LARGE, failure_of(error))
+        try:
+            message = compact.decode(job.wire, job.queue, job.priority, self._max_bytes)
+        except DecodeError as error:
+            return Dead(Reason.UNDECODABLE, failure_of(error))
+        task = self._tasks.get(message.task)
+        if task is None:
+            known = ", ".join(sorted(self._tasks)[:20]) or "none"
+            unknown = LookupError(f"no task is named {message.task!r} here; known: {known}")
+            return Dead(Reason.UNKNOWN_TASK, failure_of(unknown))
+        return message, task
+
+    def _prepare(self, job: Job, now: float) -> Attempt | Dead:
+        found = self._find(job)
+        if isinstance(found, Dead):
+            return found
+        message, task = found
+        if message.expires_at is not None and now >= message.expires_at:
+            late = now - message.expires_at
+            return Dead(Reason.EXPIRED, failure_of(TaskExpired(f"it was not started until {late:.3f} s after it expired")))
+        try:
+            args, kwargs = task.unpack(message)
+        except DecodeError as error:
+            return Dead(Reason.UNDECODABLE, failure_of(error))
+        except BadArguments as error:
+            return Dead(Reason.BAD_ARGUMENTS, failure_of(error))
+        except Exception as error:  # noqa: BLE001 - a converter of the user's own classes may raise anything
+            return Dead(Reason.BAD_ARGUMENTS, failure_of(error))
+        context = Context(
+            message.id,
+            message.task,
+            message.attempt,
+            message.queue,
+            message.priority,
+            message.sent_at,
+            job.fence,
+            message.headers,
+            self._is_stopping,
+        )
+        if task.takes_context:
+            args = [context, *args]
+        return Attempt(message, task, args, kwargs, context)
+
+    # --- after the body ----------------------------------------------------------------------------------------------
+
+    def _returned(self, task: AnyTask, value: Any) -> Outcome:
+        """A value that cannot be kept is not tried again: the body has done its work."""
+        try:
+            result, content_type = task.pack_result(value)
+            if result is not None and len(result) > self._max_bytes:
+                raise EncodeError(
+                    f"the result of {len(result)} bytes is larger than max_message_bytes={self._max_bytes}; "
+                    "store it elsewhere and return where, or declare the task with store_results=False"
+                )
+        except Exception as error:  # noqa: BLE001 - encoding calls methods of the user's classes
+            return Dead(Reason.BAD_RESULT, failure_of(error))
+        return Succeeded(result, content_type)
+
+    def _failed(self, message: Message, task: AnyTask, error: BaseException) -> Outcome:
+        """What the task's policy makes of an error."""
+        _explain(error, task)
+        failure = failure_of(error)
+        if isinstance(error, Reject):
+            return Dead(Reason.REJECTED, failure)
+        policy, attempt = task.retry, message.attempt
+        age = max(0.0, self._clock() - message.sent_at)
+        try:
+            if not isinstance(error, RetryRequested) and not policy.is_retryable(error, attempt, age):
+                return Dead(_because(error, Reason.NOT_RETRYABLE), failure)
+            if policy.is_exhausted(error, attempt, age):
+                return Dead(_because(error, Reason.RETRIES_EXHAUSTED), failure)
+            wanted = error.delay if isinstance(error, RetryRequested) else None
+            delay = policy.delay(error, attempt, age) if wanted is None else float(wanted)
+        except Exception as broken:  # noqa: BLE001 - a policy holds functions of the user's
+            broken.__context__ = error
+            return Dead(Reason.NOT_RETRYABLE, failure_of(broken))
+        return Retrying(max(0.0, min(delay, LONGEST_DELAY)), failure)
+
+
+def _await_body(attempt: Attempt) -> Awaitable[Any]:
+    task = attempt.task
+    return within(task.function(*attempt.args, **attempt.kwargs), task.soft_time_limit, task.time_limit)
+
+
+def _explain(error: BaseException, task: AnyTask) -> None:
+    """Give a limit that was raised in a thread its message: there, only the class could be handed over."""
+    if error.args or type(error) not in (SoftTimeLimitExceeded, TimeLimitExceeded):
+        return
+    if isinstance(error, TimeLimitExceeded):
+        error.args = (hard_message(task.time_limit or 0.0),)
+    else:
+        error.args = (soft_message(task.soft_time_limit or 0.0),)
+
+
+def _because(error: BaseException, otherwise: Reason) -> Reason:
+    return Reason.TIME_LIMIT if isinstance(error, TimeLimitExceeded) else otherwise

@@ -1,0 +1,172 @@
+"""How each outcome of an attempt is acted on. Pure: makes the ``Settlement``, touches nothing."""
+
+from dataclasses import dataclass, replace
+
+from taskbus.broker.delivery import Act, Delivery, Settlement
+from taskbus.config import Config
+from taskbus.message import Message, new_id
+from taskbus.outcome import Crashed, Dead, Failure, Outcome, Reason, Released, Retrying, State, Succeeded
+from taskbus.store.base import (
+    Bury,
+    Change,
+    DeadLetter,
+    FailedAttempt,
+    ForgetAttempts,
+    SaveAttempt,
+    SaveResult,
+    StoredResult,
+)
+from taskbus.worker.options import TaskSpec
+
+HELD_SINCE = "taskbus-held-since"
+"""Header of a message that waits for a worker that knows its task: the instant it was first given back."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A delivery this worker holds. ``message`` is None where its bytes could not be read.
+
+    ``tag`` names it between supervisor and runner. ``is_acked``: it was taken off its queue before the attempt
+    (``at_most_once``). ``is_slow``: nothing may be queued behind it. ``parked_at``: since when it waits for a slot, by
+    the monotonic clock.
+    """
+
+    delivery: Delivery
+    message: Message | None
+    spec: TaskSpec
+    tag: int = 0
+    is_acked: bool = False
+    is_slow: bool = True
+    parked_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that ended, or a delivery that needs none. ``started_at`` 0: the task did not run."""
+
+    held: Held
+    outcome: Outcome
+    started_at: float = 0.0
+    ran_for: float = 0.0
+
+
+def settlement(ended: Ended, worker: str, now: float, config: Config) -> Settlement:
+    """What is to become of the delivery: result, retry, dead letter, back to the queue; all of it one step."""
+    held = ended.held
+    match ended.outcome:
+        case Succeeded(result, content_type):
+            return _ack(held, changes=_success(ended, result, content_type))
+        case Retrying(delay, failure):
+            return _retry(ended, delay, failure, worker, now)
+        case Dead(reason, failure):
+            return _bury(ended, reason, failure, worker, now)
+        case Crashed(how):
+            crashes = held.delivery.crashes + 1
+            if crashes < config.max_crashes and not held.is_acked:
+                return Settlement(held.delivery, Act.CRASH)
+            return _bury(ended, Reason.POISON, crash_failure(crashes, how), worker, now)
+        case Released(delay):
+            return _release(held, delay, now)
+
+
+def crash_failure(crashes: int, how: str) -> Failure:
+    """The failure of a message whose runners died."""
+    times = "once" if crashes == 1 else f"{crashes} times"
+    return Failure("taskbus.worker.RunnerDied", f"its runner died {times} while running it, last of {how}")
+
+
+def hold(held: Held, now: float, delay: float) -> Settlement:
+    """Give back a message of a task unknown here, remembering since when it has waited."""
+    message = held.message
+    if message is None:
+        raise ValueError("only a readable message can be held")
+    since = message.headers.get(HELD_SINCE, repr(now))
+    later = replace(message, headers={**message.headers, HELD_SINCE: since}, due_at=now + delay)
+    return Settlement(held.delivery, follow_ups=(later,))
+
+
+def _ack(held: Held, follow_ups: tuple[Message, ...] = (), changes: tuple[Change, ...] = ()) -> Settlement:
+    return Settlement(None if held.is_acked else held.delivery, follow_ups=follow_ups, changes=changes)
+
+
+def _release(held: Held, delay: float, now: float) -> Settlement:
+    """Back to the queue; what was taken off it in advance, and has not run, is sent again."""
+    if not held.is_acked:
+        return Settlement(held.delivery, Act.RELEASE, delay)
+    return _ack(held, (replace(_readable(held), due_at=now + delay if delay else None),))
+
+
+def _success(ended: Ended, result: bytes | None, content_type: str) -> tuple[Change, ...]:
+    message = _readable(ended.held)
+    changes: tuple[Change, ...] = ()
+    if result is not None:
+        stored = _result(ended, message, State.SUCCESS, value=result, content_type=content_type)
+        changes = (SaveResult(stored, ended.held.spec.result_ttl),)
+    return (*changes, ForgetAttempts(message.id)) if message.attempt > 1 else changes
+
+
+def _retry(ended: Ended, delay: float, failure: Failure, worker: str, now: float) -> Settlement:
+    message = _readable(ended.held)
+    again = replace(message, attempt=message.attempt + 1, due_at=now + delay)
+    changes: tuple[Change, ...] = (_failed(ended, message, failure, worker),)
+    if ended.held.spec.store_results:
+        stored = _result(ended, message, State.RETRY, failure=failure)
+        changes = (*changes, SaveResult(stored, ended.held.spec.result_ttl))
+    return _ack(ended.held, (again,), changes)
+
+
+def _bury(ended: Ended, reason: Reason, failure: Failure, worker: str, now: float) -> Settlement:
+    delivery, message = ended.held.delivery, ended.held.message
+    letter = DeadLetter(
+        task_id=message.id if message else f"raw-{new_id()}",
+        task=message.task if message else "",
+        queue=delivery.queue,
+        reason=reason,
+        failure=failure,
+        wire=delivery.wire,
+        content_type=delivery.content_type,
+        priority=delivery.priority,
+        attempt=message.attempt if message else 1,
+        sent_at=message.sent_at if message else 0.0,
+        dead_at=now,
+    )
+    changes: tuple[Change, ...] = (Bury(letter),)
+    if message is not None and ended.started_at:
+        changes = (_failed(ended, message, failure, worker), *changes)
+    if message is not None and ended.held.spec.store_results:
+        state = State.REVOKED if reason is Reason.EXPIRED else State.FAILURE
+        changes = (*changes, SaveResult(_result(ended, message, state, failure=failure), ended.held.spec.result_ttl))
+    return _ack(ended.held, changes=changes)
+
+
+def _readable(held: Held) -> Message:
+    if held.message is None:
+        raise ValueError("an unreadable message cannot have run")
+    return held.message
+
+
+def _failed(ended: Ended, message: Message, failure: Failure, worker: str) -> SaveAttempt:
+    finished_at = ended.started_at + ended.ran_for
+    return SaveAttempt(FailedAttempt(message.id, message.attempt, ended.started_at, finished_at, worker, failure))
+
+
+def _result(
+    ended: Ended,
+    message: Message,
+    state: State,
+    *,
+    value: bytes | None = None,
+    content_type: str = "msgpack",
+    failure: Failure | None = None,
+) -> StoredResult:
+    return StoredResult(
+        message.id,
+        message.task,
+        state,
+        value,
+        content_type,
+        failure,
+        message.attempt,
+        ended.started_at,
+        ended.started_at + ended.ran_for,
+    )

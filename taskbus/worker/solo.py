@@ -1,0 +1,52 @@
+"""``-P solo``: tasks run in the supervisor's own process and thread, for a debugger to step through.
+
+The one place where user code is in the process that renews the lease: a task longer than the lease may run twice.
+"""
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+from taskbus.worker.runner.board import Board
+from taskbus.worker.runner.executor import Executor
+from taskbus.worker.runner.protocol import Job, Report
+from taskbus.worker.runners import Runner
+
+
+class SoloRunner(Runner):
+    """A runner that is no process: ``run`` returns when the jobs are done."""
+
+    def __init__(self, executor: Executor, is_async: dict[str, bool]) -> None:
+        ours, self._bell = socket.socketpair()
+        super().__init__(0, ours, Board.create(1))
+        self.is_up = True
+        self._executor = executor
+        self._is_async = is_async
+        self._reports: list[Report] = []
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._reports.append(self._execute(job))
+        self._bell.send(b".")
+
+    def _execute(self, job: Job) -> Report:
+        held = self.held[job.tag]
+        if held.message is not None and self._is_async.get(held.message.task, False):
+            return asyncio.run(self._executor.execute_async(job))
+        return self._executor.execute(job)
+
+    def send(self, *frame: Any) -> None:
+        """Nothing waits in here: there is nothing to return, to judge or to stop."""
+
+    def receive(self) -> list[Report]:
+        self.link.recv(4096)
+        reports, self._reports = self._reports, []
+        return reports
+
+    def kill(self) -> None:
+        """It cannot outlive a step of the supervisor: there is nothing to kill."""
+
+    def close(self) -> None:
+        super().close()
+        self._bell.close()

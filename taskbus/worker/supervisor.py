@@ -1,0 +1,406 @@
+"""The supervisor: one thread, one loop. It owns the broker and runs no user code.
+
+Every turn of the loop: hear from the runners, settle what has ended, renew the lease, fetch what fits, hand it out.
+What must not wait for the broker (killing an attempt that overstays) is the watchdog's.
+"""
+
+import contextlib
+import logging
+import os
+import selectors
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from taskbus.broker.broker import Broker
+from taskbus.broker.delivery import Act, Settlement
+from taskbus.clock import wall_clock
+from taskbus.config import Config
+from taskbus.errors import BrokerError, LeaseLost, StoreError
+from taskbus.outcome import Crashed, Released
+from taskbus.store.opening import open_store
+from taskbus.worker.consumer import Intake
+from taskbus.worker.crew import Crew, Departure
+from taskbus.worker.dispatch import Dispatcher
+from taskbus.worker.leases import Leases
+from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
+from taskbus.worker.runner.protocol import Job
+from taskbus.worker.runners import Runner, RunnerServer
+from taskbus.worker.settlement import Ended, Held, settlement
+from taskbus.worker.signals import Signals
+from taskbus.worker.watchdog import Watchdog
+
+logger = logging.getLogger(__name__)
+
+MAX_IDLE = 5.0
+"""Longest sleep of the loop: the net under a wake-up that was lost."""
+BACKOFF, MAX_BACKOFF = 0.05, 2.0
+AFTER_KILL = 10.0
+"""Seconds the loop goes on after it has killed its runners, to give back what they held."""
+
+
+def run(options: WorkerOptions, on_ready: Callable[[WorkerInfo], None] = lambda _: None) -> int:
+    """Run a worker until it is told to stop; returns its exit status.
+
+    0: stopped in good order. 1: stopped at once by a second signal, or could not give everything back.
+    Raises ``ConfigError`` if the app cannot be imported, ``BrokerError`` if the broker cannot be used.
+    """
+    with contextlib.closing(Supervisor(options)) as supervisor:
+        return supervisor.run(on_ready)
+
+
+class Supervisor:
+    """One worker. See the module's docstring for its loop."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        started = time.monotonic()
+        self._selector = selectors.DefaultSelector()
+        self._crew = Crew(options, self._watch, self._unwatch)
+        self._closing = contextlib.ExitStack()
+        self._closing.callback(self._crew.close)
+        try:
+            self._open(options, self._crew.start(), started)
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def _open(self, options: WorkerOptions, hello: dict[str, Any], started: float) -> None:
+        self.config = config = Config(**{**hello["config"], "queues": tuple(hello["config"]["queues"])})
+        self._crew.configure(config)
+        specs = {name: TaskSpec(**spec) for name, spec in hello["tasks"].items()}
+        queues = config.queues or tuple(dict.fromkeys([config.default_queue, *(spec.queue for spec in specs.values())]))
+        self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
+        broker = Broker(
+            hello["broker"], max_message_bytes=config.max_message_bytes, publish_timeout=config.publish_timeout
+        )
+        self._closing.callback(broker.close)
+        self._store = open_store(hello["results"], wall_clock)
+        self._closing.callback(self._store.close)
+        self._shares = bool(broker.database) and broker.database == self._store.database
+        self._consumer = broker.consumer(queues, name=self.name, lease=config.lease)
+        self._closing.callback(self._consumer.close)
+        self._leases = Leases(self._consumer, config.lease, config.sweep)
+        self._intake = Intake(specs, config)
+        self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
+        self._ended: list[Ended] = []
+        self._other: list[Settlement] = []
+        self._to_judge: deque[Held] = deque()
+        self._may_fetch = True
+        self._not_before = 0.0
+        self._backoff = BACKOFF
+        self._signals = Signals(self._selector)
+        self._stop_deadline: float | None = None
+        self._is_killing = False
+        self._is_announced = False
+        self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
+        self.info = WorkerInfo(
+            app=options.app,
+            name=self.name,
+            pid=os.getpid(),
+            broker=broker.safe_url,
+            results=hello["results"] if not self._shares else broker.safe_url,
+            is_shared=self._shares,
+            pool=options.pool,
+            processes=self._crew.size,
+            threads=config.threads,
+            coroutines=config.coroutines,
+            queues=queues,
+            tasks=specs,
+            lease=config.lease,
+            grace=config.grace,
+            started_in=time.monotonic() - started,
+        )
+
+    def run(self, on_ready: Callable[[WorkerInfo], None]) -> int:
+        """Turn the loop until there is nothing left to do after a signal."""
+        watchdog = Watchdog(lambda: list(self._crew.runners.values()))
+        with self._signals:
+            watchdog.start()
+            try:
+                while not self._is_done():
+                    self._turn()
+                    if not self._is_announced and self._crew.is_complete:
+                        self._is_announced = True
+                        on_ready(self.info)
+            finally:
+                watchdog.stop()
+        is_clean = not self._ended and not self._other
+        return 0 if self._signals.heard < 2 and is_clean else 1
+
+    def close(self) -> None:
+        """Give back what is held, end the runners, close the connections."""
+        self._crew.is_stopping = True
+        self._crew.kill()
+        self._crew.close()  # before anything is given back: what still runs must not overlap with its next attempt
+        self._closing.close()
+        self._selector.close()
+
+    def _turn(self) -> None:
+        for key, events in self._selector.select(self._sleep()):
+            key.data(events)
+        now = time.monotonic()
+        if self._signals.heard and self._stop_deadline is None:
+            self._begin_to_stop(now)
+        if self._stop_deadline is not None:
+            self._press(now)
+        self._settle(now)
+        self._keep_lease(now)
+        self._fetch(now)
+        self._dispatcher.assign(self._crew.runners.values(), now)
+        self._judge()
+        self._ended += (
+            Ended(held, Released()) for held in self._dispatcher.misplaced(self._crew.runners.values(), now)
+        )
+        self._crew.tick(now)
+        self._settle(now)
+        self._listen()
+
+    def _sleep(self) -> float:
+        """Seconds until something is due."""
+        now = time.monotonic()
+        if (self._ended or self._other) and now >= self._not_before:
+            return 0.0
+        instants = [now + MAX_IDLE, self._leases.next_at]
+        instants += filter(None, (self._crew.next_at(now), self._dispatcher.next_look(self._crew.runners.values())))
+        if self._ended or self._other or self._may_fetch:
+            instants.append(max(self._not_before, now) if self._has_room(now) or self._ended else now + MAX_IDLE)
+        due_at = self._consumer.next_due_at()
+        if due_at is not None and self._stop_deadline is None:
+            instants.append(now + max(0.0, due_at - time.time()))
+        if self._stop_deadline is not None:
+            instants.append(self._stop_deadline)
+        return max(0.0, min(instants) - now)
+
+    # --- the broker ----------------------------------------------------------------------------------------------
+
+    def _on_broker(self, _: int) -> None:
+        self._consumer.clear()
+        self._may_fetch = True
+
+    def _has_room(self, now: float) -> bool:
+        return self._stop_deadline is None and self._dispatcher.room(self._crew.runners.values(), now) > 0
+
+    def _fetch(self, now: float) -> None:
+        due_at = self._consumer.next_due_at()
+        if due_at is not None and due_at <= time.time():
+            self._may_fetch = True
+        if not self._may_fetch or self._stop_deadline is not None or now < self._not_before:
+            return
+        room = self._dispatcher.room(self._crew.runners.values(), now)
+        if room <= 0:
+            return
+        self._consumer.clear()
+        with self._broker_errors("fetch", now):
+            deliveries = self._consumer.fetch(room)
+            self._may_fetch = len(deliveries) >= room
+            wall = time.time()
+            to_run = [self._sort(self._intake.look(delivery, wall)) for delivery in deliveries]
+            for held in self._acked_first([held for held in to_run if held is not None]):
+                self._dispatcher.park(held, now)
+
+    def _sort(self, looked_at: Held | Ended | Settlement) -> Held | None:
+        match looked_at:
+            case Held():
+                return looked_at
+            case Ended():
+                self._ended.append(looked_at)
+            case Settlement():
+                self._other.append(looked_at)
+        return None
+
+    def _acked_first(self, to_run: list[Held]) -> list[Held]:
+        """Take ``at_most_once`` deliveries off their queue before they run; from here a crash loses them, as asked."""
+        once = [held for held in to_run if held.spec.at_most_once]
+        if not once:
+            return to_run
+        try:
+            stale = self._consumer.settle(
+                [Settlement(held.delivery) for held in once], self._store.apply, shared=self._shares
+            )
+        except (BrokerError, StoreError):
+            self._ended += (Ended(held, Released()) for held in once)
+            return [held for held in to_run if not held.spec.at_most_once]
+        gone = {delivery.tag for delivery in stale}
+        for held in once:
+            held.is_acked = True
+        return [held for held in to_run if not (held.is_acked and held.delivery.tag in gone)]
+
+    def _settle(self, now: float) -> None:
+        if not (self._ended or self._other) or now < self._not_before:
+            return
+        ended, other = self._ended, self._other
+        wall = time.time()
+        settlements = [*(settlement(each, self.name, wall, self.config) for each in ended), *other]
+        settlements = [each for each in settlements if each.delivery or each.changes or each.follow_ups]
+        with self._broker_errors("settle", now):
+            stale = self._consumer.settle(settlements, self._store.apply, shared=self._shares)
+            self._ended, self._other = [], []
+            if any(each.act is not Act.ACK or each.follow_ups for each in settlements):
+                self._may_fetch = True
+            if stale:
+                logger.warning("%d deliveries had been given to another worker; nothing was done for them", len(stale))
+
+    def _keep_lease(self, now: float) -> None:
+        try:
+            if self._leases.tick(now):
+                with self._broker_errors("sweep", now):
+                    self._store.sweep(time.time())
+                self._may_fetch = True
+        except LeaseLost:
+            logger.error("this worker was taken for dead (was it stopped?); dropping its tasks and joining anew")
+            self._abandon(now)
+
+    def _abandon(self, now: float) -> None:
+        """Everything held belongs to others now: end it here, settle nothing."""
+        self._dispatcher.empty()
+        self._ended, self._other = [], []
+        self._to_judge.clear()
+        for runner in self._crew.runners.values():
+            for tag in list(runner.held):
+                self._dispatcher.release(runner, tag)
+            runner.judging.clear()
+            runner.is_stopping = True
+        self._crew.kill()
+        with self._broker_errors("join", now):
+            self._consumer.rejoin()
+            self._may_fetch = True
+
+    @contextlib.contextmanager
+    def _broker_errors(self, act: str, now: float) -> Iterator[None]:
+        """A broker or store in trouble is tried again, after growing pauses; nothing held is forgotten meanwhile."""
+        try:
+            yield
+        except (BrokerError, StoreError) as error:
+            self._not_before = now + self._backoff
+            self._backoff = min(2 * self._backoff, MAX_BACKOFF)
+            logger.warning("cannot %s, trying again in %.2f s: %s", act, self._not_before - now, error)
+        else:
+            self._backoff = BACKOFF
+
+    # --- the runners ---------------------------------------------------------------------------------------------
+
+    def _watch(self, link: Runner | RunnerServer) -> None:
+        heard: Callable[[int], None] = (
+            (lambda events: self._on_runner(link, events)) if isinstance(link, Runner) else lambda _: self._on_server()
+        )
+        self._selector.register(link.link, selectors.EVENT_READ, heard)
+
+    def _unwatch(self, link: Runner | RunnerServer) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(link.link)
+
+    def _on_runner(self, runner: Runner, events: int) -> None:
+        if runner.number not in self._crew.runners:
+            return  # it was mourned earlier in this turn
+        if events & selectors.EVENT_WRITE:
+            runner.flush()
+        if events & selectors.EVENT_READ:
+            try:
+                self._hear(runner)
+            except BlockingIOError:
+                pass
+            except EOFError:
+                self._unwatch(runner)  # the server will say of what it died
+
+    def _listen(self) -> None:
+        """Wait for room in the sockets that did not take everything, and only for those."""
+        for runner in self._crew.runners.values():
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if runner.is_choked else 0)
+            key = self._selector.get_map().get(runner.link)
+            if key is not None and key.events != wanted:
+                self._selector.modify(runner.link, wanted, key.data)
+
+    def _hear(self, runner: Runner) -> None:
+        for report in runner.receive():
+            held = self._dispatcher.release(runner, report.tag)
+            if held is not None and not isinstance(report.outcome, Released):
+                self._dispatcher.learn(held, report.ran_for)
+            elif held is None:
+                held = runner.judging.pop(report.tag, None)
+            if held is not None:
+                self._ended.append(Ended(held, report.outcome, report.started_at, report.ran_for))
+        if runner.budget <= 0 and not runner.held:
+            self._crew.retire(runner)
+
+    def _on_server(self) -> None:
+        now = time.monotonic()
+        for departure in self._crew.news(now):
+            self._mourn(departure, now)
+
+    def _mourn(self, departure: Departure, now: float) -> None:
+        """Settle what a runner left behind: what it had started has crashed unless we ended it, the rest runs elsewhere."""
+        runner, how = departure
+        with contextlib.suppress(BlockingIOError, EOFError):
+            while True:
+                self._hear(runner)
+        started = {entry.tag: entry.started for entry in runner.running()}
+        was_ended = bool(runner.killed_for) or self._is_killing
+        if how and not was_ended and not self._crew.is_stopping:
+            logger.warning("runner %d died of %s while running %d tasks", runner.pid, how, len(started))
+        for tag in list(runner.held):
+            held = self._dispatcher.release(runner, tag)
+            if held is None:
+                continue
+            if tag in runner.killed_for:
+                self._to_judge.append(held)
+            elif tag in started and (not was_ended or held.is_acked):
+                elapsed = now - started[tag]
+                self._ended.append(Ended(held, Crashed(how), time.time() - elapsed, elapsed))
+            elif tag in started or self._stop_deadline is not None:
+                self._ended.append(Ended(held, Released()))
+            else:
+                self._dispatcher.park(held, now)
+        self._to_judge += runner.judging.values()
+        runner.close()
+
+    def _judge(self) -> None:
+        """Ask a runner, which knows the retry policies, what follows for attempts killed at their time limit."""
+        if self._stop_deadline is not None:
+            self._ended += (Ended(held, Released()) for held in self._to_judge)
+            self._to_judge.clear()
+        for runner in self._crew.runners.values():
+            if self._to_judge and runner.is_up and not runner.is_stopping:
+                while self._to_judge:
+                    held = self._to_judge.popleft()
+                    runner.judging[held.tag] = held
+                    delivery = held.delivery
+                    job = Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire)
+                    runner.send("judge", job, "time_limit")
+
+    # --- stopping ------------------------------------------------------------------------------------------------
+
+    def _begin_to_stop(self, now: float) -> None:
+        self._stop_deadline = now + self.config.grace
+        self._crew.is_stopping = True
+        parked = self._dispatcher.empty()
+        self._ended += (Ended(held, Released()) for held in parked)
+        running = sum(len(runner.running()) for runner in self._crew.runners.values())
+        logger.info(
+            "stopping: finishing %d tasks, %g s left; once more to give them back and stop now",
+            running,
+            self.config.grace,
+        )
+        for runner in self._crew.runners.values():
+            self._crew.retire(runner)
+
+    def _press(self, now: float) -> None:
+        """After the grace period, or a second signal: end the runners; what they held goes back at once."""
+        assert self._stop_deadline is not None
+        if self._is_killing or (now < self._stop_deadline and self._signals.heard < 2):
+            return
+        self._is_killing = True
+        self._stop_deadline = now + AFTER_KILL
+        held = sum(len(runner.held) for runner in self._crew.runners.values())
+        if held:
+            logger.warning("giving back %d tasks that had not finished", held)
+        self._crew.kill()
+
+    def _is_done(self) -> bool:
+        if self._stop_deadline is None:
+            return False
+        is_idle = not any(runner.held or runner.judging for runner in self._crew.runners.values())
+        is_settled = not self._ended and not self._other and not self._to_judge
+        has_left = not self._crew.runners or (self._crew.server is None and is_idle)
+        return (has_left and is_settled) or (self._is_killing and time.monotonic() > self._stop_deadline)

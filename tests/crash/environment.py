@@ -1,0 +1,12 @@
+"""The variables by which the harness tells its processes where the cell lives and what is to go wrong there."""
+
+LEDGER = "CRASH_LEDGER"
+"""Folder of the ledgers."""
+BROKER = "CRASH_BROKER"
+RESULTS = "CRASH_RESULTS"
+FAILPOINTS = "CRASH_FAILPOINTS"
+"""Strikes, as ``chaos`` reads them."""
+MUTANT = "CRASH_MUTANT"
+"""Which mechanism is broken."""
+SUPERVISOR = "CRASH_SUPERVISOR"
+"""Pid of the worker a process belongs to; set by the worker itself."""

@@ -1,0 +1,182 @@
+"""The generated grid: every step of the protocol, every victim, every action. Nothing in it is written by hand.
+
+A step is a failpoint, the load that leads there, and which hit of it counts. The victim is struck when the step is
+reached; a standby then does what a restarted or second worker would do, and everything accepted must come to an end.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from .checker import Verdict
+from .harness import Cell, Worker
+from .history import Rules
+
+ACTIONS = ("kill9", "stop", "term")
+VICTIMS = ("runner", "supervisor", "group")
+GATE = "open"
+RULES = Rules()
+
+
+def plain(cell: Cell) -> None:
+    """Tasks of every kind that succeed, some of them delayed."""
+    cell.send("brief", count=4)
+    cell.send("quick", count=6)
+    cell.send("aquick", count=4)
+    cell.send("quick", countdown=0.8, count=2)
+
+
+def retries(cell: Cell) -> None:
+    """Tasks that fail once or twice first."""
+    cell.send("flaky", count=6)
+    cell.send("flaky", 2, count=2)
+
+
+def deaths(cell: Cell) -> None:
+    """Tasks that end as dead letters, some at once, some after a retry."""
+    cell.send("rejected", "never", count=4, expect="dead")
+    cell.send("doomed", count=4, expect="dead")
+
+
+def delayed(cell: Cell) -> None:
+    """Tasks that wait in the broker first."""
+    cell.send("quick", countdown=1.0, count=4)
+    cell.send("quick", countdown=1.5, count=4)
+
+
+def held(cell: Cell) -> None:
+    """Tasks that are still running when the strike comes, and others that wait behind them."""
+    cell.send("hold", GATE, count=2)
+    cell.send("ahold", GATE, count=2)
+    cell.send("quick", count=4)
+
+
+def crashes(cell: Cell) -> None:
+    """Tasks that kill their runner once."""
+    cell.send("suicide", count=2)
+    cell.send("quick", count=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A place in the protocol. ``point`` empty: in the middle of a task's body."""
+
+    name: str
+    point: str
+    load: Callable[[Cell], None]
+    nth: int = 1
+
+
+STEPS = (
+    Step("fetch.inside", "fetch.inside", plain),
+    Step("fetch.after", "fetch.after", plain),
+    Step("fetch.inside:delayed", "fetch.inside", delayed),
+    Step("dispatch.before", "dispatch.before", plain, 2),
+    Step("runner.start", "runner.start", plain, 2),
+    Step("body", "", held),
+    Step("runner.body_done", "runner.body_done", plain, 2),
+    Step("runner.sent", "runner.sent", plain),
+    *(
+        Step(f"settle.{when}:{load.__name__}", f"settle.{when}", load)
+        for load in (plain, retries, deaths)
+        for when in ("before", "inside", "after")
+    ),
+    Step("settle.inside:crashes", "settle.inside", crashes),
+    Step("reap.inside", "reap.inside", held),
+    Step("renew.before", "renew.before", held, 2),
+    Step("release.before", "release.before", held),
+)
+PRODUCER_STEPS = ("publish.before", "publish.inside", "publish.after")
+
+
+@dataclass(frozen=True, slots=True)
+class Square:
+    """One cell of the grid: what is struck, where, how."""
+
+    step: Step
+    victim: str
+    action: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.step.name}/{self.victim}/{self.action}"
+
+    def run(self, folder: Path, mutant: str = "") -> Verdict:
+        """Play it in ``folder``; the verdict says what was lost."""
+        if self.victim == "producer":
+            return _run_producer(self, folder)
+        with Cell(folder, _rules(self)) as cell:
+            return _run(self, cell, mutant)
+
+
+def _rules(square: Square) -> Rules:
+    return replace(RULES, sigterm_interrupts=square.step.point == "release.before")
+
+
+def _run(square: Square, cell: Cell, mutant: str) -> Verdict:
+    step = square.step
+    if step.point == "reap.inside":
+        _leave_a_dead_worker(cell)
+    else:
+        step.load(cell)
+    struck = f"{step.point}:{square.action}.{square.victim}@{step.nth}" if step.point else ""
+    grace = 0.3 if step.point == "release.before" else 8.0
+    worker = cell.worker(faults=struck, mutant=mutant, grace=grace)
+    before = len(cell.faults())
+    if not step.point or step.point == "release.before":
+        cell.until(lambda: len(cell.open_runs()) >= 4, "four tasks to be running")
+    if not step.point:
+        cell.strike(worker, square.action, square.victim)
+    elif step.point == "release.before":
+        cell.strike(worker, "term", "supervisor")
+        before += 1
+    cell.until(lambda: len(cell.faults()) > before, f"the strike at {step.name}")
+    return _recover(square, cell, worker, mutant)
+
+
+def _recover(square: Square, cell: Cell, worker: Worker, mutant: str) -> Verdict:
+    if square.action == "stop":
+        cell.wake_after(1.5 * cell.rules.lease)
+    if square.victim != "runner" or square.step.point == "release.before":
+        if square.action == "kill9":
+            cell.until(lambda: not worker.is_alive, "the worker to die", 5.0)
+        cell.worker(mutant=mutant)
+    cell.open(GATE)
+    cell.until(lambda: not cell.is_healing, "what was stopped to go on")
+    return cell.finish()
+
+
+def _leave_a_dead_worker(cell: Cell) -> None:
+    """A worker that died holding four tasks, for the next one to reap."""
+    held(cell)
+    first = cell.worker()
+    cell.until(lambda: len(cell.open_runs()) >= 4, "four tasks to be running")
+    cell.strike(first, "kill9")
+    cell.until(lambda: not first.is_alive, "the first worker to die", 5.0)
+
+
+def _run_producer(square: Square, folder: Path) -> Verdict:
+    batch = 8 if square.step.load is not plain else 0
+    with Cell(folder, RULES) as cell:
+        sends = [("quick", cell.new_id(), {}) for _ in range(40)]
+        faults = f"{square.step.point}:{square.action}.self@{square.step.nth}"
+        process = cell.produce(sends, batch=batch, faults=faults)
+        cell.until(cell.faults, f"the strike at {square.step.name}")
+        if square.action == "stop":
+            cell.wake_after(1.0)
+        cell.worker()
+        cell.until(lambda: process.poll() is not None, "the producer to end")
+        return cell.finish()
+
+
+def _together(cell: Cell) -> None:
+    """Marks the steps of a producer that sends in batches."""
+
+
+GRID = tuple(Square(step, victim, action) for step, victim, action in product(STEPS, VICTIMS, ACTIONS)) + tuple(
+    Square(Step(f"{point}:{name}", point, load, nth), "producer", action)
+    for point, (name, load, nth), action in product(
+        PRODUCER_STEPS, (("single", plain, 20), ("batch", _together, 3)), ACTIONS
+    )
+)

@@ -1,0 +1,345 @@
+"""One cell of the suite: a queue in a folder, real worker processes, a nemesis, and a verdict at the end.
+
+Everything waits for a condition with a deadline. Only processes this harness has started are ever killed, by pid.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from taskbus import TaskBus
+from taskbus.codec import decode
+from taskbus.errors import CodecError
+from taskbus.store.base import Filter
+from taskbus.wire import compact
+
+from . import chaos, producer
+from .checker import Verdict, check
+from .environment import BROKER, FAILPOINTS, LEDGER, MUTANT, RESULTS
+from .history import Rules, join
+from .ledger import Event, Ledger, View, now, open_sink
+
+TESTS = Path(__file__).resolve().parent.parent
+POLL = 0.02
+DYING = 2.0
+"""Seconds that the processes of a dead supervisor may outlive it."""
+
+
+class TimedOut(AssertionError):
+    """A condition did not come true in time; the message says which, and what the cell looks like."""
+
+
+class Worker:
+    """A worker of this cell, in a process group of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path, grace: float) -> None:
+        self.process = process
+        self.pid = process.pid
+        self.log = log
+        self.grace = grace
+        self.family: set[int] = {process.pid}
+        self.gone: set[int] = set()
+        self.died_at = 0.0
+        self.is_buried = False
+        self.is_stopping = False
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    def look(self) -> None:
+        """Remember every process below it, so that none can be forgotten when its parent dies."""
+        self.family.update(chaos.descendants(self.pid))
+
+    def survivors(self) -> list[int]:
+        return [pid for pid in self.family if pid != self.pid and chaos.is_alive(pid)]
+
+
+class Cell:
+    """One run of one scenario in ``folder``. A context manager: leaving it ends every process it started."""
+
+    def __init__(
+        self, folder: Path, rules: Rules | None = None, *, results: bool = False, path: Path | None = None
+    ) -> None:
+        self.folder = folder
+        self.rules = rules or Rules()
+        (folder / "ledger").mkdir(parents=True)
+        self.ledger = Ledger(folder / "ledger")
+        open_sink(folder / "ledger")
+        self.view = View(folder / "ledger")
+        self.database = path or folder / "queue.db"
+        self.broker_url = f"sqlite:///{self.database}"
+        self.results_url = f"sqlite:///{folder / 'results.db'}" if results else ""
+        self.app = TaskBus("crash", broker=self.broker_url, results=self.results_url or None)
+        self.workers: list[Worker] = []
+        self.raw: dict[bytes, str] = {}
+        self._seen: dict[str, tuple[str, Any]] = {}
+        self._letters: set[tuple[str, float]] = set()
+        self._count = 0
+        self._healing: list[tuple[float, list[int]]] = []
+
+    def __enter__(self) -> "Cell":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for worker in self.workers:
+            worker.look()
+            for pid in worker.family:
+                _kill(pid)
+            worker.process.wait()
+        self.app.close()
+
+    # --- sending -------------------------------------------------------------------------------------------------
+
+    def send(self, task: str, *args: Any, count: int = 1, **options: Any) -> list[str]:
+        """Send ``count`` tasks from this process; returns the harness's ids. For the options see ``producer.send``."""
+        ids = [self.new_id() for _ in range(count)]
+        for id in ids:
+            producer.send(self.app, self.ledger, task, id, *args, **options)
+        return ids
+
+    def new_id(self) -> str:
+        self._count += 1
+        return f"t{self._count:04}"
+
+    def produce(
+        self, sends: Sequence[tuple[str, str, dict[str, Any]]], *, batch: int = 0, faults: str = "", mutant: str = ""
+    ) -> subprocess.Popen[bytes]:
+        """Send from a process of its own, which ``faults`` may kill."""
+        asked = json.dumps({"sends": sends, "batch": batch})
+        with (self.folder / "producer.log").open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "crash.producer", asked],
+                env=self._environment(faults, mutant),
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    # --- workers -------------------------------------------------------------------------------------------------
+
+    def worker(self, *, faults: str = "", mutant: str = "", **options: Any) -> Worker:
+        """Start a worker; ``faults`` as ``CRASH_FAILPOINTS``, ``options`` as ``WorkerOptions``."""
+        settings = {"processes": 2, "lease": self.rules.lease, "grace": 5.0, **options}
+        settings["overrides"] = {"sweep": self.rules.sweep, **settings.get("overrides", {})}
+        log = self.folder / f"worker-{len(self.workers)}.log"
+        with log.open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "crash.worker_main", json.dumps(settings)],
+                env=self._environment(faults, mutant),
+                cwd=self.folder,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        worker = Worker(process, log, settings["grace"])
+        self.workers.append(worker)
+        return worker
+
+    def _environment(self, faults: str, mutant: str) -> dict[str, str]:
+        own = {
+            LEDGER: str(self.ledger.folder),
+            BROKER: self.broker_url,
+            RESULTS: self.results_url,
+            FAILPOINTS: faults,
+            MUTANT: mutant,
+            "PYTHONPATH": str(TESTS),
+        }
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TASKBUS_", "CRASH_"))}
+        return inherited | own
+
+    def strike(self, worker: Worker, action: str, victim: str = "group") -> None:
+        """Do to the worker what a failpoint would, from outside."""
+        worker.look()
+        chaos.strike(self.ledger, action, victim, worker.pid)
+
+    def stop(self, worker: Worker, *, status: int = 0, within: float | None = None) -> None:
+        """SIGTERM, and note in the ledger if it does not leave in time, with ``status`` and without a trace."""
+        worker.look()
+        worker.is_stopping = True
+        os.kill(worker.pid, signal.SIGTERM)
+        deadline = worker.grace + 5.0 if within is None else within
+        try:
+            left = worker.process.wait(timeout=deadline)
+            why = "" if left == status else f"worker {worker.pid} left with status {left}, not {status}"
+        except subprocess.TimeoutExpired:
+            why = f"worker {worker.pid} did not leave within {deadline:g} s of SIGTERM"
+        self.ledger.log("exit", why=why)
+
+    # --- waiting -------------------------------------------------------------------------------------------------
+
+    @property
+    def events(self) -> list[Event]:
+        return self.view.refresh()
+
+    def of(self, kind: str, *ids: str) -> list[Event]:
+        """The events of one kind, of all tasks or of some."""
+        return [event for event in self.events if event["ev"] == kind and (not ids or event["id"] in ids)]
+
+    def open_runs(self, *ids: str) -> list[Event]:
+        """Starts that have neither ended nor failed yet."""
+        over = {event["run"] for event in self.events if event["ev"] in ("end", "err")}
+        return [event for event in self.of("start", *ids) if event["run"] not in over]
+
+    def faults(self) -> list[Event]:
+        """What the nemesis did so far."""
+        return [event for event in self.of("nem") if event["on"]]
+
+    def until(self, condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
+        """Wait until ``condition`` is true, observing and healing meanwhile; returns its value."""
+        deadline = time.monotonic() + timeout
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                raise TimedOut(f"waited {timeout:g} s for: {what}\n{self.describe()}")
+            self.tick()
+            time.sleep(POLL)
+        return value
+
+    def tick(self) -> None:
+        """What goes on all the time: look at the processes, read the results, wake up what was stopped long enough."""
+        for worker in self.workers:
+            if not worker.is_buried:
+                self._look(worker)
+        for at, pids in [entry for entry in self._healing if entry[0] <= now()]:
+            self._healing.remove((at, pids))
+            self.wake(pids)
+        self.observe()
+
+    def wake(self, pids: list[int]) -> None:
+        """SIGCONT, noted in the ledger."""
+        self.ledger.log("nem", fault="awake", on=False, action="stop", victim="", worker=0, pids=pids)
+        for pid in pids:
+            if chaos.is_alive(pid):
+                os.kill(pid, signal.SIGCONT)
+
+    def wake_after(self, seconds: float) -> None:
+        """Plan SIGCONT for every process that is stopped, so many seconds after it was."""
+        for event in self.faults():
+            if event["action"] == "stop":
+                self._healing.append((event["t"] + seconds, event["pids"]))
+
+    @property
+    def is_healing(self) -> bool:
+        """Whether something is stopped that is still to be woken."""
+        return bool(self._healing)
+
+    def open(self, gate: str) -> None:
+        """Let the tasks go on that wait for this gate."""
+        (self.ledger.folder / f"gate-{gate}").touch()
+
+    def _look(self, worker: Worker) -> None:
+        """Note which of its processes are gone, and when a dead supervisor leaves some behind."""
+        if worker.is_alive:
+            worker.look()
+        elif not worker.died_at:
+            worker.died_at = now()
+            struck = any(event["worker"] == worker.pid and event["action"] != "stop" for event in self.faults())
+            if not struck and not worker.is_stopping:
+                self.ledger.log("exit", why=f"worker {worker.pid} died by itself: {worker.process.returncode}")
+        for pid in worker.family - worker.gone:
+            if not chaos.is_alive(pid):
+                worker.gone.add(pid)
+                self.ledger.log("gone", of=pid)
+        if worker.died_at:
+            worker.is_buried = worker.gone == worker.family
+            if not worker.is_buried and now() - worker.died_at > DYING:
+                left = sorted(worker.family - worker.gone)
+                self.ledger.log("exit", why=f"{left} outlived their supervisor {worker.pid} by {DYING:g} s")
+                worker.is_buried = True
+
+    # --- observing -----------------------------------------------------------------------------------------------
+
+    def observe(self) -> None:
+        """Log what the results and the dead letters say, where that is new. Reads through the public interface."""
+        names = {event["lib"]: event["id"] for event in self.of("pub_try")}
+        found = self.app.store.results(list(names))
+        for lib, id in names.items():
+            result = found.get(lib)
+            if result is None:
+                state, token = "PENDING", None
+            else:
+                state, token = str(result.state), _token(result.value, result.content_type)
+            if (state, token) != self._seen.get(id, ("PENDING", None)):
+                self._seen[id] = (state, token)
+                self.ledger.log("res_seen", id, state=state, token=token)
+        for letter in self.app.store.dead_letters(Filter(), limit=10_000):
+            if (letter.task_id, letter.dead_at) not in self._letters:
+                self._letters.add((letter.task_id, letter.dead_at))
+                id = names.get(letter.task_id) or self.raw.get(letter.wire, letter.task_id)
+                self.ledger.log("dlq_seen", id, reason=str(letter.reason))
+
+    def residue(self) -> tuple[int, list[str]]:
+        """How many messages the broker still has, and the harness's ids of those that can be read."""
+        sizes = self.app.broker.queues()
+        ids = []
+        for size in sizes:
+            for delivery in self.app.broker.peek(size.name, 1000):
+                message = compact.decode(delivery.wire, delivery.queue, delivery.priority, 1 << 20)
+                ids.append(str(decode(message.body, message.content_type)[0][0]))
+        return sum(size.ready + size.delayed + size.running for size in sizes), ids
+
+    def is_drained(self) -> bool:
+        """Whether everything accepted has come to an end, on record, and nothing is left on a queue."""
+        joined = join(self.events)
+        return (
+            all(joined.finished(id) for id in joined.acked)
+            and all(
+                self._seen.get(id, ("",))[0] in ("SUCCESS", "FAILURE", "REVOKED")
+                for id in joined.acked
+                if joined.tried[id]["results"]
+            )
+            and sum(size.ready + size.delayed + size.running for size in self.app.broker.queues()) == 0
+        )
+
+    def finish(self, timeout: float = 60.0) -> Verdict:
+        """Drain, stop the workers, and check. Never raises for what the checker can say better."""
+        self.ledger.log("drain_begin")
+        try:
+            self.until(self.is_drained, "everything accepted to come to an end", timeout)
+        except TimedOut as error:
+            (self.folder / "timed_out.txt").write_text(str(error))
+        self.wake([pid for worker in self.workers for pid in worker.family if chaos.is_stopped(pid)])
+        for worker in self.workers:
+            if worker.is_alive:
+                self.stop(worker)
+        deadline = time.monotonic() + DYING + 1.0
+        while not all(worker.is_buried for worker in self.workers) and time.monotonic() < deadline:
+            self.tick()
+            time.sleep(POLL)
+        self.observe()
+        left, ids = self.residue()
+        self.ledger.log("quiesced", left=left, ids=ids)
+        return check(self.events, self.rules)
+
+    def describe(self) -> str:
+        """The cell in a few lines, for a failure's message."""
+        tail = [f"  {event['t']:.3f} {event['ev']} {event['id']} {event}"[:240] for event in self.events[-25:]]
+        logs = [
+            f"--- {path.name}\n{path.read_text(errors='replace')[-2000:]}" for path in sorted(self.folder.glob("*.log"))
+        ]
+        return "\n".join(["last events:", *tail, *logs])
+
+
+def _token(value: bytes | None, content_type: str) -> Any:
+    try:
+        return None if value is None else decode(value, content_type)
+    except CodecError:
+        return "unreadable"
+
+
+def _kill(pid: int) -> None:
+    if chaos.is_alive(pid):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass

@@ -1,0 +1,185 @@
+"""The ledgers of a cell, joined: which tasks were sent, when they ran and how, and what the nemesis did to whom."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from .ledger import Event
+
+INF = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a cell allows. ``window``: how long an attempt may be over and not yet settled when a fault hits.
+
+    ``runner_death`` and ``lease + sweep + slack`` are the longest times after which an interrupted task must run again.
+    ``sigterm_interrupts``: SIGTERM may interrupt attempts (they outlast the grace period).
+    """
+
+    lease: float = 2.0
+    sweep: float = 0.5
+    slack: float = 2.0
+    runner_death: float = 1.0
+    window: float = 1.0
+    epsilon: float = 0.05
+    wedge: float = 15.0
+    sigterm_interrupts: bool = False
+
+
+@dataclass(slots=True)
+class Run:
+    """One start of a task body. ``end`` is infinite for a run that never said how it ended; ``life`` counts replays."""
+
+    id: str
+    key: str
+    attempt: int
+    token: int
+    pid: int
+    worker: int
+    start: float
+    life: int
+    lib: str
+    end: float = INF
+    ended: bool = False
+    said: bool = False
+
+
+@dataclass(slots=True)
+class Fault:
+    """One act of the nemesis; ``until`` is when a stopped process went on, and the instant itself for a kill."""
+
+    t: float
+    action: str
+    victim: str
+    worker: int
+    pids: Sequence[int]
+    until: float
+
+    def interrupts(self, run: Run, rules: Rules) -> bool:
+        """Whether this fault may have kept the run from ending, or its end from being settled."""
+        if self.action == "term" and self.victim != "runner" and not rules.sigterm_interrupts:
+            return False
+        if self.action == "stop" and self.victim == "runner":
+            return False  # the supervisor still renews its lease: nothing is taken from it
+        if self.worker not in (0, run.worker) or (self.victim == "runner" and run.pid not in self.pids):
+            return False
+        stops = INF if self.action == "term" else self.until + rules.window
+        return run.start <= stops and run.end >= self.t - rules.window
+
+    def recovery(self, rules: Rules) -> float:
+        """How soon after this fault what it interrupted must run again."""
+        if self.victim == "runner" and self.action != "stop":
+            return rules.runner_death
+        return rules.lease + rules.sweep + rules.slack
+
+
+@dataclass(slots=True)
+class Joined:
+    """The ledgers of one cell, by task."""
+
+    tried: dict[str, Event] = field(default_factory=dict)
+    acked: set[str] = field(default_factory=set)
+    rejected: set[str] = field(default_factory=set)
+    unknown: set[str] = field(default_factory=set)
+    runs: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    dead: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    seen: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    sinks: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    replays: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    faults: list[Fault] = field(default_factory=list)
+    progress: list[float] = field(default_factory=list)
+    left: int = 0
+    left_ids: list[str] = field(default_factory=list)
+    drain_at: float = INF
+    quiesced_at: float = INF
+    bad_exits: list[str] = field(default_factory=list)
+
+    def life(self, id: str, t: float) -> int:
+        """How often the task had been replayed by then."""
+        return sum(at <= t for at in self.replays[id])
+
+    def finished(self, id: str) -> bool:
+        """Whether the task's last life has come to an end that the ledgers show."""
+        life = len(self.replays[id])
+        return (
+            any(run.ended and run.life == life for run in self.runs[id])
+            or any(self.life(id, event["t"]) == life for event in self.dead[id])
+            or any(event["state"] == "REVOKED" for event in self.seen[id])
+        )
+
+
+def join(events: Iterable[Event]) -> Joined:
+    """Sort the events of a cell by what they say."""
+    ordered = sorted(events, key=lambda event: (event["t"], event["pid"], event["seq"]))
+    joined, runs, died = Joined(), {}, {}
+    for event in ordered:
+        id, t = event["id"], event["t"]
+        match event["ev"]:
+            case "pub_try":
+                joined.tried.setdefault(id, event)
+            case "pub_ok":
+                joined.acked.add(id)
+            case "pub_rej":
+                joined.rejected.add(id)
+            case "pub_unk":
+                joined.unknown.add(id)
+            case "replay_begin":
+                joined.replays[id].append(t)
+            case "start":
+                run = runs[event["run"]] = _run(joined, event)
+                joined.runs[id].append(run)
+            case "end" | "err":
+                run = runs[event["run"]]
+                run.end, run.ended, run.said = t, event["ev"] == "end", True
+            case "dlq_seen":
+                joined.dead[id].append(event)
+            case "res_seen":
+                joined.seen[id].append(event)
+            case "sink":
+                joined.sinks[id].append(event)
+            case "gone":
+                died[event["of"]] = t
+            case "nem":
+                _join_fault(joined, event)
+            case "drain_begin":
+                joined.drain_at = t
+            case "quiesced":
+                joined.quiesced_at, joined.left, joined.left_ids = t, event["left"], event["ids"]
+            case "exit" if event["why"]:
+                joined.bad_exits.append(event["why"])
+        if event["ev"] in ("start", "end", "err", "dlq_seen"):
+            joined.progress.append(t)
+    for run in runs.values():
+        if not run.said:
+            run.end = min([died.get(run.pid, INF), *(f.t for f in joined.faults if _killed(f, run))])
+    joined.unknown |= joined.tried.keys() - joined.acked - joined.rejected
+    return joined
+
+
+def _run(joined: Joined, event: Event) -> Run:
+    return Run(
+        id=event["id"],
+        key=event["run"],
+        attempt=event["attempt"],
+        token=event["token"],
+        pid=event["pid"],
+        worker=event["worker"],
+        start=event["t"],
+        life=joined.life(event["id"], event["t"]),
+        lib=event["lib"],
+    )
+
+
+def _join_fault(joined: Joined, event: Event) -> None:
+    if event["on"]:
+        until = INF if event["action"] == "stop" else event["t"]
+        joined.faults.append(Fault(event["t"], event["action"], event["victim"], event["worker"], event["pids"], until))
+        return
+    for fault in joined.faults:
+        if fault.until == INF and fault.pids == event["pids"]:
+            fault.until = event["t"]
+
+
+def _killed(fault: Fault, run: Run) -> bool:
+    return fault.action not in ("stop", "term") and run.pid in fault.pids and fault.t >= run.start

@@ -1,0 +1,86 @@
+"""Sends tasks and notes every outcome: from the harness, or as a process of its own that may be killed.
+
+``python -m crash.producer '{"sends": [["quick", "p1", {}], ...], "batch": 0}'``
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+from taskbus import TaskBus
+from taskbus.errors import PublishUnknown, SendError
+
+from . import chaos, mutants
+from .environment import BROKER, LEDGER, MUTANT, RESULTS
+from .ledger import Ledger, now
+
+
+def send(
+    app: TaskBus,
+    ledger: Ledger,
+    task: str,
+    id: str,
+    *args: Any,
+    expect: str = "end",
+    results: bool = True,
+    **options: Any,
+) -> str:
+    """Send one task with the harness's id as its first argument; log the try and its outcome. Returns the library's id."""
+    lib = str(uuid.uuid4())
+    countdown = options.get("countdown")
+    eta = None if countdown is None else now() + countdown
+    ledger.log("pub_try", id, lib=lib, expect=expect, results=results, eta=eta)
+    try:
+        app.send(task, [id, *args], task_id=lib, **options)
+    except PublishUnknown as error:
+        ledger.log("pub_unk", id, why=str(error))
+    except SendError as error:
+        ledger.log("pub_rej", id, why=str(error))
+    else:
+        ledger.log("pub_ok", id)
+    return lib
+
+
+def send_together(app: TaskBus, ledger: Ledger, sends: Sequence[Sequence[Any]], size: int) -> None:
+    """Send in batches; a task counts as accepted when the block has ended, as the documentation says."""
+    for at in range(0, len(sends), size):
+        part = sends[at : at + size]
+        try:
+            with app.batch(size):
+                for task, id, options in part:
+                    lib = str(uuid.uuid4())
+                    ledger.log("pub_try", id, lib=lib, expect="end", results=True, eta=None)
+                    app.send(task, [id], task_id=lib, **options)
+        except PublishUnknown as error:
+            for _, id, _ in part:
+                ledger.log("pub_unk", id, why=str(error))
+        except SendError as error:
+            for _, id, _ in part:
+                ledger.log("pub_rej", id, why=str(error))
+        else:
+            for _, id, _ in part:
+                ledger.log("pub_ok", id)
+
+
+def main() -> int:
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: no producer outlives the harness
+    ledger = Ledger(os.environ[LEDGER])
+    chaos.arm(ledger)
+    mutants.apply(os.environ.get(MUTANT, ""))
+    asked = json.loads(sys.argv[1])
+    with TaskBus("crash", broker=os.environ[BROKER], results=os.environ.get(RESULTS) or None) as app:
+        if asked.get("batch"):
+            send_together(app, ledger, asked["sends"], asked["batch"])
+        else:
+            for task, id, options in asked["sends"]:
+                send(app, ledger, task, id, **options)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

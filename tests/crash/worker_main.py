@@ -1,0 +1,32 @@
+"""Starts one worker of the crash suite: ``python -m crash.worker_main '{"lease": 2.0, ...}'``.
+
+Arms the failpoints, applies the mutant the harness asks for, then runs the worker as its users do.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+
+from taskbus.worker.options import WorkerOptions
+from taskbus.worker.supervisor import run
+
+from . import chaos, mutants
+from .environment import LEDGER, MUTANT, SUPERVISOR
+from .ledger import Ledger
+
+PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # no worker outlives the harness
+    os.environ[SUPERVISOR] = str(os.getpid())
+    chaos.arm(Ledger(os.environ[LEDGER]))
+    mutants.apply(os.environ.get(MUTANT, ""))
+    options = json.loads(sys.argv[1])
+    return run(WorkerOptions(app=f"{__package__}.app:app", **options))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
