@@ -4,7 +4,9 @@ What is public is what ``__all__`` lists. The names are loaded when they are fir
 not pay for a broker; ``__init__.pyi`` says the same to type checkers, and a test keeps the two equal.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 __version__ = "0.1.0"
@@ -41,3 +43,14 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class Package(ModuleType):
+    """Keeps ``taskbus.task`` the decorator: the import system sets a submodule as an attribute of its package."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _HOME and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = Package

@@ -19,6 +19,8 @@ from tenacity.retry import retry_base
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base
 
+from taskbus.errors import TimeLimitExceeded
+
 MAX_DELAY = 600.0
 """The default cap of a retry's delay, in seconds."""
 
@@ -27,14 +29,14 @@ MAX_DELAY = 600.0
 class RetryPolicy:
     """Which errors are tried again (``retry``), after how long (``wait``), and until when (``stop``).
 
-    The default: any ``Exception``, three retries, with full jitter below 1, 2, 4, 8 seconds, never above ten minutes.
-    Every tenacity object fits, alone or combined: ``stop_after_attempt(5) | stop_after_delay(3600)``.
-    ``stop_after_delay`` counts from the moment the task was sent.
+    The default: any ``Exception`` and a ``time_limit`` that has passed, three retries, with full jitter below 1, 2, 4,
+    8 seconds, never above ten minutes. Every tenacity object fits, alone or combined: ``stop_after_attempt(5) |
+    stop_after_delay(3600)``. ``stop_after_delay`` counts from the moment the task was sent.
     """
 
     stop: stop_base = field(default_factory=lambda: stop_after_attempt(4))
     wait: wait_base = field(default_factory=lambda: wait_random_exponential(multiplier=1, max=MAX_DELAY))
-    retry: retry_base = field(default_factory=lambda: retry_if_exception_type(Exception))
+    retry: retry_base = field(default_factory=lambda: retry_if_exception_type((Exception, TimeLimitExceeded)))
 
     @classmethod
     def never(cls) -> "RetryPolicy":

@@ -1,22 +1,22 @@
 """A census of the Python standard library: `python examples/stdlib_census`, or `make demo`.
 
-Sends one task per file of this machine's standard library, starts a worker with two runners, collects the results as they
-come and prints a summary. Some files do not parse (the library keeps bad ones to test its parser with): they are retried,
-then they become dead letters.
+Sends one task per file of this machine's standard library, starts a worker with two runners, collects the results as
+they come and prints a summary. Some files do not parse (the library keeps bad ones to test its parser with): they are
+retried, then they become dead letters.
 """
 
 import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from report import Report, show_progress
-from tasks import DATABASE, app, census
+from tasks import DATABASE, Count, app, census
 
-from taskbus import AsyncResult, State, as_completed
+from taskbus import AsyncResult, ResultTimeout, State, as_completed
 
 HERE = Path(__file__).parent
 LOG = HERE / "worker.log"
@@ -26,7 +26,7 @@ def main() -> int:
     for file in HERE.glob("census.db*"):
         file.unlink()  # each census starts from nothing
     report = Report(DATABASE, LOG)
-    paths = list(python_files())
+    paths = python_files()
     report.opening(len(paths))
 
     started = time.perf_counter()
@@ -34,36 +34,30 @@ def main() -> int:
         sent = [census.delay(path) for path in paths]
     report.sent(len(sent), time.perf_counter() - started)
 
-    started = time.perf_counter()
     with worker() as process:
-        results = while_alive(process, as_completed(sent, timeout=300))
-        for result in show_progress(results, len(sent)):
+        for result in show_progress(finished(sent, process), len(sent)):
             if result.state is State.SUCCESS:
                 report.count(result.get())
             else:
                 report.failed(result.id)
-        took = time.perf_counter() - started
-    report.closing(took, process.returncode)
     app.close()
+    report.closing()
     return process.returncode
 
 
-def python_files() -> Iterator[Path]:
+def python_files() -> list[Path]:
     """Every .py file of the standard library, tests included; what was installed on top of it is left out."""
     library = Path(sysconfig.get_path("stdlib"))
-    found = [
-        path
-        for path in sorted(library.rglob("*.py"))
-        if not {"site-packages", "dist-packages"}.intersection(path.parts) and path.is_file()
-    ]
-    yield from found
+    others = {"site-packages", "dist-packages"}
+    found = [path for path in sorted(library.rglob("*.py")) if others.isdisjoint(path.parts) and path.is_file()]
     if not any("bad" in path.name for path in found):  # some systems ship the library without its tests
-        yield from sorted((HERE / "broken").iterdir())
+        found += sorted((HERE / "broken").iterdir())
+    return found
 
 
 @contextmanager
 def worker() -> Iterator[subprocess.Popen[bytes]]:
-    """A worker with two runners; SIGTERM at the end lets it finish and leave."""
+    """A worker with two runners; SIGTERM lets it finish what it runs and leave."""
     command = [sys.executable, "-m", "taskbus", "worker", "-A", "tasks:app", "-c", "2"]
     with LOG.open("wb") as log:
         process = subprocess.Popen(command, cwd=HERE, stdout=log, stderr=log)
@@ -74,12 +68,17 @@ def worker() -> Iterator[subprocess.Popen[bytes]]:
         process.wait(timeout=60)
 
 
-def while_alive(process: subprocess.Popen[bytes], results: Iterable[AsyncResult]) -> Iterator[AsyncResult]:
-    """The results, unless the worker has died: nobody else would do its work."""
-    for result in results:
-        if process.poll() is not None:
-            raise SystemExit(f"The worker ended with status {process.returncode}; its last words are in {LOG}")
-        yield result
+def finished(sent: Sequence[AsyncResult[Count]], worker: subprocess.Popen[bytes]) -> Iterator[AsyncResult[Count]]:
+    """The results as they come; gives up when the worker has died, as nobody else would do its work."""
+    waiting = {result.id: result for result in sent}
+    while waiting:
+        try:
+            for result in as_completed(list(waiting.values()), timeout=5):
+                del waiting[result.id]
+                yield result
+        except ResultTimeout:
+            if worker.poll() is not None:
+                sys.exit(f"The worker ended with status {worker.returncode}; its last words are in {LOG}")
 
 
 if __name__ == "__main__":

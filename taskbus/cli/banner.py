@@ -10,7 +10,7 @@ from rich.text import Text
 from taskbus import __version__
 from taskbus.cli.output import plain
 from taskbus.cli.phrase import count, safe, span
-from taskbus.cli.tables import console
+from taskbus.cli.tables import console, print_table
 from taskbus.worker.options import WorkerInfo
 
 
@@ -73,7 +73,7 @@ def _draw(info: WorkerInfo) -> None:
         table.add_row(name, Text(safe(value)))
     title = f"TaskBus {__version__}  worker {info.name}  pid {info.pid}"
     target.print(Text(title, style="bold"))
-    target.print(table)
+    print_table(table, err=True)
     for warning in warnings(info):
         target.print(Text(f"! {safe(warning)}", style="yellow"))
     stop = "Ctrl-C" if sys.stdin.isatty() else f"kill {info.pid}"

@@ -14,7 +14,6 @@ from rich.status import Status
 from taskbus.app import TaskBus
 from taskbus.cli import bench_measures
 from taskbus.cli.bench_measures import Measure
-from taskbus.cli.bench_worker import WorkerProcess
 from taskbus.cli.counting import Counter
 from taskbus.cli.exits import USAGE, CommandFailed
 from taskbus.cli.machine import describe_machine
@@ -23,6 +22,7 @@ from taskbus.cli.options import Scope, scope_of, shared_options
 from taskbus.cli.output import emit_one
 from taskbus.cli.phrase import span
 from taskbus.cli.tables import console, draw
+from taskbus.cli.worker_process import WorkerProcess
 from taskbus.message import new_id
 from taskbus.task import Task
 

@@ -1,4 +1,4 @@
-"""What ``taskbus bench`` measures, one function a figure. Completions are counted by the task bodies, in shared memory."""
+"""What ``taskbus bench`` measures, one function a figure. Task bodies count completions, in shared memory."""
 
 import statistics
 import time
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskbus.app import TaskBus
-from taskbus.cli.bench_worker import WorkerProcess
 from taskbus.cli.counting import Counter
+from taskbus.cli.worker_process import WorkerProcess
 from taskbus.task import Task
 
 RESULT_TIMEOUT = 60.0
@@ -16,7 +16,7 @@ RESULT_TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure: ``tasks`` in ``seconds``. The percentiles are seconds for a single call, where single calls were timed."""
+    """One figure: ``tasks`` in ``seconds``; percentiles are seconds for one call, where each was timed."""
 
     name: str
     results: bool

@@ -12,7 +12,7 @@ from taskbus.cli.opening import open_parts
 from taskbus.cli.options import Scope, scope_of, shared_options
 from taskbus.cli.output import emit_items
 from taskbus.cli.phrase import safe
-from taskbus.cli.tables import console
+from taskbus.cli.tables import print_table
 from taskbus.errors import TaskBusError
 
 MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.ERROR: ("✗", "red")}
@@ -64,4 +64,4 @@ def _draw(findings: list[Finding]) -> None:
         if finding.hint:
             text.append(f"\n→ {safe(finding.hint)}", style="dim")
         table.add_row(Text(mark, style=colour), finding.subject, text)
-    console().print(table)
+    print_table(table)

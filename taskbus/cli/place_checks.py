@@ -64,10 +64,9 @@ def _check_broker(app: TaskBus) -> Iterator[Finding]:
     level = Level.WARNING if took > SLOW_PING else Level.OK
     hint = "who holds it? a slow disk, or a long transaction of another program" if took > SLOW_PING else ""
     yield Finding(level, "broker", f"{app.broker.safe_url} answers in {span(took)}", hint)
-    notes = app.broker.features.notes
-    if isinstance(notes, str) and notes:
-        yield Finding(Level.OK, "broker", notes)
-    if url.startswith("sqlite:"):
+    if not url.startswith("sqlite:"):
+        yield from (Finding(Level.OK, "broker", note) for note in app.broker.features.notes)
+    else:
         yield from _check_file(Path(locate(url).path))
         yield from _check_durability(Database.open(url))
 

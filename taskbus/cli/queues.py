@@ -7,8 +7,8 @@ from typing import Any
 
 import rich_click as click
 
-from taskbus.broker.broker import QueueSize
 from taskbus.broker.delivery import Delivery
+from taskbus.broker.queues import QueueSize
 from taskbus.cli.confirming import confirm
 from taskbus.cli.exits import NOT_FOUND, CommandFailed
 from taskbus.cli.opening import open_parts

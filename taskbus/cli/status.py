@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import rich_click as click
 
-from taskbus.broker.broker import WorkerEntry
+from taskbus.broker.queues import WorkerEntry
 from taskbus.cli.exits import NO_REPLY, OK
 from taskbus.cli.opening import open_parts
 from taskbus.cli.options import scope_of, shared_options

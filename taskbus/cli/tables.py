@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
+import rich_click as click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -35,7 +36,7 @@ def draw(
         table.add_column(column, justify="right" if column in right else "left", overflow="fold")
     for line in lines:
         table.add_row(*line)
-    target.print(table)
+    print_table(table)
 
 
 def draw_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
@@ -46,7 +47,18 @@ def draw_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
     for name, value in fields:
         if value:
             table.add_row(name, value if isinstance(value, Text) else Text(safe(value)))
-    console().print(table)
+    print_table(table)
+
+
+def print_table(table: Table, *, err: bool = False) -> None:
+    """Print without the blanks that rich fills every line with, where a program may read it."""
+    target = console(err=err)
+    if target.is_terminal:
+        target.print(table)
+        return
+    with target.capture() as captured:
+        target.print(table)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()), err=err)
 
 
 def say(text: str, style: str = "") -> None:

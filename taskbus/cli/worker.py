@@ -12,6 +12,7 @@ from taskbus.cli.banner import show_banner
 from taskbus.cli.exits import USAGE, CommandFailed
 from taskbus.cli.opening import apply_config_file
 from taskbus.cli.options import scope_of, shared_options
+from taskbus.logs import configure
 from taskbus.worker.options import POOLS, WorkerOptions
 from taskbus.worker.supervisor import run
 
@@ -73,6 +74,7 @@ def command(ctx: click.Context, /, reloads: bool, log_level: str | None, **given
         ctx.exit(run_reloading([argument for argument in sys.argv[1:] if argument != "--reload"]))
     apply_config_file(scope)
     level = log_level or ("DEBUG" if scope.verbosity > 0 else "WARNING" if scope.verbosity < 0 else "INFO")
+    configure(level, given["log_format"])
     options = WorkerOptions(app=scope.app, log_level=level, overrides=scope.urls(), **given)
     ctx.exit(
         run(options, on_ready=partial(show_banner, as_json=options.log_format == "json", is_quiet=scope.verbosity < 0))

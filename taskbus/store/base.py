@@ -36,7 +36,7 @@ class FailedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message no attempt is left for, with its original bytes. ``task_id`` names it; ``attempts`` are oldest first."""
+    """A message no attempt is left for, with its original bytes. ``task_id`` names it; oldest of ``attempts`` first."""
 
     task_id: str
     task: str
@@ -79,7 +79,7 @@ class ForgetAttempts:
 
 @dataclass(frozen=True, slots=True)
 class Bury:
-    """Add a dead letter; an earlier one of the same task id is replaced. ``letter.attempts`` is ignored: see SaveAttempt."""
+    """Add a dead letter, in place of an earlier one of the same task. Its ``attempts`` are ignored: see SaveAttempt."""
 
     letter: DeadLetter
 
@@ -91,15 +91,22 @@ class Exhume:
     task_id: str
 
 
-Change = SaveResult | SaveAttempt | ForgetAttempts | Bury | Exhume
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Delete a dead letter for good, with its attempts; the task's result stays. Nothing happens if there is none."""
+
+    task_id: str
+
+
+Change = SaveResult | SaveAttempt | ForgetAttempts | Bury | Exhume | Purge
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which dead letters: every given field must match. ``task`` and ``queue`` are shell patterns (``mail.*``).
 
-    ``older_than`` and ``newer_than`` are instants compared with ``dead_at``; ``error`` is the class name of the failure,
-    with or without its module; ``text`` occurs in its message.
+    ``older_than`` and ``newer_than`` are instants compared with ``dead_at``, themselves included; ``error`` is the
+    class name of the failure, with or without its module; ``text`` occurs in its message, in the same case.
     """
 
     task_ids: Sequence[str] = ()
@@ -127,24 +134,36 @@ class Group:
 
 
 class Store(Protocol):
-    """What a database must do to be a result store. Every method is atomic; all may be called from any thread."""
+    """What a database must do to be a result store. Every method is atomic; all may be called from any thread.
+
+    Each may raise ``StoreError`` when the database cannot be used.
+    """
 
     database: str
     """Names the database itself; where a broker's is equal, both can share one transaction."""
 
     def apply(self, changes: Sequence[Change], transaction: Any = None) -> bool:
-        """Write all changes or none. ``transaction``: a DB-API cursor inside an open transaction on this database."""
+        """Write all changes, in their order, or none. False: an ``Exhume`` found nothing, so nothing was written.
+
+        ``transaction``: a DB-API cursor inside an open transaction on this database; what is written shares its fate,
+        and the driver's errors are raised as they are.
+
+        Raises:
+            StoreError: the database failed; nothing was written.
+        """
 
     def results(self, task_ids: Sequence[str]) -> Mapping[str, StoredResult]:
         """The recorded results among ``task_ids``, without those whose time to live is over."""
 
     def forget(self, task_ids: Sequence[str]) -> None:
-        """Delete results."""
+        """Delete results; the tasks are then as if never heard of."""
 
     def attempts(self, task_ids: Sequence[str]) -> Mapping[str, Sequence[FailedAttempt]]:
         """The failed attempts of tasks, oldest first."""
 
-    def dead_letters(self, where: Filter, *, limit: int, after: tuple[float, str] | None = None) -> Sequence[DeadLetter]:
+    def dead_letters(
+        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None
+    ) -> Sequence[DeadLetter]:
         """Dead letters, oldest first by ``(dead_at, task_id)``, after that position; with their attempts."""
 
     def count_dead_letters(self, where: Filter) -> int:
@@ -157,9 +176,10 @@ class Store(Protocol):
         """Delete some of the results whose time to live is over (at most 1,000); returns how many."""
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
-        """Call ``notify`` (from any thread, possibly without cause) whenever a result may have been recorded.
+        """Call ``notify`` (from any thread, possibly without cause) after any process may have recorded a result.
 
-        Returns a function that ends it. Where the database cannot tell, ``notify`` is called on a slow timer.
+        ``notify`` must neither block nor raise. Returns a function that ends it. Where the database cannot tell,
+        ``notify`` is called on a slow timer.
         """
 
     def close(self) -> None:

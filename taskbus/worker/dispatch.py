@@ -60,10 +60,11 @@ class Dispatcher:
         async_room = sum(min(self._coroutine_slots - runner.async_load, runner.budget) for runner in ready)
         async_room -= len(self._async)
         if not self._has_sync or (self._lately_async and all(self._lately_async)):
-            return max(async_room, sync_room)
+            return max(async_room, sync_room, 0)
         # Both kinds come from one queue, and which one is next is not known before it is fetched: with every main slot
         # taken, one delivery at a time is tried, so that no more than one can be kept from other workers.
-        return sync_room or (1 if async_room > 0 and not self.parked else 0)
+        may_try = async_room > 0 and not self.parked and now >= self._cautious_until
+        return sync_room or int(may_try)
 
     def _sync_room(self, ready: list[Runner], now: float) -> int:
         ahead = self._ahead(now)
@@ -71,7 +72,7 @@ class Dispatcher:
         capacity = sum(min(slots, runner.sync_load + runner.budget) for runner in ready)
         load = len(self._sync) + sum(runner.sync_load for runner in ready)
         # Fetching one by one would cost a transaction for each: wait until half of what fits is done.
-        return capacity - load if not ahead or load <= capacity // 2 else 0
+        return max(0, capacity - load) if not ahead or load <= capacity // 2 else 0
 
     def _ahead(self, now: float) -> int:
         if not 0.0 < self._mean < QUICK or now < self._cautious_until:

@@ -330,7 +330,7 @@ class Supervisor:
             self._mourn(departure, now)
 
     def _mourn(self, departure: Departure, now: float) -> None:
-        """Settle what a runner left behind: what it had started has crashed unless we ended it, the rest runs elsewhere."""
+        """Settle what a runner left behind: what had started has crashed unless we ended it, the rest runs elsewhere."""
         runner, how = departure
         with contextlib.suppress(BlockingIOError, EOFError):
             while True:

@@ -1,9 +1,9 @@
 """The nemesis inside a process: strikes at a named step of the protocol, exactly once in the whole cell.
 
-``CRASH_FAILPOINTS="settle.inside:stop.group@2"`` uses the failpoints of the product, with actions of its own that can hit
-other processes than the one that gets there: ``ACTION.VICTIM``, of ``kill9 stop term`` and ``self runner server supervisor
-group``. Every strike is noted in the ledger before it happens. A marker file keeps a process that is forked or started
-later from striking again.
+``CRASH_FAILPOINTS="settle.inside:stop.group@2"`` uses the failpoints of the product, with actions of its own that can
+hit other processes than the one that gets there: ``ACTION.VICTIM``, of ``kill9 stop term int`` and ``self runner server
+supervisor group``. Every strike is noted in the ledger before it happens. A marker file keeps a process that is forked
+or started later from striking again.
 """
 
 import os
@@ -61,7 +61,7 @@ def strike(ledger: Ledger, action: str, victim: str, supervisor: int, why: str =
 
 
 def victims(victim: str, supervisor: int) -> list[int]:
-    """The pids meant by a victim's name, as seen from this process. A worker's process group has its supervisor's pid."""
+    """The pids meant by a victim's name, as seen from this process. A worker's group has its supervisor's pid."""
     match victim:
         case "self":
             return [os.getpid()]

@@ -83,8 +83,8 @@ class Verdict:
 
 
 VIOLATIONS = (
-    "parked", "gone", "unexpected", "ghost", "dup", "extra_start", "overlap", "early", "stale_accepted", "flip", "vanish",
-    "unrecorded", "innocent_dead", "leftover", "slow", "orphans", "wedged",
+    "parked", "gone", "unexpected", "ghost", "dup", "extra_start", "overlap", "early", "stale_accepted", "flip",
+    "vanish", "unrecorded", "innocent_dead", "leftover", "slow", "orphans", "wedged",
 )  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def _reruns(joined: Joined, rules: Rules) -> dict[str, Any]:
 
 
 def _recovery(joined: Joined, rules: Rules) -> tuple[float, list[str]]:
-    """The longest time from a fault to the next start of what it interrupted, and the tasks for which it was too long."""
+    """The longest time from a fault to the next start of what it interrupted, and the tasks it was too long for."""
     longest, slow = 0.0, []
     for id, runs in joined.runs.items():
         for index, run in enumerate(runs):
@@ -190,7 +190,7 @@ def _unexpected(joined: Joined) -> list[str]:
 
 def _stale(joined: Joined) -> list[str]:
     """Tasks where a smaller token won: at the sink, in the result, or because the starts' tokens did not grow."""
-    stale = [id for id, runs in joined.runs.items() if any(a.token >= b.token for a, b in pairwise(runs))]
+    stale = [id for id, runs in joined.runs.items() if any(not _grows(a, b) for a, b in pairwise(runs))]
     for id, sinks in joined.sinks.items():
         written = [event["token"] for event in sinks if event["ok"]]
         if any(a > b for a, b in pairwise(written)):
@@ -202,6 +202,12 @@ def _stale(joined: Joined) -> list[str]:
                 if newer:
                     stale.append(id)
     return stale
+
+
+def _grows(before: Run, after: Run) -> bool:
+    """Whether the token did. A worker may use one again, for an attempt whose runner it has seen dead."""
+    same = (before.worker, before.attempt, before.life) == (after.worker, after.attempt, after.life)
+    return before.token <= after.token if same else before.token < after.token
 
 
 def _unstable(joined: Joined) -> tuple[list[str], list[str]]:

@@ -119,7 +119,7 @@ class Cell:
         with (self.folder / "producer.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "crash.producer", asked],
-                env=self._environment(faults, mutant),
+                env=self.environment(faults, mutant),
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -128,15 +128,15 @@ class Cell:
 
     # --- workers -------------------------------------------------------------------------------------------------
 
-    def worker(self, *, faults: str = "", mutant: str = "", **options: Any) -> Worker:
+    def worker(self, *, faults: str = "", mutant: str = "", module: str = "app", **options: Any) -> Worker:
         """Start a worker; ``faults`` as ``CRASH_FAILPOINTS``, ``options`` as ``WorkerOptions``."""
         settings = {"processes": 2, "lease": self.rules.lease, "grace": 5.0, **options}
         settings["overrides"] = {"sweep": self.rules.sweep, **settings.get("overrides", {})}
         log = self.folder / f"worker-{len(self.workers)}.log"
         with log.open("ab") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "crash.worker_main", json.dumps(settings)],
-                env=self._environment(faults, mutant),
+                [sys.executable, "-m", "crash.worker_main", module, json.dumps(settings)],
+                env=self.environment(faults, mutant),
                 cwd=self.folder,
                 stdout=output,
                 stderr=output,
@@ -146,7 +146,7 @@ class Cell:
         self.workers.append(worker)
         return worker
 
-    def _environment(self, faults: str, mutant: str) -> dict[str, str]:
+    def environment(self, faults: str = "", mutant: str = "") -> dict[str, str]:
         own = {
             LEDGER: str(self.ledger.folder),
             BROKER: self.broker_url,
@@ -165,6 +165,9 @@ class Cell:
 
     def stop(self, worker: Worker, *, status: int = 0, within: float | None = None) -> None:
         """SIGTERM, and note in the ledger if it does not leave in time, with ``status`` and without a trace."""
+        ready = time.monotonic() + 10.0
+        while worker.is_alive and not chaos.victims("runner", worker.pid) and time.monotonic() < ready:
+            time.sleep(POLL)  # before it has runners, SIGTERM ends it as it ends any process
         worker.look()
         worker.is_stopping = True
         os.kill(worker.pid, signal.SIGTERM)
@@ -301,11 +304,11 @@ class Cell:
             and sum(size.ready + size.delayed + size.running for size in self.app.broker.queues()) == 0
         )
 
-    def finish(self, timeout: float = 60.0) -> Verdict:
+    def finish(self, timeout: float = 0.0) -> Verdict:
         """Drain, stop the workers, and check. Never raises for what the checker can say better."""
         self.ledger.log("drain_begin")
         try:
-            self.until(self.is_drained, "everything accepted to come to an end", timeout)
+            self.until(self.is_drained, "everything accepted to come to an end", timeout or self.rules.drain)
         except TimedOut as error:
             (self.folder / "timed_out.txt").write_text(str(error))
         self.wake([pid for worker in self.workers for pid in worker.family if chaos.is_stopped(pid)])

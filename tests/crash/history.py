@@ -13,7 +13,8 @@ INF = float("inf")
 class Rules:
     """What a cell allows. ``window``: how long an attempt may be over and not yet settled when a fault hits.
 
-    ``runner_death`` and ``lease + sweep + slack`` are the longest times after which an interrupted task must run again.
+    ``runner_death`` and ``lease + sweep + slack`` are the longest times after which an interrupted task must run again,
+    ``handover`` (if not 0) the one after a SIGTERM. ``drain``: how long everything accepted may take to come to an end.
     ``sigterm_interrupts``: SIGTERM may interrupt attempts (they outlast the grace period).
     """
 
@@ -24,6 +25,8 @@ class Rules:
     window: float = 1.0
     epsilon: float = 0.05
     wedge: float = 15.0
+    drain: float = 60.0
+    handover: float = 0.0
     sigterm_interrupts: bool = False
 
 
@@ -69,6 +72,8 @@ class Fault:
 
     def recovery(self, rules: Rules) -> float:
         """How soon after this fault what it interrupted must run again."""
+        if self.action == "term" and self.victim != "runner" and rules.handover:
+            return rules.handover
         if self.victim == "runner" and self.action != "stop":
             return rules.runner_death
         return rules.lease + rules.sweep + rules.slack

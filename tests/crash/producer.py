@@ -30,7 +30,7 @@ def send(
     results: bool = True,
     **options: Any,
 ) -> str:
-    """Send one task with the harness's id as its first argument; log the try and its outcome. Returns the library's id."""
+    """Send one task with the harness's id as its first argument, logging try and outcome; returns the task id."""
     lib = str(uuid.uuid4())
     countdown = options.get("countdown")
     eta = None if countdown is None else now() + countdown

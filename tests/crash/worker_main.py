@@ -1,4 +1,4 @@
-"""Starts one worker of the crash suite: ``python -m crash.worker_main '{"lease": 2.0, ...}'``.
+"""Starts one worker of the crash suite: ``python -m crash.worker_main app '{"lease": 2.0, ...}'``.
 
 Arms the failpoints, applies the mutant the harness asks for, then runs the worker as its users do.
 """
@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 
+from taskbus import logs
 from taskbus.worker.options import WorkerOptions
 from taskbus.worker.supervisor import run
 
@@ -24,8 +25,9 @@ def main() -> int:
     os.environ[SUPERVISOR] = str(os.getpid())
     chaos.arm(Ledger(os.environ[LEDGER]))
     mutants.apply(os.environ.get(MUTANT, ""))
-    options = json.loads(sys.argv[1])
-    return run(WorkerOptions(app=f"{__package__}.app:app", **options))
+    logs.configure("INFO", "text")
+    options = json.loads(sys.argv[2])
+    return run(WorkerOptions(app=f"{__package__}.{sys.argv[1]}:app", **options))
 
 
 if __name__ == "__main__":

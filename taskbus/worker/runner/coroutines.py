@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class Coroutines:
-    """``count`` slots, on the board from ``first`` on. Each attempt is an asyncio task, with context variables of its own."""
+    """``count`` slots, ``first`` and up on the board. Each attempt is an asyncio task, its context variables its own."""
 
     def __init__(self, executor: Executor, board: Board, link: Link, *, first: int, count: int) -> None:
         self._executor = executor

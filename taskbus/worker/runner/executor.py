@@ -11,11 +11,24 @@ from typing import Any, NamedTuple
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.context import Context, current
-from taskbus.errors import BadArguments, DecodeError, EncodeError, Reject, RetryRequested, TaskExpired,
-TimeLimitExceeded from taskbus.message import Message from taskbus.middleware import Middleware, running from
-taskbus.outcome import Dead, Outcome, Reason, Retrying, Succeeded from taskbus.task import Task from taskbus.wire import
-compact from taskbus.worker.runner.failing import failure_of from taskbus.worker.runner.limits import hard_message,
-within from taskbus.worker.runner.protocol import Job, Report
+from taskbus.errors import (
+    BadArguments,
+    DecodeError,
+    EncodeError,
+    Reject,
+    RetryRequested,
+    SoftTimeLimitExceeded,
+    TaskExpired,
+    TimeLimitExceeded,
+)
+from taskbus.message import Message
+from taskbus.middleware import Middleware, running
+from taskbus.outcome import Dead, Outcome, Reason, Retrying, Succeeded
+from taskbus.task import Task
+from taskbus.wire import compact
+from taskbus.worker.runner.failing import failure_of
+from taskbus.worker.runner.limits import hard_message, soft_message, within
+from taskbus.worker.runner.protocol import Job, Report
 
 AnyTask = Task[..., Any]
 Call = Callable[[AnyTask, Sequence[Any], Mapping[str, Any]], Any]
@@ -151,8 +164,8 @@ class Executor:
             return found
         message, task = found
         if message.expires_at is not None and now >= message.expires_at:
-            late = now - message.expires_at
-            return Dead(Reason.EXPIRED, failure_of(TaskExpired(f"it was not started until {late:.3f} s after it expired")))
+            expired = TaskExpired(f"it could not be started before it expired, {now - message.expires_at:.3f} s ago")
+            return Dead(Reason.EXPIRED, failure_of(expired))
         try:
             args, kwargs = task.unpack(message)
         except DecodeError as error:

@@ -1,5 +1,7 @@
-"""An exception as data: its class, its message, its traceback, each of a bounded size whatever the exception is like."""
+"""An exception as data: its class, its message, its traceback, each of a bounded size, whatever the exception is."""
 
+import importlib
+import os
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,21 +12,25 @@ from taskbus.outcome import Failure
 MAX_MESSAGE = 4_096
 MAX_TRACEBACK = 32_768
 _MAX_FRAMES = 200
-_OWN_FILES = str(Path(taskbus.__file__).parent)
+_NOT_THE_USERS = (f"{Path(taskbus.__file__).parent}{os.sep}", "<frozen importlib", importlib.__file__)
 
 
 def failure_of(error: BaseException) -> Failure:
     """Describe ``error``, with the frames of its traceback that are the user's. Survives a ``__str__`` that raises."""
-    return Failure(_name(type(error)), shortened(_message(error), MAX_MESSAGE), shortened(traceback_of(error), MAX_TRACEBACK))
+    return Failure(
+        _name(type(error)), shortened(_message(error), MAX_MESSAGE), shortened(traceback_of(error), MAX_TRACEBACK)
+    )
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback as Python prints it, with causes and groups, without the frames of TaskBus."""
+    """The traceback as Python prints it, with causes and groups, without frames of TaskBus and of the import system."""
     try:
-        summary = traceback.TracebackException(type(error), error, error.__traceback__, limit=-_MAX_FRAMES, compact=True)
+        summary = traceback.TracebackException(
+            type(error), error, error.__traceback__, limit=-_MAX_FRAMES, compact=True
+        )
         for part in _family(summary):
             # A StackSummary is a list of frames; leaving ours out in place keeps all else as Python made it.
-            part.stack[:] = [frame for frame in part.stack if not frame.filename.startswith(_OWN_FILES)]
+            part.stack[:] = [frame for frame in part.stack if not frame.filename.startswith(_NOT_THE_USERS)]
         return "".join(summary.format())
     except BaseException as broken:  # noqa: BLE001 - formatting asks the user's classes for attributes
         return f"{_name(type(error))}: its traceback cannot be formatted ({_name(type(broken))})\n"

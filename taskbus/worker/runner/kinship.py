@@ -12,8 +12,8 @@ _PR_SET_PDEATHSIG = 1
 def die_with(parent: int) -> None:
     """Have the kernel kill this process when ``parent`` dies, be it by SIGKILL and be this process stuck in C.
 
-    Linux only; elsewhere, and for a child that never gets to read, the end of the link has to do. The kernel watches the
-    thread that made this process: the parent must fork from one that lives as long as it does. Source: prctl(2).
+    Linux only; elsewhere the end of the link has to do. The kernel watches the thread that made this process: it must
+    be one that lives as long as the parent. Source: prctl(2).
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""Time limits inside the process: how ``soft_time_limit`` and ``time_limit`` reach a task, one way for each kind of slot.
+"""Time limits inside the process: how they reach a running task, one way for each kind of slot.
 
 Each way promises the same: the exception is raised while the task's own code runs, or not at all; it never reaches the
 code around the task, nor the slot's next task. What a task does not obey, the supervisor ends by killing the runner.
@@ -97,7 +97,7 @@ class AlarmLimits:
 
 
 class ThreadLimits:
-    """For a thread slot: an asynchronous exception, raised before the thread's next bytecode, so not in a blocking call.
+    """For a thread slot: an asynchronous exception, raised before the thread's next bytecode, so in no blocking call.
 
     Made by ``Watch.slot``, used by one thread. Only attributes are shared with the watching thread, never a lock: the
     exception could strike between taking a lock and being ready to give it back.
@@ -244,7 +244,7 @@ class _CoroutineLimits:
             return error
         self._is_soft_due = False
         if self._task is not None:
-            self._task.uncancel()  # else the task's own asyncio.timeout() would take this for a cancellation from outside
+            self._task.uncancel()  # else the task's own asyncio.timeout() would believe in a cancellation from outside
         return SoftTimeLimitExceeded(soft_message(self._soft or 0.0))
 
     def _on_soft(self) -> None:
@@ -271,8 +271,7 @@ def _drive(coroutine: Coroutine[Any, Any, Any], limits: _CoroutineLimits) -> Gen
             thrown = None
             try:
                 value = yield waited_for
-            except BaseException as error:  # noqa: BLE001 - passed on at once, outside of this block to leave no
-            context
+            except BaseException as error:  # noqa: BLE001 - passed on, outside of this block: no context
                 thrown = limits.translate(error)
     except StopIteration as stop:
         return stop.value

@@ -22,7 +22,7 @@ PATIENCE = 0.005
 
 
 class Link:
-    """Sends frames from any thread. When the supervisor is gone there is nobody to work for: the process ends at once."""
+    """Sends frames from any thread. With the supervisor gone there is nobody to work for: the process ends at once."""
 
     def __init__(self, link: socket.socket) -> None:
         link.setblocking(True)
@@ -68,7 +68,7 @@ class Link:
             failpoint("runner.sent")
 
     def send(self, *frame: Any) -> None:
-        """Send one frame; when this returns the kernel has it. The supervisor always reads, so it does not wait long."""
+        """Send one frame; when this returns the kernel has it. The supervisor always reads, so that is soon."""
         try:
             with self._sending:
                 self._link.sendall(pack(*frame))

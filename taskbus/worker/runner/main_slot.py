@@ -1,4 +1,4 @@
-"""A slot for ``def`` tasks: takes jobs off a queue, one at a time. The main thread is one; each thread slot is another."""
+"""A slot for ``def`` tasks: takes jobs off a queue, one at a time. The main thread is one; so is each thread slot."""
 
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue

@@ -1,11 +1,10 @@
 """What supervisor, runners' server and runners say to each other: msgpack arrays on stream sockets.
 
 Supervisor to server                       Server to supervisor
-    ["fork", number]  + one socket (SCM_RIGHTS)  ["ready", hello]            the app is imported
-    (end of file: kill the runners and leave)    ["failed", message, traceback]  it cannot be; the server then leaves
-                                                 ["forked", number, pid]
-                                                 ["exited", number, pid, how]    ``how`` as ``Crashed.how``, "" for status 0
-                                                 ["imported", hello] as ready, from a spawned runner
+    ["fork", number]                           ["ready", hello]                the app is imported
+        + two descriptors by SCM_RIGHTS:       ["failed", message, traceback]  it cannot be; the server then leaves
+        the runner's link, its board           ["forked", number, pid]
+    (end of file: kill the runners and leave)  ["exited", number, pid, how]    as ``Crashed.how``, "" for status 0
 Supervisor to runner                       Runner to supervisor
     ["run", [job, ...]]                          ["up", pid]
     ["judge", job, kind]                         ["done", [report, ...]]
@@ -16,8 +15,8 @@ A job is ``[tag, fence, queue, priority, wire]``; a report ``[tag, code, started
 the outcome of an attempt that the supervisor had to kill (``kind``: "time_limit"), without running it. ``stop`` returns
 what has not started, lets the rest finish, then leaves with status 0.
 
-hello = {"app": str, "config": {...}, "broker": str, "results": str, "tasks": {name: {"is_async": bool, "time_limit": float | None,
-"at_most_once": bool, "queue": str, "store_results": bool, "result_ttl": float}}}
+hello = {"app": str, "config": {...}, "broker": str, "results": str, "tasks": {name: {"is_async": bool,
+"time_limit": float | None, "at_most_once": bool, "queue": str, "store_results": bool, "result_ttl": float}}}
 """
 
 import socket
@@ -55,7 +54,8 @@ SUCCEEDED, RETRYING, DEAD, RELEASED = range(4)
 
 def pack(*frame: Any) -> bytes:
     """One frame as bytes."""
-    return msgpack.packb(frame)
+    packed: bytes = msgpack.packb(frame)
+    return packed
 
 
 def pack_report(report: Report) -> list[Any]:

@@ -1,0 +1,27 @@
+"""A virtual environment for each rival, below ``.bench/``, made once."""
+
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+HOME = Path(__file__).parent
+ENVIRONMENTS = HOME.parent / ".bench"
+REQUIREMENTS: dict[str, list[str]] = {"taskbus": [], "huey": ["huey==3.5.4"]}
+"""What to install for each peer; nothing: it runs in the environment of this script, which holds TaskBus."""
+
+
+def interpreter(peer: str) -> str:
+    """The Python to run ``peer`` with; its environment is made if it is not there, or asks for something else."""
+    wanted = REQUIREMENTS[peer]
+    if not wanted:
+        return sys.executable
+    folder = ENVIRONMENTS / peer
+    python, stamp = folder / "bin" / "python", folder / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != "\n".join(wanted):
+        ENVIRONMENTS.mkdir(exist_ok=True)
+        (ENVIRONMENTS / ".gitignore").write_text("*\n")
+        venv.create(folder, with_pip=True, clear=True)
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], check=True)
+        stamp.write_text("\n".join(wanted))
+    return str(python)

@@ -1,0 +1,190 @@
+"""The broker as the rest of TaskBus sees it: messages go in, a ``Consumer`` takes them out.
+
+Wire bytes are made here; what is below knows only queues, priorities and bytes.
+"""
+
+import difflib
+import os
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+
+# mypy: allow-untyped-calls
+from kombu.connection import Connection
+from kombu.messaging import Producer
+
+from taskbus.broker.consumer import Consumer
+from taskbus.broker.delivery import Delivery, Record, Settlement
+from taskbus.broker.parcels import to_delivery, to_parcel
+from taskbus.broker.queues import QueueSize, WorkerEntry
+from taskbus.broker.transports.features import Features
+from taskbus.broker.transports.kombu_transport import ALIASES
+from taskbus.broker.transports.port import Storage
+from taskbus.clock import Clock, wall_clock
+from taskbus.database.sql import locate
+from taskbus.errors import BrokerError, ConfigError, PayloadTooLarge, PublishFailed
+from taskbus.message import Message
+from taskbus.wire.compact import CONTENT_TYPE, encode
+
+SCHEMES = {"sqlite": ALIASES[0], "memory": ALIASES[1]}
+RETRY_ROOM = 16
+"""Bytes by which a message may grow when it is retried: its attempt number, and a due time where there was none."""
+CONSUMER_TIMEOUT = 5.0
+
+
+class Broker:
+    """One broker, usable from any thread, and after a fork.
+
+    Args:
+        url: where it is; ``sqlite:///file.db`` or ``memory://name``.
+        publish_timeout: the longest a publish may take, in seconds.
+
+    Raises:
+        ConfigError: the URL is not one of a broker.
+        BrokerError: it cannot be used; the message says what to do.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock = wall_clock,
+        max_message_bytes: int = 1 << 20,
+        publish_timeout: float = 5.0,
+    ) -> None:
+        self._transport = _transport_of(url)
+        self._clock = clock
+        self._timeout = publish_timeout
+        self._max_message_bytes = max_message_bytes
+        self._local = threading.local()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self.url = self.safe_url = locate(url).url if url.startswith("sqlite") else url
+        storage = self._storage()
+        self.features: Features = storage.features
+        self.database: str = storage.database
+
+    # --- in ---
+
+    def publish(self, message: Message) -> None:
+        """Accept a message for good, or raise. Inside ``batch`` it is accepted with the others of the batch.
+
+        Raises:
+            PayloadTooLarge: it is larger than ``max_message_bytes``.
+            PublishFailed: it was refused; nothing is queued. ``PublishUnknown``: it may be queued, or not.
+        """
+        wire = encode(message)
+        if len(wire) + RETRY_ROOM > self._max_message_bytes:
+            raise PayloadTooLarge(
+                f"message of {len(wire)} bytes for task {message.task!r} is larger than max_message_bytes="
+                f"{self._max_message_bytes} allows; send a reference to the data instead"
+            )
+        properties = {} if message.due_at is None else {"due_at": message.due_at}
+        try:
+            self._producer().publish(
+                wire,
+                routing_key=message.queue,
+                priority=message.priority,
+                content_type=CONTENT_TYPE,
+                content_encoding="binary",
+                **properties,
+            )
+        except BrokerError as error:
+            raise PublishFailed(str(error)) from error
+
+    @contextmanager
+    def batch(self, max_size: int = 1000) -> Iterator[None]:
+        """Send what this thread publishes in the block together, ``max_size`` at a time, all or none of each.
+
+        The rest is sent at the end of the block; if the block raises, what was not sent yet is discarded. Blocks may be
+        nested: the outermost one counts.
+        """
+        with self._producer().batch(max_size):
+            yield
+
+    def transact(self, settlement: Settlement, record: Record, *, shared: bool) -> bool:
+        """Publish follow-ups and record changes; False if ``record`` refused them.
+
+        ``shared``: the record's database is this broker's, so that both happen or neither. Otherwise the messages are
+        published first: dying in between repeats a message, and never loses one.
+        """
+        from_nowhere = Settlement(None, follow_ups=settlement.follow_ups, changes=settlement.changes)
+        if shared:
+            return self._storage().settle(None, [from_nowhere], to_parcel, record, shared=True) is not None
+        if settlement.follow_ups:
+            self._storage().publish([to_parcel(message) for message in settlement.follow_ups])
+        return not settlement.changes or record(settlement.changes, None)
+
+    # --- out ---
+
+    def consumer(self, queues: Sequence[str], *, name: str, lease: float) -> Consumer:
+        """Join as a worker on these queues, with a lease of ``lease`` seconds that runs from now."""
+        return Consumer(self._connect(CONSUMER_TIMEOUT), queues, name=name, lease=lease, clock=self._clock)
+
+    # --- views ---
+
+    def queues(self) -> list[QueueSize]:
+        """Every queue that is declared or holds a message, by name."""
+        return self._storage().sizes()
+
+    def peek(self, queue: str, limit: int) -> list[Delivery]:
+        """The next messages of a queue, the delayed ones last, without taking them."""
+        return [to_delivery(claimed) for claimed in self._storage().peek(queue, limit)]
+
+    def purge(self, queue: str) -> int:
+        """Delete what waits in a queue, never what a worker holds; how many."""
+        return self._storage().purge(queue)
+
+    def workers(self) -> list[WorkerEntry]:
+        """Every lease holder, oldest first; also the dead ones nobody has reaped yet."""
+        return self._storage().workers()
+
+    def ping(self) -> float:
+        """Seconds that one round trip takes."""
+        storage, started = self._storage(), time.perf_counter()
+        storage.ping()
+        return time.perf_counter() - started
+
+    def close(self) -> None:
+        """Close this thread's connections and all that are idle; using the broker again opens new ones."""
+        for connection in list(self._connections):
+            connection.release()
+        self._connections.clear()
+        self._local = threading.local()
+
+    # --- connections ---
+
+    def connection(self) -> Connection:
+        """A kombu connection of the caller's own, for what only kombu has: exchanges, remote control."""
+        connection = self._connect(self._timeout)
+        self._connections.add(connection)
+        return connection
+
+    def _producer(self) -> Producer:
+        """This thread's producer, kept for ever: making one costs a hundred publishes."""
+        local = self._local
+        if getattr(local, "pid", None) != os.getpid():
+            connection = self.connection()
+            local.producer = Producer(connection.channel())
+            local.connection = connection
+            local.pid = os.getpid()
+        return cast(Producer, local.producer)
+
+    def _storage(self) -> Storage:
+        return cast(Storage, self._producer().channel.storage)
+
+    def _connect(self, timeout: float) -> Connection:
+        options: dict[str, Any] = {"url": self.url, "clock": self._clock, "timeout": timeout}
+        return Connection(transport=self._transport, transport_options=options)
+
+
+def _transport_of(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    if separator and scheme in SCHEMES:
+        return SCHEMES[scheme]
+    known = ", ".join(f"{name}://" for name in SCHEMES)
+    near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.6)
+    hint = f"did you mean {near[0]}://?" if near else f"there are {known}"
+    raise ConfigError(f"{url!r} is no broker this TaskBus knows; {hint}")

@@ -1,0 +1,124 @@
+"""The worker's side of a broker: fetch, settle, renew, reap, all under one lease."""
+
+import os
+from collections.abc import Sequence
+
+# mypy: allow-untyped-calls
+from kombu.connection import Connection
+
+from taskbus.broker.delivery import Delivery, Record, Settlement
+from taskbus.broker.parcels import to_delivery, to_parcel
+from taskbus.broker.transports.port import Holder, Storage, Watch
+from taskbus.clock import Clock
+from taskbus.errors import BrokerError, StoreError
+
+
+class Consumer:
+    """A holder of deliveries: they are its own for as long as its lease is renewed. One thread at a time may use it.
+
+    ``incarnation`` names this lease holder; it changes with ``rejoin``. Every method raises ``BrokerError`` when the
+    broker cannot be used, having changed nothing, and may be called again.
+    """
+
+    def __init__(self, connection: Connection, queues: Sequence[str], *, name: str, lease: float, clock: Clock) -> None:
+        self._connection = connection
+        self._storage: Storage = connection.channel().storage
+        self._queues = list(dict.fromkeys(queues))
+        self._name = name
+        self._lease = lease
+        self._clock = clock
+        self._pid = os.getpid()
+        self._next_due_at: float | None = None
+        for queue in self._queues:
+            self._storage.declare_queue(queue, expires=None, passive=False)
+        self._watch: Watch = self._storage.watch()
+        self._holder = self._join()
+
+    def _join(self) -> Holder:
+        self._renewed_at = self._clock()
+        return self._storage.join(self._name, self._queues, self._lease)
+
+    @property
+    def incarnation(self) -> str:
+        return self._holder.incarnation
+
+    # --- waking up ---
+
+    def fileno(self) -> int:
+        """A descriptor that is readable when ``fetch`` may find something new, sometimes without cause."""
+        return self._watch.fileno()
+
+    def clear(self) -> None:
+        """Make it unreadable. Call it before ``fetch``, so that nothing that comes in between goes unnoticed."""
+        self._watch.drain()
+
+    def next_due_at(self) -> float | None:
+        """When the next delayed message becomes due, as of the last ``fetch``; an instant past means fetch again."""
+        return self._next_due_at
+
+    # --- deliveries ---
+
+    def fetch(self, limit: int) -> list[Delivery]:
+        """Take up to ``limit`` messages: by priority, then first in first out in each queue, the queues taking turns.
+
+        When there is nothing to take nothing is written, so that an idle worker disturbs nobody. Raises ``LeaseLost``,
+        having taken nothing, if this worker was reaped.
+        """
+        storage = self._mine()
+        claims = storage.claim(self._holder, self._queues, limit)
+        self._next_due_at = claims.next_due_at
+        if claims.claimed and len(self._queues) > 1:
+            self._queues.append(self._queues.pop(0))
+        return [to_delivery(claimed) for claimed in claims.claimed]
+
+    def settle(self, settlements: Sequence[Settlement], record: Record | None, *, shared: bool) -> list[Delivery]:
+        """Ack or give back, publish the follow-ups and record the changes of each settlement, all in one step.
+
+        Returns the deliveries this worker does not hold any more: for them nothing was done at all. ``shared``: the
+        record's database is this broker's, and takes part in the step. Otherwise changes are recorded first, for the
+        deliveries still held: dying in between repeats an attempt, and loses nothing.
+
+        Raises:
+            StoreError: ``record`` refused a change; nothing was done.
+        """
+        stale = self._mine().settle(self._holder, settlements, to_parcel, record, shared=shared)
+        if stale is None:
+            raise StoreError("the store refused a change; nothing was settled")
+        return stale
+
+    # --- the lease ---
+
+    def renew(self) -> None:
+        """Let the lease run from now. Raises ``LeaseLost`` if it was taken away; ``rejoin`` gets a new one."""
+        now = self._clock()
+        self._mine().renew(self._holder)
+        self._renewed_at = now
+
+    def reap(self) -> int:
+        """Give back what dead workers held, counting a loss each, and forget them; returns how many messages.
+
+        Does nothing when this worker itself was late to renew: after a pause of the whole host, everyone must have
+        had the time to renew before anyone is taken for dead.
+        """
+        if self._clock() - self._renewed_at > self._lease / 2:
+            return 0
+        return self._mine().reap()
+
+    def rejoin(self) -> None:
+        """After ``LeaseLost``: join again as a new incarnation, which holds nothing."""
+        self._holder = self._join()
+
+    def close(self) -> None:
+        """Give back all it holds, uncounted, and deregister."""
+        if self._pid != os.getpid():
+            return
+        try:
+            self._storage.leave(self._holder)
+        finally:
+            self._watch.close()
+            self._connection.release()
+
+    def _mine(self) -> Storage:
+        if self._pid != os.getpid():
+            raise BrokerError("this consumer belongs to the parent process; open one of your own")
+        return self._storage

@@ -1,0 +1,23 @@
+"""What a transport promises, as data: the contract suite tests it, ``taskbus doctor`` prints it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Every promise a transport may or may not make.
+
+    ``durable``: an accepted message survives the death of every process. ``priorities``: 0 to 9, strictly. ``delays``:
+    messages wait in the broker until due. ``fanout``: exchanges deliver a copy to each bound queue. ``atomic_settle``:
+    a settlement, with the store's changes where they share a database, happens whole or not at all. ``processes``:
+    several processes can use it at once. ``notes`` say what else a user should know.
+    """
+
+    name: str
+    durable: bool
+    priorities: bool
+    delays: bool
+    fanout: bool
+    atomic_settle: bool
+    processes: bool
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,332 @@
+"""The SQL transport: messages are rows, a delivery is a row with an owner, an owner is a worker with a lease.
+
+Every step is one transaction, so a process that dies leaves either all of it or nothing. No step holds a lock longer
+than it runs, and no table remembers a lock: whoever finds an expired lease may reap it.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from sqlite3 import Cursor
+from typing import Any
+
+from taskbus.broker.delivery import Act, Delivery, Record, Settlement
+from taskbus.broker.queues import QueueSize, WorkerEntry
+from taskbus.broker.transports import sql_topology
+from taskbus.broker.transports.features import Features
+from taskbus.broker.transports.port import Claimed, Claims, Holder, Parcel, QueueCount
+from taskbus.broker.transports.sql_session import SQL, Session
+from taskbus.clock import Clock
+from taskbus.database.watch import Watch, watch
+from taskbus.errors import LeaseLost, PublishFailed
+from taskbus.failpoint import failpoint
+from taskbus.message import Message
+
+READY, DELAYED = 0, -1
+PROMOTE_LIMIT = 500
+"""Delayed messages made ready in one claim; more wait for the next one, so that no transaction grows without bound."""
+
+FEATURES = Features(
+    name="sql",
+    durable=True,
+    priorities=True,
+    delays=True,
+    fanout=True,
+    atomic_settle=True,
+    processes=True,
+    notes=(
+        "one file on one host: not on a network file system",
+        "synchronous=NORMAL: a power cut may undo the last commits; ?synchronous=FULL survives that too",
+    ),
+)
+
+
+class SqlStorage:
+    """A ``Storage`` on a SQL database."""
+
+    features = FEATURES
+
+    def __init__(self, url: str, clock: Clock, timeout: float) -> None:
+        self._session = Session(url, timeout)
+        self._clock = clock
+        self.database = self._session.database.identity
+
+    # --- in ---
+
+    def publish(self, parcels: Sequence[Parcel]) -> None:
+        failpoint("publish.before")
+        with self._session.writing(PublishFailed) as cursor:
+            self._insert(cursor, parcels)
+            failpoint("publish.inside")
+        failpoint("publish.after")
+
+    def _insert(self, cursor: Cursor, parcels: Sequence[Parcel]) -> None:
+        now = self._clock()
+        rows = [
+            (key, 9 - priority, due_at, READY if due_at is None or due_at <= now else DELAYED, now, body, properties)
+            for key, body, priority, due_at, properties, exchange in self._routed(cursor, parcels)
+        ]
+        if len(rows) == 1:
+            cursor.execute(SQL["publish"], rows[0])
+        else:
+            cursor.executemany(SQL["publish"], rows)
+
+    def _routed(self, cursor: Cursor, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+        """Each parcel once for each queue its exchange sends it to."""
+        for parcel in parcels:
+            if parcel.exchange:
+                return [
+                    each._replace(key=queue)
+                    for each in parcels
+                    for queue in (sql_topology.route(cursor, each.exchange, each.key) if each.exchange else (each.key,))
+                ]
+        return parcels
+
+    # --- leases ---
+
+    def join(self, name: str, queues: Sequence[str], lease: float) -> Holder:
+        incarnation, now = uuid.uuid4().hex, self._clock()
+        with self._session.writing() as cursor:
+            cursor.execute(SQL["join"], (incarnation, name, os.getpid(), json.dumps(list(queues)), now, now + lease))
+            holder = Holder(int(cursor.lastrowid or 0), incarnation, lease)
+        return holder
+
+    def renew(self, holder: Holder) -> None:
+        failpoint("renew.before")
+        with self._session.writing() as cursor:
+            if cursor.execute(SQL["renew"], (self._clock() + holder.lease, holder.id)).rowcount == 0:
+                raise _lost(holder)
+
+    def reap(self) -> int:
+        now = self._clock()
+        reaped = 0
+        if self._session.read("expired", (now,))[0][0]:
+            with self._session.writing() as cursor:
+                reaped = cursor.execute(SQL["reap_messages"], (now,)).rowcount
+                cursor.execute(SQL["reap_workers"], (now,))
+                failpoint("reap.inside")
+        for (queue,) in self._session.read("unused_queues", (now,)):
+            self.delete_queue(queue, if_unused=True, if_empty=False)
+        return reaped
+
+    def leave(self, holder: Holder) -> None:
+        failpoint("release.before")
+        with self._session.writing() as cursor:
+            cursor.execute(SQL["leave_messages"], (holder.id,))
+            cursor.execute(SQL["leave_worker"], (holder.id,))
+
+    # --- out ---
+
+    def claim(self, holder: Holder, queues: Sequence[str], limit: int) -> Claims:
+        names, now = json.dumps(list(queues)), self._clock()
+        ready, due, next_due_at = _sort_out(self._session.read("probe", (names,)), now)
+        if limit < 1 or not (ready or due):
+            return Claims([], next_due_at)
+        with self._session.writing() as cursor:
+            for queue in due:
+                cursor.execute(SQL["promote"], (queue, now, PROMOTE_LIMIT))
+            if due:
+                failpoint("promote.inside")
+                ready, _, next_due_at = _sort_out(cursor.execute(SQL["probe"], (names,)).fetchall(), now)
+            cursor.execute(SQL["next_fence"])
+            fence = cursor.execute(SQL["fence"], (holder.id,)).fetchone()
+            if fence is None:  # what a forgotten worker took, nobody would ever reap
+                raise _lost(holder)
+            claimed = _claim_in_turn(cursor, (holder.id, fence[0]), ready, limit)
+            failpoint("fetch.inside")
+        failpoint("fetch.after")
+        return Claims(claimed, next_due_at)
+
+    # --- settling ---
+
+    def settle(
+        self,
+        holder: Holder | None,
+        settlements: Sequence[Settlement],
+        encode: Callable[[Message], Parcel],
+        record: Record | None,
+        *,
+        shared: bool,
+    ) -> list[Delivery] | None:
+        failpoint("settle.before")
+        owner = holder.id if holder else READY
+        stale: list[Delivery] = []
+        try:
+            if record is not None and not shared:
+                settlements, stale = self._split(owner, settlements)
+                _record(record, settlements, None)
+                record = None
+            while settlements:
+                try:
+                    self._settle(owner, settlements, encode, record)
+                    break
+                except _Stale:
+                    settlements, more = self._split(owner, settlements)
+                    stale += more
+        except _Refused:
+            return None
+        failpoint("settle.after")
+        return stale
+
+    def _settle(
+        self,
+        owner: int,
+        settlements: Sequence[Settlement],
+        encode: Callable[[Message], Parcel],
+        record: Record | None,
+    ) -> None:
+        """All of it in one transaction. Raises ``_Stale``, having done nothing, if one of them is not held any more."""
+        now = self._clock()
+        count = 0
+        acks: list[tuple[Any, ...]] = []
+        returns: list[tuple[Any, ...]] = []
+        follow_ups: list[Message] = []
+        for settlement in settlements:
+            delivery, delay = settlement.delivery, settlement.delay
+            if settlement.follow_ups:
+                follow_ups.extend(settlement.follow_ups)
+            if delivery is None:
+                continue
+            count += 1
+            key = (delivery.tag, owner, delivery.fence)
+            if settlement.act is Act.ACK:
+                acks.append(key)
+            else:
+                place = (DELAYED, now + delay) if delay > 0 else (READY, None)
+                returns.append((*place, settlement.act is Act.CRASH, *key))
+        with self._session.writing() as cursor:
+            for statement, rows in (("ack", acks), ("give_back", returns)):
+                if rows:
+                    count -= cursor.executemany(SQL[statement], rows).rowcount
+            if count:
+                raise _Stale
+            if follow_ups:
+                self._insert(cursor, [encode(message) for message in follow_ups])
+            if record is not None:
+                _record(record, settlements, cursor)
+            failpoint("settle.inside")
+
+    def _split(self, owner: int, settlements: Sequence[Settlement]) -> tuple[Sequence[Settlement], list[Delivery]]:
+        """Those still held, and the deliveries of the others; of two for the same delivery the second is stale."""
+        tags = json.dumps([each.delivery.tag for each in settlements if each.delivery])
+        fences = dict(self._session.read("held", (owner, tags)))
+        held, stale = [], []
+        for each in settlements:
+            if each.delivery is None or fences.pop(each.delivery.tag, None) == each.delivery.fence:
+                held.append(each)
+            else:
+                stale.append(each.delivery)
+        return held, stale
+
+    # --- views ---
+
+    def sizes(self) -> list[QueueSize]:
+        sizes: dict[str, dict[str, int]] = {}
+        for queue, state, count in self._session.read("sizes"):
+            states = sizes.setdefault(queue, {"ready": 0, "delayed": 0, "running": 0})
+            states[state] += count
+        return [
+            QueueSize(queue, **states, oldest_at=self._session.read("oldest", (queue,))[0][0])
+            for queue, states in sorted(sizes.items())
+        ]
+
+    def peek(self, queue: str, limit: int) -> list[Claimed]:
+        rows = self._session.read("peek_ready", (queue, limit))
+        rows += self._session.read("peek_delayed", (queue, limit - len(rows)))
+        return [Claimed(*row) for row in rows]
+
+    def workers(self) -> list[WorkerEntry]:
+        return [
+            WorkerEntry(name, incarnation, pid, json.loads(queues), *rest)
+            for name, incarnation, pid, queues, *rest in self._session.read("workers")
+        ]
+
+    def ping(self) -> None:
+        with self._session.writing():
+            return
+
+    def watch(self) -> Watch:
+        return watch(self._session.database)
+
+    def close(self) -> None:
+        self._session.database.close()
+
+    # --- topology ---
+
+    def purge(self, queue: str) -> int:
+        with self._session.writing() as cursor:
+            return sql_topology.purge(cursor, queue)
+
+    def declare_queue(self, queue: str, *, expires: float | None, passive: bool) -> QueueCount:
+        with self._session.writing() as cursor:
+            return sql_topology.declare_queue(cursor, queue, expires, self._clock(), passive=passive)
+
+    def delete_queue(self, queue: str, *, if_unused: bool, if_empty: bool) -> int:
+        with self._session.writing() as cursor:
+            return sql_topology.delete_queue(cursor, queue, if_unused=if_unused, if_empty=if_empty)
+
+    def declare_exchange(self, exchange: str, type: str, *, passive: bool) -> None:
+        with self._session.writing() as cursor:
+            sql_topology.declare_exchange(cursor, exchange, type, passive=passive)
+
+    def delete_exchange(self, exchange: str, *, if_unused: bool) -> None:
+        with self._session.writing() as cursor:
+            sql_topology.delete_exchange(cursor, exchange, if_unused=if_unused)
+
+    def bind(self, queue: str, exchange: str, key: str) -> None:
+        with self._session.writing() as cursor:
+            cursor.execute(SQL["bind"], (exchange, queue, key))
+
+    def unbind(self, queue: str, exchange: str, key: str) -> None:
+        with self._session.writing() as cursor:
+            cursor.execute(SQL["unbind"], (exchange, queue, key))
+
+
+class _Stale(Exception):
+    """A delivery among those to settle is not held any more."""
+
+
+class _Refused(Exception):
+    """The store refused a change."""
+
+
+def _lost(holder: Holder) -> LeaseLost:
+    return LeaseLost(f"the lease of worker {holder.incarnation} was taken away: it was not renewed in time")
+
+
+def _record(record: Record, settlements: Sequence[Settlement], transaction: Cursor | None) -> None:
+    changes = [change for settlement in settlements for change in settlement.changes]
+    if changes and not record(changes, transaction):
+        raise _Refused
+
+
+def _sort_out(probed: Sequence[Any], now: float) -> tuple[list[str], list[str], float | None]:
+    """The queues where something is ready, those where something has become due, and the next instant after now."""
+    ready = [queue for queue, is_ready, _ in probed if is_ready]
+    due = [queue for queue, _, due_at in probed if due_at is not None and due_at <= now]
+    return ready, due, min((due_at for _, _, due_at in probed if due_at is not None), default=None)
+
+
+def _claim_in_turn(cursor: Cursor, mark: tuple[int, int], queues: Sequence[str], limit: int) -> list[Claimed]:
+    """An even share from each queue, then of the rest from those that have more; one of each queue at a time."""
+    taken: dict[str, list[Claimed]] = {queue: [] for queue in queues}
+    hungry = list(queues)
+    while hungry and limit:
+        share = max(1, limit // len(hungry))
+        for queue in tuple(hungry):
+            rows = cursor.execute(SQL["claim"], (*mark, queue, min(share, limit))).fetchall()
+            if len(rows) < share:
+                hungry.remove(queue)
+            taken[queue] += sorted(map(Claimed._make, rows), key=_place)
+            limit -= len(rows)
+            if not limit:
+                break
+    if len(taken) == 1:
+        return taken[queues[0]]
+    return [claimed for turn in zip_longest(*taken.values()) for claimed in turn if claimed is not None]
+
+
+def _place(claimed: Claimed) -> tuple[int, int]:
+    return -claimed.priority, claimed.tag

@@ -1,0 +1,95 @@
+"""How the SQL transport talks to its database: one cursor a thread, transactions, and errors told in our own words."""
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from taskbus.broker.transports import sql_schema
+from taskbus.broker.transports.statements import load
+from taskbus.database.connection import explain
+from taskbus.database.sql import Database
+from taskbus.errors import BrokerError, PublishFailed, PublishUnknown, TaskBusError
+
+SQL = load("sqlite.sql")
+
+
+class Session:
+    """The database, its tables made if they were missing.
+
+    Raises:
+        ConfigError: the URL is not one of a database.
+        BrokerError: the database cannot be used; the message says what to do.
+    """
+
+    def __init__(self, url: str, timeout: float) -> None:
+        self.database = Database.open(url, timeout)
+        self._local = threading.local()
+        try:
+            if not self.database.has(sql_schema.TABLES):
+                self.database.create(sql_schema.metadata())
+        except sqlite3.Error as error:
+            raise self.failure(error) from error
+
+    def cursor(self) -> sqlite3.Cursor:
+        """This thread's cursor, outside of a transaction."""
+        connection = self.database.connection()
+        cursor: sqlite3.Cursor | None = getattr(self._local, "cursor", None)
+        if cursor is None or cursor.connection is not connection:
+            cursor = self._local.cursor = connection.cursor()
+        return cursor
+
+    def writing(self, kind: type[TaskBusError] = BrokerError) -> "Transaction":
+        """A block in one transaction: committed at its end, undone when it raises. ``kind``: what failures become."""
+        return Transaction(self, kind)
+
+    def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of one of the named statements."""
+        try:
+            return self.cursor().execute(SQL[statement], parameters).fetchall()
+        except sqlite3.Error as error:
+            raise self.failure(error) from error
+
+    def failure(self, error: sqlite3.Error, kind: type[TaskBusError] = BrokerError) -> TaskBusError:
+        return kind(explain(error, self.database.path))
+
+
+class Transaction:
+    """Holds the write lock from the start of its block, so that nothing fails half way for want of it."""
+
+    __slots__ = ("_cursor", "_kind", "_session")
+
+    def __init__(self, session: Session, kind: type[TaskBusError]) -> None:
+        self._session = session
+        self._kind = kind
+
+    def __enter__(self) -> sqlite3.Cursor:
+        try:
+            self._cursor = self._session.cursor()
+            self._cursor.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise self._session.failure(error, self._kind) from error
+        return self._cursor
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self._commit()
+            return
+        self._roll_back()
+        if isinstance(error, sqlite3.Error):
+            raise self._session.failure(error, self._kind) from error
+
+    def _commit(self) -> None:
+        try:
+            self._cursor.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            is_unknown = self._kind is PublishFailed and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR
+            raise self._session.failure(error, PublishUnknown if is_unknown else self._kind) from error
+
+    def _roll_back(self) -> None:
+        if self._cursor.connection.in_transaction:
+            self._cursor.execute("ROLLBACK")

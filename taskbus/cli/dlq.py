@@ -1,0 +1,121 @@
+"""``taskbus dlq``: look at dead letters, send them again, delete them."""
+
+from collections.abc import Sequence
+
+import rich_click as click
+
+from taskbus.cli.dead_letter_view import draw_letter, letter_item, letter_summary
+from taskbus.cli.dlq_acts import purge, replay
+from taskbus.cli.dlq_options import dead_letters_of, filter_options, read_filter
+from taskbus.cli.exits import NOT_FOUND, CommandFailed
+from taskbus.cli.opening import open_parts
+from taskbus.cli.options import scope_of, shared_options
+from taskbus.cli.output import emit_items, emit_one
+from taskbus.cli.phrase import ago, count, shortened
+from taskbus.cli.tables import draw, say
+from taskbus.store.base import DeadLetter, Group
+
+LIST_LIMIT = 100
+
+
+@click.group("dlq")
+def command() -> None:
+    """List, show, replay or purge dead letters: messages that no attempt is left for, with their original bytes.
+
+    \b
+    --where takes terms that must all match:
+        task:mail.*  queue:images  reason:poison  error:ValueError
+        text:"no such file"  age>1d  age<2h  id:...
+    """
+
+
+@command.command("list")
+@filter_options
+@click.option("--limit", type=click.IntRange(min=1), default=LIST_LIMIT, show_default=True, help="How many at most.")
+@shared_options("app", "broker", "results", "config", "output", "verbose")
+@click.pass_context
+def list_letters(ctx: click.Context, where: str, ids: tuple[str, ...], limit: int) -> None:
+    """List dead letters, the oldest first."""
+    scope = scope_of(ctx)
+    with open_parts(scope) as app:
+        wanted = read_filter(where, ids, app.clock())
+        dead = dead_letters_of(app)
+        letters = list(dead.list(wanted, limit))
+
+        def table() -> None:
+            _draw_list(letters, app.clock(), "No dead letter matches." if where or ids else "No dead letters.")
+            if len(letters) == limit and (total := dead.count(wanted)) > limit:
+                say(f"{count(total - limit, 'more dead letter')}; --limit shows more, dlq groups counts them")
+
+        emit_items(scope.output, "dead_letters", map(letter_summary, letters), table)
+
+
+@command.command("groups")
+@filter_options
+@shared_options("app", "broker", "results", "config", "output", "verbose")
+@click.pass_context
+def groups(ctx: click.Context, where: str, ids: tuple[str, ...]) -> None:
+    """Count dead letters by task, reason and error, each with the id of an example."""
+    scope = scope_of(ctx)
+    with open_parts(scope) as app:
+        found = dead_letters_of(app).groups(read_filter(where, ids, app.clock()))
+        emit_items(scope.output, "dead_letter_groups", found, lambda: _draw_groups(found, app.clock()))
+
+
+@command.command("show")
+@click.argument("task_id", metavar="ID")
+@shared_options("app", "broker", "results", "config", "output", "verbose")
+@click.pass_context
+def show(ctx: click.Context, task_id: str) -> None:
+    """Show one dead letter: why it died, every attempt with its traceback, its arguments, its bytes."""
+    scope = scope_of(ctx)
+    with open_parts(scope) as app:
+        letter = dead_letters_of(app).show(task_id)
+        if letter is None:
+            raise CommandFailed(
+                f"there is no dead letter {task_id!r}; taskbus dlq list shows those there are", NOT_FOUND
+            )
+        emit_one(scope.output, "dead_letter", letter_item(letter), lambda: draw_letter(letter, app.clock()))
+
+
+command.add_command(replay)
+command.add_command(purge)
+
+
+def _draw_list(letters: Sequence[DeadLetter], now: float, empty: str) -> None:
+    draw(
+        ("id", "task", "queue", "reason", "error", "attempts", "died"),
+        [
+            (
+                letter.task_id,
+                letter.task,
+                letter.queue,
+                str(letter.reason),
+                shortened(f"{letter.failure.type.rpartition('.')[2]}: {letter.failure.message}", 60),
+                str(letter.attempt),
+                ago(letter.dead_at, now),
+            )
+            for letter in letters
+        ],
+        right=("attempts",),
+        empty=empty,
+    )
+
+
+def _draw_groups(found: Sequence[Group], now: float) -> None:
+    draw(
+        ("count", "task", "reason", "error", "last", "for example"),
+        [
+            (
+                f"{group.count:,}",
+                group.task,
+                str(group.reason),
+                shortened(f"{group.error.rpartition('.')[2]}: {group.message}", 60),
+                ago(group.last_at, now),
+                group.example,
+            )
+            for group in found
+        ],
+        right=("count",),
+        empty="No dead letters.",
+    )

@@ -1,0 +1,41 @@
+"""What the commands of ``taskbus dlq`` share: which letters are meant, and the way to them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import rich_click as click
+
+from taskbus.app import TaskBus
+from taskbus.broker.delivery import Settlement
+from taskbus.message import Message
+from taskbus.store.base import Change, Filter
+from taskbus.store.dead_letters import DeadLetters
+from taskbus.store.where import parse
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def filter_options(function: Function) -> Function:
+    """Add ``--where`` and ``--id``."""
+    ids = click.option("--id", "ids", multiple=True, metavar="ID", help="This letter; may be given several times.")
+    where = click.option(
+        "--where", default="", metavar="TERMS", help="Only letters that match, such as 'task:mail.* age>1d'."
+    )
+    return where(ids(function))
+
+
+def read_filter(where: str, ids: tuple[str, ...], now: float) -> Filter:
+    """The letters that both options mean together; raises ``ConfigError`` for terms that cannot be read."""
+    wanted = parse(where, now)
+    return replace(wanted, task_ids=(*wanted.task_ids, *ids))
+
+
+def dead_letters_of(app: TaskBus) -> DeadLetters:
+    """The dead letters of an application. A replay is one transaction where broker and store share a database."""
+
+    def transact(message: Message, changes: Sequence[Change]) -> bool:
+        settlement = Settlement(None, follow_ups=[message], changes=changes)
+        return app.broker.transact(settlement, app.record, shared=app.shares_database)
+
+    return DeadLetters(app.store, transact, app.clock, app.config.max_message_bytes)

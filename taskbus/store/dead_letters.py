@@ -1,0 +1,117 @@
+"""What is done with dead letters: look at them, send them again, delete them. The same on every store and broker."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from taskbus.clock import Clock, wall_clock
+from taskbus.errors import DecodeError
+from taskbus.message import Message
+from taskbus.store.base import Change, DeadLetter, Exhume, Filter, Group, Purge, Store
+from taskbus.wire import compact
+
+PAGE = 100
+PURGE_PAGE = 500
+EVERYTHING = Filter()
+
+Transact = Callable[[Message, Sequence[Change]], bool]
+"""Publishes the message and records the changes in one step; False, with nothing published, if they were refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What became of one dead letter. ``refused`` says why it stays where it is; empty: its task was sent again."""
+
+    task_id: str
+    task: str
+    queue: str
+    refused: str = ""
+
+
+class DeadLetters:
+    """The dead letters of ``store``. What is replayed goes out through ``transact``."""
+
+    def __init__(
+        self, store: Store, transact: Transact, clock: Clock = wall_clock, max_message_bytes: int = 1 << 20
+    ) -> None:
+        self._store = store
+        self._transact = transact
+        self._clock = clock
+        self._max_message_bytes = max_message_bytes
+
+    def list(self, where: Filter = EVERYTHING, limit: int | None = None) -> Iterator[DeadLetter]:
+        """The letters that match, oldest first, at most ``limit``; read page by page as they are asked for."""
+        after: tuple[float, str] | None = None
+        left = limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            page = self._store.dead_letters(where, limit=size, after=after)
+            yield from page
+            if len(page) < size:
+                return
+            after = page[-1].dead_at, page[-1].task_id
+            left = None if left is None else left - len(page)
+
+    def count(self, where: Filter = EVERYTHING) -> int:
+        """How many letters match."""
+        return self._store.count_dead_letters(where)
+
+    def groups(self, where: Filter = EVERYTHING) -> Sequence[Group]:
+        """The letters that match, by task, reason and class of error; the largest group first."""
+        return self._store.dead_letter_groups(where)
+
+    def show(self, task_id: str) -> DeadLetter | None:
+        """One letter with all its attempts; None if there is none of that id."""
+        return next(iter(self._store.dead_letters(Filter(task_ids=(task_id,)), limit=1)), None)
+
+    def replay(
+        self, where: Filter = EVERYTHING, *, limit: int | None = None, dry_run: bool = False
+    ) -> Iterator[Replayed]:
+        """Send the tasks of the letters that match again, oldest first, at most ``limit``, as they are asked for.
+
+        Each is one atomic step: its task is queued and its letter gone, or neither, so replaying may be interrupted
+        anywhere and started anew. A task keeps its id and arguments; it starts at its first attempt, now, without
+        expiry. Letters that die again meanwhile are not taken twice. ``dry_run`` tells what would be done.
+
+        Raises:
+            PublishFailed: the broker refused; the letters not yet reported stay.
+        """
+        sent = 0
+        for letter in self.list(self._until_now(where)):
+            if limit is not None and sent >= limit:
+                return
+            outcome = self._replay(letter, dry_run)
+            sent += not outcome.refused
+            yield outcome
+
+    def _replay(self, letter: DeadLetter, dry_run: bool) -> Replayed:
+        try:
+            message = self._message(letter)
+        except DecodeError as error:
+            return Replayed(letter.task_id, letter.task, letter.queue, str(error))
+        refused = (
+            "" if dry_run or self._transact(message, (Exhume(letter.task_id),)) else "it is gone: replayed or purged"
+        )
+        return Replayed(letter.task_id, letter.task, letter.queue, refused)
+
+    def _message(self, letter: DeadLetter) -> Message:
+        if letter.content_type != compact.CONTENT_TYPE:
+            raise DecodeError(
+                f"content type {letter.content_type!r} is not {compact.CONTENT_TYPE!r}: no TaskBus message"
+            )
+        message = compact.decode(letter.wire, letter.queue, letter.priority, self._max_message_bytes)
+        return replace(message, attempt=1, sent_at=self._clock(), due_at=None, expires_at=None)
+
+    def purge(self, where: Filter = EVERYTHING) -> int:
+        """Delete the letters that match, with their attempts, and return how many; the tasks' results stay."""
+        where, deleted = self._until_now(where), 0
+        while page := self._store.dead_letters(where, limit=PURGE_PAGE):
+            self._store.apply([Purge(letter.task_id) for letter in page])
+            deleted += len(page)
+        return deleted
+
+    def _until_now(self, where: Filter) -> Filter:
+        """``where`` without what dies from now on, so that going through it comes to an end."""
+        now = self._clock()
+        limit: Any = now if where.older_than is None else min(now, where.older_than)
+        return replace(where, older_than=limit)

@@ -1,0 +1,48 @@
+"""Which dead letters a ``Filter`` means, and which are alike: in Python, for stores that hold them as objects."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from taskbus.store.base import DeadLetter, Filter, Group
+
+
+def matches(letter: DeadLetter, where: Filter) -> bool:
+    """Whether ``letter`` fits every field given."""
+    kind = letter.failure.type
+    return (
+        (not where.task_ids or letter.task_id in where.task_ids)
+        and (where.task is None or fnmatchcase(letter.task, where.task))
+        and (where.queue is None or fnmatchcase(letter.queue, where.queue))
+        and (where.reason is None or letter.reason == where.reason)
+        and (where.error is None or kind == where.error or kind.endswith(f".{where.error}"))
+        and (where.text is None or where.text in letter.failure.message)
+        and (where.older_than is None or letter.dead_at <= where.older_than)
+        and (where.newer_than is None or letter.dead_at >= where.newer_than)
+    )
+
+
+def position(letter: DeadLetter) -> tuple[float, str]:
+    """Where ``letter`` stands in the order of listing."""
+    return letter.dead_at, letter.task_id
+
+
+def groups(letters: Iterable[DeadLetter]) -> list[Group]:
+    """The letters by task, reason and class of error, the largest group first."""
+    alike: dict[tuple[str, str, str], list[DeadLetter]] = {}
+    for letter in sorted(letters, key=position):
+        alike.setdefault((letter.task, letter.reason, letter.failure.type), []).append(letter)
+    found = [
+        Group(
+            task=newest.task,
+            reason=newest.reason,
+            error=newest.failure.type,
+            message=newest.failure.message,
+            count=len(members),
+            first_at=members[0].dead_at,
+            last_at=newest.dead_at,
+            example=newest.task_id,
+        )
+        for members in alike.values()
+        for newest in members[-1:]
+    ]
+    return sorted(found, key=lambda group: (-group.count, -group.last_at, group.example))

@@ -1,0 +1,155 @@
+"""Results and dead letters in this process, gone with it: for tests and for the memory broker."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from weakref import WeakValueDictionary
+
+from taskbus.clock import Clock, wall_clock
+from taskbus.store import matching
+from taskbus.store.base import (
+    Bury,
+    Change,
+    DeadLetter,
+    Exhume,
+    FailedAttempt,
+    Filter,
+    ForgetAttempts,
+    Group,
+    Purge,
+    SaveAttempt,
+    SaveResult,
+    StoredResult,
+)
+
+SWEEP_LIMIT = 1000
+
+
+class MemoryStore:
+    """A store without a database: ``apply`` takes part in no transaction but its own."""
+
+    database = ""
+
+    def __init__(self, clock: Clock = wall_clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._results: dict[str, tuple[StoredResult, float]] = {}
+        self._attempts: dict[str, dict[int, FailedAttempt]] = {}
+        self._letters: dict[str, DeadLetter] = {}
+        self._subscribers: dict[object, Callable[[], None]] = {}
+
+    def apply(self, changes: Sequence[Change], transaction: Any = None) -> bool:
+        with self._lock:
+            if self._refuses(changes):
+                return False
+            for change in changes:
+                self._write(change)
+            subscribers = list(self._subscribers.values())
+        for notify in subscribers:
+            notify()
+        return True
+
+    def _refuses(self, changes: Sequence[Change]) -> bool:
+        there: dict[str, bool] = {}
+        for change in changes:
+            if isinstance(change, Bury):
+                there[change.letter.task_id] = True
+            elif isinstance(change, Exhume):
+                if not there.get(change.task_id, change.task_id in self._letters):
+                    return True
+                there[change.task_id] = False
+        return False
+
+    def _write(self, change: Change) -> None:
+        match change:
+            case SaveResult(result, ttl):
+                known = self._alive(result.task_id)
+                if known is None or not known.state.is_final:
+                    self._results[result.task_id] = (result, self._clock() + ttl)
+            case SaveAttempt(attempt):
+                self._attempts.setdefault(attempt.task_id, {})[attempt.attempt] = attempt
+            case ForgetAttempts(task_id):
+                self._attempts.pop(task_id, None)
+            case Bury(letter):
+                self._letters[letter.task_id] = replace(letter, attempts=())
+            case Exhume(task_id):
+                self._letters.pop(task_id, None)
+                self._attempts.pop(task_id, None)
+                self._results.pop(task_id, None)
+            case Purge(task_id):
+                if self._letters.pop(task_id, None) is not None:
+                    self._attempts.pop(task_id, None)
+
+    def _alive(self, task_id: str) -> StoredResult | None:
+        result, expires_at = self._results.get(task_id, (None, 0.0))
+        return result if expires_at > self._clock() else None
+
+    def results(self, task_ids: Sequence[str]) -> Mapping[str, StoredResult]:
+        with self._lock:
+            return {task_id: result for task_id in task_ids if (result := self._alive(task_id)) is not None}
+
+    def forget(self, task_ids: Sequence[str]) -> None:
+        with self._lock:
+            for task_id in task_ids:
+                self._results.pop(task_id, None)
+
+    def attempts(self, task_ids: Sequence[str]) -> Mapping[str, Sequence[FailedAttempt]]:
+        with self._lock:
+            return {task_id: self._attempts_of(task_id) for task_id in task_ids if task_id in self._attempts}
+
+    def _attempts_of(self, task_id: str) -> tuple[FailedAttempt, ...]:
+        return tuple(attempt for _, attempt in sorted(self._attempts.get(task_id, {}).items()))
+
+    def dead_letters(
+        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None
+    ) -> Sequence[DeadLetter]:
+        with self._lock:
+            found = [
+                letter
+                for letter in sorted(self._letters.values(), key=matching.position)
+                if (after is None or matching.position(letter) > after) and matching.matches(letter, where)
+            ]
+            return [replace(letter, attempts=self._attempts_of(letter.task_id)) for letter in found[:limit]]
+
+    def count_dead_letters(self, where: Filter) -> int:
+        with self._lock:
+            return sum(matching.matches(letter, where) for letter in self._letters.values())
+
+    def dead_letter_groups(self, where: Filter) -> Sequence[Group]:
+        with self._lock:
+            return matching.groups(letter for letter in self._letters.values() if matching.matches(letter, where))
+
+    def sweep(self, now: float) -> int:
+        with self._lock:
+            over = [task_id for task_id, (_, expires_at) in self._results.items() if expires_at <= now][:SWEEP_LIMIT]
+            for task_id in over:
+                del self._results[task_id]
+            return len(over)
+
+    def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
+        token = object()
+        with self._lock:
+            self._subscribers[token] = notify
+
+        def cancel() -> None:
+            with self._lock:
+                self._subscribers.pop(token, None)
+
+        return cancel
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+
+_named: WeakValueDictionary[str, MemoryStore] = WeakValueDictionary()
+_naming = threading.Lock()
+
+
+def open_url(url: str, clock: Clock) -> MemoryStore:
+    """The store of that name in this process; it lasts as long as someone holds it."""
+    with _naming:
+        store = _named.get(url)
+        if store is None:
+            store = _named[url] = MemoryStore(clock)
+        return store

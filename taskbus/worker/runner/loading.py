@@ -1,0 +1,97 @@
+"""From ``module:name`` to the ``TaskBus`` it means: the one place that imports user code, and says what went wrong."""
+
+import dataclasses
+import difflib
+import importlib
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from taskbus import TaskBus
+from taskbus.errors import AppNotFound
+
+
+def load_app(path: str) -> TaskBus:
+    """The application at ``module:name``; ``module`` alone will do where that module holds just one.
+
+    The working folder is looked into first, as by ``python -m``. Raises ``AppNotFound`` that says what is there
+    instead; its cause is what the module itself raised, if it did.
+    """
+    module_name, _, name = path.partition(":")
+    if not module_name:
+        raise AppNotFound(f"-A {path!r} names no module; write it as module:name, such as -A shop:app")
+    module = _import(module_name)
+    apps = {key: value for key, value in vars(module).items() if isinstance(value, TaskBus)}
+    if name:
+        return _named(module, name, apps)
+    if len({id(app) for app in apps.values()}) == 1:
+        return next(iter(apps.values()))
+    if apps:
+        raise AppNotFound(f"-A {path}: that module holds several; say which: {_listed(module_name, apps)}")
+    raise AppNotFound(f"-A {path}: {module.__file__} holds no TaskBus; make one there: app = TaskBus({module_name!r})")
+
+
+def hello(app: TaskBus) -> dict[str, Any]:
+    """What the supervisor is told of an application, which it never imports; see ``protocol``."""
+    return {
+        "app": app.name,
+        "config": dataclasses.asdict(app.config),
+        "broker": app.broker_url,
+        "results": app.results_url,
+        "tasks": {
+            name: {
+                "is_async": task.is_async,
+                "time_limit": task.time_limit,
+                "at_most_once": task.at_most_once,
+                "queue": task.queue,
+                "store_results": task.store_results,
+                "result_ttl": task.result_ttl,
+            }
+            for name, task in app.tasks.items()
+        },
+    }
+
+
+def _named(module: ModuleType, name: str, apps: dict[str, TaskBus]) -> TaskBus:
+    found: Any = module
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, TaskBus):
+        return found
+    if found is None:
+        near = difflib.get_close_matches(name, apps, n=1)
+        hint = f"; did you mean -A {module.__name__}:{near[0]}?" if near else ""
+        problem = f"{module.__file__} has no {name!r}{hint}"
+    else:
+        problem = f"{name!r} in {module.__file__} is not a TaskBus but a {type(found).__name__}"
+    raise AppNotFound(f"-A {module.__name__}:{name}: {problem}; it has {_listed(module.__name__, apps)}")
+
+
+def _listed(module: str, apps: dict[str, TaskBus]) -> str:
+    return ", ".join(f"-A {module}:{name}" for name in apps) or "no TaskBus at all"
+
+
+def _import(name: str) -> ModuleType:
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and f"{name}.".startswith(f"{error.name}."):
+            raise AppNotFound(_no_module(name, folder)) from None
+        raise AppNotFound(_raised(name, error)) from error
+    except (Exception, SystemExit) as error:
+        raise AppNotFound(_raised(name, error)) from error
+
+
+def _raised(name: str, error: BaseException) -> str:
+    return f"-A {name}: importing it raised {type(error).__name__}: {error}"
+
+
+def _no_module(name: str, folder: str) -> str:
+    near = difflib.get_close_matches(name, [file.stem for file in Path(folder).glob("*.py")], n=1)
+    hint = f"did you mean -A {near[0]}?" if near else "run this in the folder that holds it, or install it"
+    return f"-A {name}: there is no module {name!r}, neither in {folder} nor installed; {hint}"

@@ -1,0 +1,24 @@
+"""What every test gets: no settings of the machine it runs on, and no leftovers in the working folder."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import taskbus
+
+
+@pytest.fixture(autouse=True)
+def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Run in an empty folder, without ``TASKBUS_*`` variables: a test says itself what it needs."""
+    for name in [name for name in os.environ if name.startswith("TASKBUS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> "Iterator[taskbus.TaskBus]":
+    """An application on a SQLite file of its own, closed afterwards."""
+    with taskbus.TaskBus("tests", broker=f"sqlite:///{tmp_path}/app.db") as made:
+        yield made

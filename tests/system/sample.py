@@ -1,0 +1,207 @@
+"""The application that the worker's tests run: one task for each behaviour."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from tenacity import stop_after_attempt, wait_fixed, wait_none
+
+from taskbus import Context, Reject, RetryPolicy, SoftTimeLimitExceeded, TaskBus
+
+app = TaskBus("sample", unknown_task_grace=0, sweep=0.5)
+AT_ONCE = RetryPolicy(stop=stop_after_attempt(3), wait=wait_none())
+ONCE = RetryPolicy.never()
+
+
+def note(path: str, text: str) -> None:
+    """Append a line to a file, so that a test can see what ran, in order, whatever became of the result."""
+    with open(path, "a") as file:
+        file.write(f"{text}\n")
+
+
+@app.task
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+@app.task
+async def aadd(a: int, b: int) -> int:
+    await asyncio.sleep(0)
+    return a + b
+
+
+@app.task
+def where(path: str) -> tuple[int, str]:
+    note(path, "ran")
+    return os.getpid(), threading.current_thread().name
+
+
+@app.task(retry=AT_ONCE)
+def flaky(ctx: Context, path: str, succeed_at: int) -> int:
+    note(path, str(ctx.attempt))
+    if ctx.attempt < succeed_at:
+        raise ValueError(f"attempt {ctx.attempt}")
+    return ctx.attempt
+
+
+@app.task(retry=RetryPolicy(stop=stop_after_attempt(2), wait=wait_fixed(0.3)))
+def slow_retry(ctx: Context, path: str) -> None:
+    note(path, repr(time.time()))
+    raise ValueError(f"attempt {ctx.attempt}")
+
+
+@app.task
+def rejects() -> None:
+    raise Reject("no good")
+
+
+@app.task
+def retries_when_asked(ctx: Context, path: str) -> str:
+    note(path, str(ctx.attempt))
+    if ctx.attempt == 1:
+        ctx.retry(delay=0.05)
+    return "done"
+
+
+@app.task(retry=ONCE)
+def bad_result() -> object:
+    return object()
+
+
+@app.task
+def record(path: str, text: str) -> None:
+    note(path, text)
+
+
+@app.task
+def sleep(path: str, seconds: float) -> None:
+    note(path, "start")
+    time.sleep(seconds)
+    note(path, "end")
+
+
+@app.task
+async def asleep(path: str, seconds: float) -> None:
+    note(path, "start")
+    await asyncio.sleep(seconds)
+    note(path, "end")
+
+
+@app.task
+def wait_for_stop(ctx: Context, path: str) -> str:
+    note(path, "start")
+    while not ctx.shutting_down:
+        time.sleep(0.01)
+    note(path, "end")
+    return "saw it"
+
+
+@app.task(time_limit=0.3, retry=ONCE)
+def spins() -> None:
+    while True:
+        pass
+
+
+@app.task(time_limit=0.3, retry=ONCE)
+def oversleeps() -> None:
+    time.sleep(60)
+
+
+@app.task(time_limit=0.3, retry=ONCE)
+async def aoversleeps() -> None:
+    await asyncio.sleep(60)
+
+
+@app.task(time_limit=0.3, retry=ONCE)
+async def ablocks() -> None:
+    time.sleep(60)
+
+
+@app.task(time_limit=0.3, retry=ONCE)
+def holds_the_gil() -> None:
+    ctypes.PyDLL(None).sleep(60)
+
+
+@app.task(time_limit=0.3, retry=ONCE)
+def swallows_everything() -> None:
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            continue
+
+
+@app.task(time_limit=0.3, retry=AT_ONCE)
+def stubborn(path: str) -> None:
+    note(path, "ran")
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:
+            continue
+
+
+@app.task(soft_time_limit=0.2, time_limit=5, retry=ONCE)
+def cleans_up(path: str) -> str:
+    try:
+        time.sleep(60)
+    except SoftTimeLimitExceeded:
+        note(path, "cleaned up")
+        return "cleaned up"
+    return "never"
+
+
+@app.task(soft_time_limit=0.2, time_limit=5, retry=ONCE)
+async def acleans_up(path: str) -> str:
+    try:
+        await asyncio.sleep(60)
+    except SoftTimeLimitExceeded:
+        note(path, "cleaned up")
+        return "cleaned up"
+    return "never"
+
+
+@app.task(retry=ONCE)
+def dies(path: str, signal_number: int = signal.SIGKILL) -> None:
+    note(path, "ran")
+    os.kill(os.getpid(), signal_number)
+
+
+@app.task
+def dies_once(ctx: Context, path: str) -> int:
+    note(path, str(ctx.fencing_token))
+    if len(Path(path).read_text().splitlines()) == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return ctx.fencing_token
+
+
+@app.task
+def leaves() -> None:
+    sys.exit(3)
+
+
+@app.task(at_most_once=True)
+def once(path: str, dies: bool = False) -> str:
+    note(path, "ran")
+    if dies:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "done"
+
+
+@app.task
+def grows(megabytes: int) -> int:
+    hoard.append(bytearray(megabytes << 20))
+    return os.getpid()
+
+
+hoard: list[bytearray] = []
+
+
+@app.task
+def sends_another(path: str) -> str:
+    return record.delay(path, "from inside").id

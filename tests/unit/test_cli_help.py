@@ -1,0 +1,87 @@
+"""The command line before any command runs: help, completion, versions, and what they do not import."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import taskbus
+from taskbus.cli.main import COMMANDS, cli
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "taskbus", *arguments], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("arguments", ["--help", "version"])
+def test_help_and_version_load_no_broker_and_no_other_command(arguments: str) -> None:
+    program = (
+        "import sys\n"
+        "from taskbus.cli.main import main\n"
+        "try:\n"
+        f"    main([{arguments!r}])\n"
+        "finally:\n"
+        "    print('loaded', *sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    modules = set(done.stdout.rpartition("loaded ")[2].split())
+    assert "taskbus.cli.main" in modules
+    unwanted = {f"taskbus.cli.{name}" for name in COMMANDS} - {f"taskbus.cli.{arguments}"}
+    assert not modules & (unwanted | {"kombu", "sqlalchemy", "msgpack", "tenacity", "taskbus.app", "asyncio"})
+
+
+def test_help_lists_every_command_with_what_it_does() -> None:
+    shown = " ".join(run("--help").stdout.split())
+    for name, line in COMMANDS.items():
+        assert name in shown
+        assert line.split(",")[0][:30] in shown
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    done = CliRunner().invoke(cli, [name, "--help"])
+    assert done.exit_code == 0, done.output
+    assert f"taskbus {name}" in done.output or f"cli {name}" in done.output
+    assert len(done.output.splitlines()) > 5
+
+
+def test_the_version_has_a_json_shape() -> None:
+    done = run("version", "--all", "-o", "json")
+    item = json.loads(done.stdout)
+    assert (item["version"], item["kind"], item["taskbus"]) == (1, "version", taskbus.__version__)
+    assert {"python", "kombu", "sqlalchemy"} <= set(item)
+
+
+def test_shared_options_work_before_and_after_the_command() -> None:
+    assert run("-o", "json", "version").stdout == run("version", "-o", "json").stdout
+    assert run("-o", "jsonl", "version", "-o", "json").stdout == run("version", "-o", "json").stdout
+
+
+def test_an_unknown_command_or_option_is_a_usage_error() -> None:
+    for arguments in (["wroker"], ["version", "--frobnicate"], ["version", "-o", "xml"], ["result"]):
+        done = run(*arguments)
+        assert done.returncode == 2, arguments
+        assert "Error" in done.stderr and not done.stdout
+
+
+def test_a_command_without_a_subcommand_shows_its_help() -> None:
+    assert "show" in run("config").stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
+def test_each_shell_gets_its_completion_script(shell: str) -> None:
+    done = run("completion", shell)
+    assert done.returncode == 0
+    assert "_TASKBUS_COMPLETE" in done.stdout
+
+
+def test_completion_offers_commands_and_their_options() -> None:
+    def complete(words: str, index: int) -> str:
+        variables = {"_TASKBUS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(index)}
+        command = [sys.executable, "-m", "taskbus"]
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60).stdout
+
+    assert "plain,doctor" in complete("taskbus do", 1)
+    assert "plain,--tasks" in complete("taskbus bench --t", 2)

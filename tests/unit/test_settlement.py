@@ -1,0 +1,122 @@
+"""Each outcome of an attempt becomes exactly what is promised of it."""
+
+from dataclasses import replace
+
+import pytest
+
+from taskbus.broker.delivery import Act, Delivery
+from taskbus.config import Config
+from taskbus.message import Message
+from taskbus.outcome import Crashed, Dead, Failure, Outcome, Reason, Released, Retrying, State, Succeeded
+from taskbus.store.base import Bury, ForgetAttempts, SaveAttempt, SaveResult
+from taskbus.wire import compact
+from taskbus.worker.options import TaskSpec
+from taskbus.worker.settlement import HELD_SINCE, Ended, Held, hold, settlement
+
+MESSAGE = Message("0198-id", "app.add", b"body", queue="q", priority=3, sent_at=100.0)
+BOOM = Failure("builtins.ValueError", "boom", "Traceback ...")
+
+
+def held(message: Message | None = MESSAGE, *, crashes: int = 0, is_acked: bool = False, store: bool = True) -> Held:
+    wire = compact.encode(message) if message else b"\xc1 not ours"
+    delivery = Delivery(7, "q", wire, compact.CONTENT_TYPE, 3, fence=2, crashes=crashes)
+    return Held(delivery, message, TaskSpec(store_results=store, result_ttl=60.0), is_acked=is_acked)
+
+
+def settle(outcome: Outcome, of: Held, *, started_at: float = 110.0):
+    return settlement(Ended(of, outcome, started_at, 0.5), "host:1", 120.0, Config())
+
+
+def test_success_acks_and_saves_the_result() -> None:
+    settled = settle(Succeeded(b"\x05"), held())
+    assert (settled.act, settled.delivery.tag, settled.follow_ups) == (Act.ACK, 7, ())
+    (saved,) = settled.changes
+    assert isinstance(saved, SaveResult)
+    assert (saved.ttl, saved.result.state, saved.result.value) == (60.0, State.SUCCESS, b"\x05")
+    assert (saved.result.started_at, saved.result.finished_at) == (110.0, 110.5)
+
+
+def test_success_without_a_result_only_acks() -> None:
+    settled = settle(Succeeded(None), held(store=False))
+    assert (settled.act, list(settled.changes)) == (Act.ACK, [])
+
+
+def test_success_after_a_retry_forgets_the_failed_attempts() -> None:
+    settled = settle(Succeeded(b"\x05"), held(replace(MESSAGE, attempt=2)))
+    assert settled.changes[-1] == ForgetAttempts(MESSAGE.id)
+
+
+def test_a_retry_sends_the_same_bytes_with_the_next_attempt_and_remembers_the_failure() -> None:
+    settled = settle(Retrying(4.0, BOOM), held())
+    (again,) = settled.follow_ups
+    assert again == replace(MESSAGE, attempt=2, due_at=124.0)
+    assert settled.act is Act.ACK
+    attempt, result = settled.changes
+    assert isinstance(attempt, SaveAttempt) and isinstance(result, SaveResult)
+    assert (attempt.attempt.attempt, attempt.attempt.worker, attempt.attempt.failure) == (1, "host:1", BOOM)
+    assert result.result.state is State.RETRY
+
+
+def test_a_dead_message_is_buried_with_its_bytes_and_its_result_is_a_failure() -> None:
+    of = held(replace(MESSAGE, attempt=4))
+    settled = settle(Dead(Reason.RETRIES_EXHAUSTED, BOOM), of)
+    attempt, bury, result = settled.changes
+    assert isinstance(attempt, SaveAttempt) and isinstance(bury, Bury) and isinstance(result, SaveResult)
+    assert (bury.letter.wire, bury.letter.reason, bury.letter.dead_at) == (of.delivery.wire, "retries_exhausted", 120.0)
+    assert (bury.letter.attempt, bury.letter.priority, bury.letter.queue) == (4, 3, "q")
+    assert result.result.state is State.FAILURE
+
+
+def test_an_expired_message_is_buried_and_its_result_says_revoked() -> None:
+    settled = settle(Dead(Reason.EXPIRED, BOOM), held(), started_at=0.0)
+    bury, result = settled.changes
+    assert isinstance(bury, Bury) and isinstance(result, SaveResult)
+    assert result.result.state is State.REVOKED
+
+
+def test_bytes_that_are_no_message_are_buried_under_a_name_of_their_own() -> None:
+    of = held(None)
+    settled = settle(Dead(Reason.UNDECODABLE, BOOM), of, started_at=0.0)
+    (bury,) = settled.changes
+    assert isinstance(bury, Bury)
+    assert bury.letter.task_id.startswith("raw-") and bury.letter.wire == of.delivery.wire
+
+
+def test_a_crash_gives_the_message_back_and_counts() -> None:
+    settled = settle(Crashed("signal 11 (SIGSEGV)"), held(crashes=1))
+    assert (settled.act, list(settled.changes)) == (Act.CRASH, [])
+
+
+def test_the_third_crash_buries_the_message_as_poison() -> None:
+    settled = settle(Crashed("signal 11 (SIGSEGV)"), held(crashes=2))
+    letter = next(change.letter for change in settled.changes if isinstance(change, Bury))
+    assert (settled.act, letter.reason) == (Act.ACK, Reason.POISON)
+    assert "3 times" in letter.failure.message and "SIGSEGV" in letter.failure.message
+
+
+def test_a_crash_of_an_at_most_once_task_is_its_end() -> None:
+    settled = settle(Crashed("signal 9 (SIGKILL)"), held(is_acked=True))
+    assert settled.delivery is None
+    assert any(isinstance(change, Bury) for change in settled.changes)
+
+
+def test_a_released_delivery_goes_back_uncounted() -> None:
+    settled = settle(Released(1.5), held())
+    assert (settled.act, settled.delay, list(settled.changes)) == (Act.RELEASE, 1.5, [])
+
+
+def test_a_released_at_most_once_message_that_did_not_run_is_sent_again() -> None:
+    settled = settle(Released(), held(is_acked=True))
+    assert settled.delivery is None and settled.follow_ups == (MESSAGE,)
+
+
+def test_a_message_of_an_unknown_task_remembers_since_when_it_waits() -> None:
+    first = hold(held(), 120.0, 5.0).follow_ups[0]
+    assert (first.headers[HELD_SINCE], first.due_at, first.body) == ("120.0", 125.0, MESSAGE.body)
+    second = hold(held(first), 125.0, 5.0).follow_ups[0]
+    assert (second.headers[HELD_SINCE], second.due_at) == ("120.0", 130.0)
+
+
+def test_what_cannot_be_read_cannot_be_held() -> None:
+    with pytest.raises(ValueError, match="readable"):
+        hold(held(None), 120.0, 5.0)

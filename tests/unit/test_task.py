@@ -1,0 +1,245 @@
+"""``@task``: what a call becomes, what the options say, and the function as a plain function."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from taskbus import Config, Context, RetryPolicy, Task, codec, context, task
+from taskbus.errors import BadArguments, ConfigError, EncodeError
+from taskbus.message import Message
+from taskbus.store.opening import open_store
+from taskbus.store.results import AsyncResult
+
+NOW = 1_800_000_000.0
+
+
+@dataclass
+class Outbox:
+    """The port a task sends through: keeps what it is given."""
+
+    config: Config = field(default_factory=Config)
+    clock: Callable[[], float] = lambda: NOW
+    messages: list[Message] = field(default_factory=list)
+
+    def submit(self, message: Message) -> None:
+        self.messages.append(message)
+
+    async def asubmit(self, message: Message) -> None:
+        self.messages.append(message)
+
+    def expect(self, task: Task[..., Any], task_id: str) -> AsyncResult[Any]:
+        return AsyncResult(task_id, open_store("memory://tasks", self.clock), decode=codec.decode, clock=self.clock)
+
+
+@pytest.fixture
+def outbox() -> Outbox:
+    return Outbox()
+
+
+@task
+def add(a: int, b: int = 1) -> int:
+    """Add two numbers."""
+    return a + b
+
+
+@task(name="mail.send", queue="mail", priority=7, serializer="json", store_results=False, result_ttl=60.0, time_limit=5)
+async def send(ctx: Context, to: str) -> int:
+    return ctx.attempt
+
+
+@pytest.fixture(autouse=True)
+def bound(outbox: Outbox) -> None:
+    add.bind(outbox)
+    send.bind(outbox)
+
+
+# --- what a call becomes -----------------------------------------------------------------------------------------
+
+
+def test_a_call_becomes_a_message_with_its_arguments_inside(outbox: Outbox) -> None:
+    result = add.delay(2, b=3)
+    (message,) = outbox.messages
+    assert message == Message(
+        id=result.id, task=f"{__name__}.add", body=codec.encode(((2,), {"b": 3}), "msgpack"), sent_at=NOW
+    )
+    assert add.unpack(message) == ([2], {"b": 3})
+
+
+def test_every_call_has_an_id_of_its_own_and_later_ids_sort_later(outbox: Outbox) -> None:
+    ids = [add.delay(n).id for n in range(100)]
+    assert len(set(ids)) == 100
+    assert [id[:8] for id in ids] == sorted(id[:8] for id in ids)
+
+
+def test_the_decorators_options_are_in_the_message(outbox: Outbox) -> None:
+    send.delay("someone")
+    (message,) = outbox.messages
+    assert (message.task, message.queue, message.priority, message.content_type) == ("mail.send", "mail", 7, "json")
+    assert send.unpack(message) == (["someone"], {})
+
+
+def test_what_the_decorator_leaves_open_comes_from_the_apps_settings() -> None:
+    own = Outbox(Config(default_queue="work", serializer="json", store_results=False, result_ttl=5.0))
+    add.bind(own)
+    assert (add.queue, add.serializer, add.store_results, add.result_ttl) == ("work", "json", False, 5.0)
+    send.bind(own)
+    assert (send.queue, send.serializer, send.store_results, send.result_ttl) == ("mail", "json", False, 60.0)
+
+
+def test_a_wrong_call_fails_at_the_caller_and_sends_nothing(outbox: Outbox) -> None:
+    with pytest.raises(BadArguments, match=r"add\(a: int, b: int = 1\) -> int|add\(a: int, b: int = 1\): too many"):
+        add.delay(1, 2, 3)  # type: ignore[call-arg]
+    assert outbox.messages == []
+
+
+def test_a_wrong_call_is_a_type_error_like_any_pythons() -> None:
+    with pytest.raises(TypeError):
+        add.delay()  # type: ignore[call-arg]
+
+
+def test_an_argument_without_a_safe_encoding_sends_nothing(outbox: Outbox) -> None:
+    with pytest.raises(EncodeError, match="object"):
+        add.delay(object())  # type: ignore[arg-type]
+    assert outbox.messages == []
+
+
+def test_an_async_caller_sends_the_same_message(outbox: Outbox) -> None:
+    result = asyncio.run(add.adelay(2, 3))
+    (message,) = outbox.messages
+    assert (message.id, add.unpack(message)) == (result.id, ([2, 3], {}))
+
+
+# --- options of a call -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ({"countdown": 10}, {"due_at": NOW + 10}),
+        ({"countdown": timedelta(minutes=1)}, {"due_at": NOW + 60}),
+        ({"eta": NOW + 5.5}, {"due_at": NOW + 5.5}),
+        ({"eta": datetime(2027, 2, 1, tzinfo=UTC)}, {"due_at": datetime(2027, 2, 1, tzinfo=UTC).timestamp()}),
+        ({"expires": 30}, {"expires_at": NOW + 30}),
+        ({"expires": timedelta(hours=1)}, {"expires_at": NOW + 3600}),
+        (
+            {"expires": datetime(2027, 2, 1, tzinfo=UTC)},
+            {"expires_at": datetime(2027, 2, 1, tzinfo=UTC).timestamp()},
+        ),
+        ({"priority": 0}, {"priority": 0}),
+        ({"queue": "slow"}, {"queue": "slow"}),
+        ({"task_id": "my-id"}, {"id": "my-id"}),
+        ({"headers": {"tenant": "a"}}, {"headers": {"tenant": "a"}}),
+    ],
+)
+def test_options_change_this_call_only(outbox: Outbox, options: dict[str, Any], changed: dict[str, Any]) -> None:
+    send.delay("someone")
+    send.options(**options).delay("someone")
+    send.apply_async(("someone",), **options)
+    send.apply_async(kwargs={"to": "someone"}, **options)
+    send.delay("someone")
+    plain, typed, celeryish, by_name, again = (replace(message, id="") for message in outbox.messages)
+    if "id" in changed:
+        assert [message.id for message in outbox.messages[1:4]] == ["my-id"] * 3
+        changed = {}
+    assert typed == celeryish == replace(by_name, body=typed.body) == replace(plain, **changed)
+    assert again == plain
+
+
+def test_a_call_with_options_may_be_sent_many_times(outbox: Outbox) -> None:
+    urgent = add.options(priority=9)
+    ids = {urgent.delay(n).id for n in range(3)} | {asyncio.run(urgent.adelay(3)).id}
+    assert len(ids) == 4
+    assert [message.priority for message in outbox.messages] == [9] * 4
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"countdown": 1, "eta": NOW}, "countdown or eta, not both"),
+        ({"eta": datetime(2027, 2, 1)}, "has no time zone"),
+        ({"expires": datetime(2027, 2, 1)}, "has no time zone"),
+        ({"priority": 10}, "whole number from 0 to 9"),
+        ({"priority": -1}, "whole number from 0 to 9"),
+        ({"priority": True}, "whole number from 0 to 9"),
+        ({"headers": {"n": 1}}, "must be text to text"),
+    ],
+)
+def test_an_option_that_makes_no_sense_says_so_at_the_caller(
+    outbox: Outbox, options: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(ConfigError, match=says):
+        add.apply_async((1,), **options)
+    assert outbox.messages == []
+
+
+# --- definitions -------------------------------------------------------------------------------------------------
+
+
+def test_a_task_without_an_application_says_how_to_get_one() -> None:
+    @task
+    def lonely() -> None: ...
+
+    with pytest.raises(ConfigError, match=r"belongs to no application yet; call app\.include\('"):
+        lonely.delay()
+
+
+@pytest.mark.parametrize("options", [{"time_limit": 0}, {"time_limit": -1.0}, {"soft_time_limit": 0}])
+def test_a_time_limit_is_a_positive_number(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="must be a positive number of seconds"):
+        task(**options)(lambda: None)
+
+
+def test_a_priority_is_checked_where_the_task_is_defined() -> None:
+    with pytest.raises(ConfigError, match="whole number from 0 to 9"):
+        task(priority=11)(lambda: None)
+
+
+def test_an_unknown_option_is_an_error_where_the_task_is_defined() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        task(colour="red")  # type: ignore[call-overload]
+
+
+def test_a_task_keeps_the_functions_name_and_docstring() -> None:
+    assert (add.__name__, add.__doc__, add.__module__) == ("add", "Add two numbers.", __name__)
+    assert repr(add).startswith(f"<Task {__name__}.add(a: int, b: int = 1)")
+
+
+def test_a_task_knows_whether_it_is_a_coroutine_and_takes_a_context() -> None:
+    assert (add.is_async, add.takes_context) == (False, False)
+    assert (send.is_async, send.takes_context) == (True, True)
+
+
+def test_retries_are_the_default_policys_unless_the_task_says_otherwise() -> None:
+    @task(retry=RetryPolicy.never())
+    def once() -> None: ...
+
+    error = ValueError()
+    assert not add.retry.is_exhausted(error, 3, 0.0)
+    assert add.retry.is_exhausted(error, 4, 0.0)
+    assert once.retry.is_exhausted(error, 1, 0.0)
+
+
+def test_a_task_that_keeps_no_results_packs_none() -> None:
+    assert add.pack_result(3) == (codec.encode(3, "msgpack"), "msgpack")
+    assert send.pack_result(3) == (None, "json")
+
+
+# --- plain calls -------------------------------------------------------------------------------------------------
+
+
+def test_a_task_called_like_a_function_runs_here_and_now(outbox: Outbox) -> None:
+    assert add(2, 3) == 5
+    assert asyncio.run(send("someone")) == 1
+    assert outbox.messages == []
+
+
+def test_a_plain_call_inside_a_task_sees_the_running_attempt() -> None:
+    token = context.current.set(Context("id", "outer", attempt=3))
+    try:
+        assert asyncio.run(send("someone")) == 3
+    finally:
+        context.current.reset(token)
