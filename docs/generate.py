@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import inspect
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -125,7 +126,8 @@ def cli_page() -> str:
         NOTE.format(source="taskbus/cli").strip(),
         "",
         "Data goes to stdout, everything else to stderr. `-o json` prints one document, `-o jsonl` one object a line;",
-        "keys are added over time, none is renamed. Exit codes are listed in [errors](errors.md).",
+        "keys are added over time, none is renamed. Exit codes are listed in [errors](errors.md). The options of the",
+        "first table may stand before or after a command's name; each command says which of them it heeds.",
         "",
         *command_lines(main.cli, context),
     ]
@@ -150,10 +152,14 @@ def command_lines(command: click.Command, context: click.Context) -> list[str]:
     """What `--help` says, as Markdown."""
     usage = " ".join([context.command_path, *command.collect_usage_pieces(context)])
     lines = ["```text", usage, "```", "", *paragraphs(command.help), ""]
-    records = [parameter.get_help_record(context) for parameter in command.get_params(context)]
-    rows = [f"| `{cell(flags)}` | {cell(text)} |" for flags, text in filter(None, records)]
+    own = [each for each in command.get_params(context) if context.parent is None or each.name not in SHARED]
+    shared = [f"`{each.opts[0]}`" for each in command.get_params(context) if each not in own and each.name != "help"]
+    records = [parameter.get_help_record(context) for parameter in own]
+    rows = [f"| `{cell(flags)}` | {cell(text)} |" for flags, text in filter(None, records) if text]
     if rows:
         lines += ["| option | meaning |", "|---|---|", *rows, ""]
+    if shared:
+        lines += [f"Shared options: {', '.join(shared)}.", ""]
     if command.epilog:
         lines += ["```text", command.epilog.replace("\b\n", "").strip(), "```", ""]
     return lines
@@ -162,7 +168,7 @@ def command_lines(command: click.Command, context: click.Context) -> list[str]:
 def paragraphs(text: str | None) -> list[str]:
     """Help text without click's marks; blocks marked as kept as they are become code."""
     lines: list[str] = []
-    for paragraph in (text or "").split("\n\n"):
+    for paragraph in inspect.cleandoc(text or "").split("\n\n"):
         kept = paragraph.startswith("\b")
         body = paragraph.removeprefix("\b\n").strip("\n")
         lines += [*(["```text", body, "```"] if kept else [" ".join(body.split())]), ""]
@@ -176,6 +182,9 @@ def one_line(text: str) -> str:
 def cell(text: str) -> str:
     return text.replace("|", "\\|")
 
+
+SHARED = {"app", "broker", "results", "config", "output", "quiet", "verbose", "help"}
+"""Options described once, at the top of the page."""
 
 PAGES = {"config.md": config_page, "errors.md": errors_page, "cli.md": cli_page}
 

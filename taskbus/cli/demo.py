@@ -22,6 +22,7 @@ from taskbus.store.base import Filter
 from taskbus.store.results import AsyncResult, as_completed
 
 APP = "taskbus.cli.demo_app"
+STANDARD_LIBRARY = Path(sysconfig.get_path("stdlib"))
 TIMEOUT = 60.0
 
 
@@ -97,12 +98,11 @@ def _summarise(app: TaskBus, measured: list[dict[str, Any]], total: int, sent_in
         click.echo(f"\n{count(dead, 'file')} could not be read; each is a dead letter now, none is lost:")
     draw(
         ("dead letters", "error", "for example"),
-        [(str(group.count), group.error, shortened(group.message, 70)) for group in groups],
+        [(str(group.count), group.error, shortened(group.message.replace(f"{STANDARD_LIBRARY}/", ""), 70)) for group in groups],
         right=("dead letters",),
         empty="(none: every file could be read)",
     )
 
 
 def _standard_library() -> list[Path]:
-    folder = Path(sysconfig.get_path("stdlib"))
-    return [path for path in folder.rglob("*.py") if "site-packages" not in path.parts]
+    return [path for path in STANDARD_LIBRARY.rglob("*.py") if "site-packages" not in path.parts]

@@ -8,7 +8,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from taskbus.store.base import Store, StoredResult
 
@@ -20,15 +20,17 @@ REREAD_AFTER = 1.0
 LINGER = 5.0
 """Seconds the thread stays without anyone waiting: starting it and its watch costs a millisecond."""
 REST_FACTOR, MAX_REST = 4.0, 0.1
-"""After a query as long as this the thread rests that many times as long: ten thousand ids must not fill a CPU."""
+"""After a query that took CPU time the thread rests that many times as long: ten thousand ids must not fill a CPU."""
 MIN_REST_FOR = 0.001
+"""A shorter query costs no rest."""
 
 
 class Waiting:
     """Who waits for which task of ``store``. ``add`` and ``remove`` may be called from any thread."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        # Weak, or the registry below would keep every store alive for ever.
+        self._store = ref(store)
         self._lock = threading.Lock()
         self._wakes: dict[str, dict[object, Callable[[Arrival], None]]] = {}
         self._signal = threading.Event()
@@ -60,26 +62,29 @@ class Waiting:
         self._signal.set()
 
     def _run(self) -> None:
+        store = self._store()
+        if store is None:
+            return
         try:
-            cancel = self._store.subscribe(self._signal.set)
+            cancel = store.subscribe(self._signal.set)
             try:
-                self._serve()
+                self._serve(store)
             finally:
                 cancel()
         except Exception as error:  # noqa: BLE001  whoever waits must hear of it, or would wait for ever
             self._fail(error)
 
-    def _serve(self) -> None:
+    def _serve(self, store: Store) -> None:
         needed_at = time.monotonic()
         while True:
             self._signal.wait(REREAD_AFTER)
             self._signal.clear()
-            started = time.monotonic()
-            if self._ask():
+            started = time.thread_time()
+            if self._ask(store):
                 needed_at = time.monotonic()
             elif self._may_leave(needed_at):
                 return
-            spent = time.monotonic() - started
+            spent = time.thread_time() - started
             if spent > MIN_REST_FOR:
                 time.sleep(min(spent * REST_FACTOR, MAX_REST))
 
@@ -90,13 +95,13 @@ class Waiting:
             self._thread = None
             return True
 
-    def _ask(self) -> bool:
+    def _ask(self, store: Store) -> bool:
         """Whether anyone waits. Hands out the results that are there."""
         with self._lock:
             ids = list(self._wakes)
         if not ids:
             return False
-        found = self._store.results(ids)
+        found = store.results(ids)
         self._hand_out({task_id: result for task_id, result in found.items() if result.state.is_final})
         return True
 

@@ -20,7 +20,7 @@ MAX_HEADER_BYTES = 8192
 
 def encode(message: Message) -> bytes:
     """Return the bytes that travel."""
-    return msgpack.packb(
+    wire: bytes = msgpack.packb(
         (
             VERSION,
             message.id,
@@ -34,6 +34,7 @@ def encode(message: Message) -> bytes:
             message.body,
         )
     )
+    return wire
 
 
 def decode(wire: bytes, queue: str, priority: int, max_bytes: int) -> Message:

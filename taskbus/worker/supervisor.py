@@ -11,7 +11,7 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from taskbus.broker.broker import Broker
@@ -26,6 +26,7 @@ from taskbus.worker.crew import Crew, Departure
 from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.leases import Leases
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
+from taskbus.worker.patience import Patience
 from taskbus.worker.runner.protocol import Job
 from taskbus.worker.runners import Runner, RunnerServer
 from taskbus.worker.settlement import Ended, Held, settlement
@@ -36,7 +37,6 @@ logger = logging.getLogger(__name__)
 
 MAX_IDLE = 5.0
 """Longest sleep of the loop: the net under a wake-up that was lost."""
-BACKOFF, MAX_BACKOFF = 0.05, 2.0
 AFTER_KILL = 10.0
 """Seconds the loop goes on after it has killed its runners, to give back what they held."""
 
@@ -88,8 +88,7 @@ class Supervisor:
         self._other: list[Settlement] = []
         self._to_judge: deque[Held] = deque()
         self._may_fetch = True
-        self._not_before = 0.0
-        self._backoff = BACKOFF
+        self._patience = Patience()
         self._signals = Signals(self._selector)
         self._stop_deadline: float | None = None
         self._is_killing = False
@@ -145,9 +144,12 @@ class Supervisor:
             self._begin_to_stop(now)
         if self._stop_deadline is not None:
             self._press(now)
-        self._settle(now)
-        self._keep_lease(now)
-        self._fetch(now)
+        try:
+            self._settle(now)
+            self._keep_lease(now)
+            self._fetch(now)
+        except LeaseLost:
+            self._abandon(now)
         self._dispatcher.assign(self._crew.runners.values(), now)
         self._judge()
         self._ended += (
@@ -160,12 +162,14 @@ class Supervisor:
     def _sleep(self) -> float:
         """Seconds until something is due."""
         now = time.monotonic()
-        if (self._ended or self._other) and now >= self._not_before:
+        if (self._ended or self._other) and now >= self._patience.not_before:
             return 0.0
         instants = [now + MAX_IDLE, self._leases.next_at]
         instants += filter(None, (self._crew.next_at(now), self._dispatcher.next_look(self._crew.runners.values())))
         if self._ended or self._other or self._may_fetch:
-            instants.append(max(self._not_before, now) if self._has_room(now) or self._ended else now + MAX_IDLE)
+            instants.append(
+                max(self._patience.not_before, now) if self._has_room(now) or self._ended else now + MAX_IDLE
+            )
         due_at = self._consumer.next_due_at()
         if due_at is not None and self._stop_deadline is None:
             instants.append(now + max(0.0, due_at - time.time()))
@@ -186,13 +190,13 @@ class Supervisor:
         due_at = self._consumer.next_due_at()
         if due_at is not None and due_at <= time.time():
             self._may_fetch = True
-        if not self._may_fetch or self._stop_deadline is not None or now < self._not_before:
+        if not self._may_fetch or self._stop_deadline is not None or now < self._patience.not_before:
             return
         room = self._dispatcher.room(self._crew.runners.values(), now)
         if room <= 0:
             return
         self._consumer.clear()
-        with self._broker_errors("fetch", now):
+        with self._patience.trying_to("fetch", now):
             deliveries = self._consumer.fetch(room)
             self._may_fetch = len(deliveries) >= room
             wall = time.time()
@@ -228,13 +232,13 @@ class Supervisor:
         return [held for held in to_run if not (held.is_acked and held.delivery.tag in gone)]
 
     def _settle(self, now: float) -> None:
-        if not (self._ended or self._other) or now < self._not_before:
+        if not (self._ended or self._other) or now < self._patience.not_before:
             return
         ended, other = self._ended, self._other
         wall = time.time()
         settlements = [*(settlement(each, self.name, wall, self.config) for each in ended), *other]
         settlements = [each for each in settlements if each.delivery or each.changes or each.follow_ups]
-        with self._broker_errors("settle", now):
+        with self._patience.trying_to("settle", now):
             stale = self._consumer.settle(settlements, self._store.apply, shared=self._shares)
             self._ended, self._other = [], []
             if any(each.act is not Act.ACK or each.follow_ups for each in settlements):
@@ -243,17 +247,14 @@ class Supervisor:
                 logger.warning("%d deliveries had been given to another worker; nothing was done for them", len(stale))
 
     def _keep_lease(self, now: float) -> None:
-        try:
-            if self._leases.tick(now):
-                with self._broker_errors("sweep", now):
-                    self._store.sweep(time.time())
-                self._may_fetch = True
-        except LeaseLost:
-            logger.error("this worker was taken for dead (was it stopped?); dropping its tasks and joining anew")
-            self._abandon(now)
+        if self._leases.tick(now):
+            with self._patience.trying_to("sweep", now):
+                self._store.sweep(time.time())
+            self._may_fetch = True
 
     def _abandon(self, now: float) -> None:
         """Everything held belongs to others now: end it here, settle nothing."""
+        logger.error("this worker was taken for dead (was it stopped?); dropping its tasks and joining anew")
         self._dispatcher.empty()
         self._ended, self._other = [], []
         self._to_judge.clear()
@@ -263,21 +264,9 @@ class Supervisor:
             runner.judging.clear()
             runner.is_stopping = True
         self._crew.kill()
-        with self._broker_errors("join", now):
+        with self._patience.trying_to("join", now):
             self._consumer.rejoin()
             self._may_fetch = True
-
-    @contextlib.contextmanager
-    def _broker_errors(self, act: str, now: float) -> Iterator[None]:
-        """A broker or store in trouble is tried again, after growing pauses; nothing held is forgotten meanwhile."""
-        try:
-            yield
-        except (BrokerError, StoreError) as error:
-            self._not_before = now + self._backoff
-            self._backoff = min(2 * self._backoff, MAX_BACKOFF)
-            logger.warning("cannot %s, trying again in %.2f s: %s", act, self._not_before - now, error)
-        else:
-            self._backoff = BACKOFF
 
     # --- the runners ---------------------------------------------------------------------------------------------
 

@@ -167,21 +167,22 @@ def stopped_worker(folder: Path) -> Verdict:
         return verdict
 
 
-@case("8b", "a stopped supervisor wakes with ended attempts in hand, while another worker runs them again")
+@case("8b", "a stopped supervisor goes on right before it settles, while another worker runs the same again")
 def stopped_supervisor(folder: Path) -> Verdict:
     return stale_settle(folder, "")
 
 
 def stale_settle(folder: Path, mutant: str) -> Verdict:
+    """A worker stopped right before it settles; when it goes on, another one is in the middle of the same tasks."""
     with Cell(folder) as cell:
         ids = cell.send("hold", GATE, count=2)
-        first = cell.worker(mutant=mutant)
+        first = cell.worker(faults="settle.before:stop.supervisor", mutant=mutant)
         running(cell, 2)
-        cell.strike(first, "stop", "supervisor")
+        cell.open(f"{GATE}-{first.pid}")
+        cell.until(cell.faults, "the first worker to be stopped before it settles", 5.0)
+        cell.until(lambda: len(cell.of("end", *ids)) == 2, "its runners to end", 5.0)
         cell.worker(mutant=mutant)
         cell.until(lambda: len(cell.of("start", *ids)) == 4, "the other worker to run them too", 10.0)
-        cell.open(f"{GATE}-{first.pid}")
-        cell.until(lambda: len(cell.of("end", *ids)) == 2, "the first worker's runners to end", 5.0)
         cell.wake([first.pid])
         cell.until(lambda: _has_noticed(first) or cell.of("res_seen", *ids), "it to see what happened", 5.0)
         cell.open(GATE)
@@ -189,7 +190,7 @@ def stale_settle(folder: Path, mutant: str) -> Verdict:
 
 
 def _has_noticed(worker: Worker) -> bool:
-    return "taken for dead" in worker.log.read_text()
+    return any(words in worker.log.read_text() for words in ("taken for dead", "given to another worker"))
 
 
 @case("9", "a runner alone is stopped for longer than the lease")

@@ -66,7 +66,7 @@ def poisoned(folder: Path, mutant: str) -> Verdict:
         cell.send("segfault", expect="dead")
         cell.send("quick", count=10)
         cell.worker(mutant=mutant)
-        return cell.finish()
+        return cell.finish(3.0)
 
 
 def stopped_with_work_in_hand(folder: Path, mutant: str) -> Verdict:

@@ -134,7 +134,7 @@ def race(limits: Limits, offset: float) -> int:
             assert limits.call(spin_for, (LIMIT + offset,), {}, None, LIMIT) == "done"
         except TimeLimitExceeded:
             hits += 1
-        # Neither the code between two tasks nor the next task, limited or not, may be struck by what was meant for the last.
+        # Neither the code between two tasks nor the next task, limited or not, may be struck by what was for the last.
         spin_for(0.001)
         assert limits.call(spin_for, (0.001,), {}, None, 10.0) == "done"
     return hits

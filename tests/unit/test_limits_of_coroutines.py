@@ -1,4 +1,4 @@
-"""Time limits of coroutines: raised where the coroutine waits, and at peace with asyncio's own timeouts and task groups."""
+"""Time limits of coroutines: raised where they wait, at peace with asyncio's own timeouts and task groups."""
 
 import asyncio
 import time
