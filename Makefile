@@ -35,7 +35,7 @@ check: $(VENV)/dev.stamp ## lint, format, types (mypy, pyright) and import layer
 	$(BIN)/lint-imports
 
 crash: $(VENV)/dev.stamp ## run the whole crash suite: kill everything at every step, count what was lost
-	$(BIN)/pytest -m crash tests/crash $(ARGS)
+	$(BIN)/python -m tests.crash $(ARGS)
 
 bench: $(VENV)/dev.stamp ## measure tasks a second and latency on this machine
 	$(BIN)/taskbus bench --broker sqlite:///bench.db $(ARGS)

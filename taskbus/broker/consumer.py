@@ -28,6 +28,7 @@ class Consumer:
         self._lease = lease
         self._clock = clock
         self._pid = os.getpid()
+        self._is_closed = False
         self._next_due_at: float | None = None
         for queue in self._queues:
             self._storage.declare_queue(queue, expires=None, passive=False)
@@ -109,9 +110,10 @@ class Consumer:
         self._holder = self._join()
 
     def close(self) -> None:
-        """Give back all it holds, uncounted, and deregister."""
-        if self._pid != os.getpid():
+        """Give back all it holds, uncounted, and deregister. Closing again does nothing."""
+        if self._is_closed or self._pid != os.getpid():
             return
+        self._is_closed = True
         try:
             self._storage.leave(self._holder)
         finally:

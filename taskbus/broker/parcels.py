@@ -13,6 +13,6 @@ def to_parcel(message: Message) -> Parcel:
 
 
 def to_delivery(claimed: Claimed) -> Delivery:
-    tag, priority, queue, body, properties, fence, crashes, losses = claimed
+    rank, tag, queue, body, properties, fence, crashes, losses = claimed
     kind = CONTENT_TYPE if properties is None else content_type(properties)
-    return Delivery(tag, queue, body, kind, priority, fence, crashes, losses)
+    return Delivery(tag, queue, body, kind, 9 - rank, fence, crashes, losses)

@@ -39,6 +39,8 @@ def fields(info: WorkerInfo) -> list[tuple[str, str]]:
 
 def slots(info: WorkerInfo) -> str:
     """What fits at once, by kind."""
+    if info.pool == "solo":
+        return "one, in this very process (solo: for a debugger; a task longer than the lease may run twice)"
     runners = count(info.processes, "process", "processes")
     kind = count(info.threads, "thread") if info.threads else "its main thread"
     return f"{runners}, each with {kind} for def and {count(info.coroutines, 'coroutine')} for async def ({info.pool})"

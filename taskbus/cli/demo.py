@@ -98,7 +98,10 @@ def _summarise(app: TaskBus, measured: list[dict[str, Any]], total: int, sent_in
         click.echo(f"\n{count(dead, 'file')} could not be read; each is a dead letter now, none is lost:")
     draw(
         ("dead letters", "error", "for example"),
-        [(str(group.count), group.error, shortened(group.message.replace(f"{STANDARD_LIBRARY}/", ""), 70)) for group in groups],
+        [
+            (str(group.count), group.error, shortened(group.message.replace(f"{STANDARD_LIBRARY}/", ""), 70))
+            for group in groups
+        ],
         right=("dead letters",),
         empty="(none: every file could be read)",
     )

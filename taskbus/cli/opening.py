@@ -35,6 +35,7 @@ def apply_flags(scope: Scope) -> None:
     apply_config_file(scope)
     if scope.urls():
         os.environ[OVERRIDES] = json.dumps(scope.urls())
+    load({})  # a setting that cannot be is better told of now than as an error of the user's module
 
 
 def apply_config_file(scope: Scope) -> None:

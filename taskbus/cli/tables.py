@@ -1,6 +1,5 @@
 """Tables and messages on a terminal, by rich; plain aligned text where stdout is no terminal."""
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +17,7 @@ UNBOUNDED = 100_000
 def console(*, err: bool = False) -> Console:
     """A console that neither wraps nor cuts lines off a terminal, and obeys NO_COLOR and FORCE_COLOR."""
     stream = sys.stderr if err else sys.stdout
-    width = None if stream.isatty() or os.environ.get("COLUMNS") else UNBOUNDED
+    width = None if stream.isatty() else UNBOUNDED
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=width is not None)
 
 

@@ -12,6 +12,7 @@ from taskbus.cli.banner import show_banner
 from taskbus.cli.exits import USAGE, CommandFailed
 from taskbus.cli.opening import apply_config_file
 from taskbus.cli.options import scope_of, shared_options
+from taskbus.config import load
 from taskbus.logs import configure
 from taskbus.worker.options import POOLS, WorkerOptions
 from taskbus.worker.supervisor import run
@@ -76,9 +77,9 @@ def command(ctx: click.Context, /, reloads: bool, log_level: str | None, **given
     level = log_level or ("DEBUG" if scope.verbosity > 0 else "WARNING" if scope.verbosity < 0 else "INFO")
     configure(level, given["log_format"])
     options = WorkerOptions(app=scope.app, log_level=level, overrides=scope.urls(), **given)
-    ctx.exit(
-        run(options, on_ready=partial(show_banner, as_json=options.log_format == "json", is_quiet=scope.verbosity < 0))
-    )
+    load(options.settings())  # a mistake is one line here; in the runners' server it would be a traceback
+    on_ready = partial(show_banner, as_json=options.log_format == "json", is_quiet=scope.verbosity < 0)
+    ctx.exit(run(options, on_ready))
 
 
 def run_reloading(arguments: list[str]) -> int:

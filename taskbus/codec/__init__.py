@@ -4,7 +4,7 @@ Plain values travel as they are. Datetimes, dates, times, timedeltas, UUIDs, Dec
 beyond 64 bits and maps with keys other than text are tagged, and arrive as what they were without any hint (an aware
 datetime keeps its offset, not the name of its zone). Dataclasses, enums, named tuples, pydantic, attrs and msgspec
 objects travel as plain values and are rebuilt where a type hint asks for them (``converter``). Tuples arrive as lists
-unless a hint, a set or a map's key says otherwise.
+unless a hint, a set or a map's key says otherwise; so does a set of objects.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,8 @@ from taskbus.codec.hints import converter
 from taskbus.errors import DecodeError, EncodeError
 
 CONTENT_TYPES = ("msgpack", "json")
-MAX_BYTES = 1 << 20
+MAX_BYTES = 64 << 20
+"""Longest encoding, in bytes, that is made or read where nothing shorter is asked for."""
 
 __all__ = ["CONTENT_TYPES", "MAX_BYTES", "converter", "decode", "encode", "encode_call"]
 

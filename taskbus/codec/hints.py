@@ -19,6 +19,7 @@ from pathlib import Path, PurePath
 from typing import Any, NewType, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
+from taskbus.codec.native import as_key
 from taskbus.errors import DecodeError
 
 Convert = Callable[[Any], Any]
@@ -92,7 +93,7 @@ def _class(kind: type) -> Convert | None:
     if kind in (tuple, set, frozenset):
         return _guard(kind, _from_items(kind))
     if issubclass(kind, Enum):
-        return _guard(kind, kind)
+        return _guard(kind, lambda value: kind(as_key(value)))
     if issubclass(kind, PurePath):
         return _guard(kind, lambda value: kind(value) if isinstance(value, (str, PurePath)) else _expect(kind, value))
     if typing.is_typeddict(kind):

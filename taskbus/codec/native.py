@@ -110,10 +110,12 @@ def as_key(value: Any) -> Any:
 
 
 def as_set(items: Any, kind: Callable[[list[Any]], Any]) -> Any:
-    """A set or frozenset of decoded ``items``."""
+    """A set or frozenset of decoded ``items``; the list, for a hint to make one, if they are objects in parts."""
     if not isinstance(items, list):
         raise DecodeError("a set is not written as an array")
     keys = [as_key(item) for item in items]
+    if any(isinstance(key, dict) for key in keys):
+        return items
     check_distinct(keys)
     return kind(keys)
 
@@ -121,5 +123,7 @@ def as_set(items: Any, kind: Callable[[list[Any]], Any]) -> Any:
 def as_map(pairs: list[Any]) -> dict[Any, Any]:
     """A dict of decoded ``pairs``."""
     entries = [(as_key(key), value) for key, value in pairs]
+    if any(isinstance(key, dict) for key, _ in entries):
+        raise DecodeError("an object cannot be the key of a map; send a list of pairs")
     check_distinct(key for key, _ in entries)
     return dict(entries)

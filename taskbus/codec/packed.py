@@ -31,14 +31,12 @@ def decode(data: bytes) -> Any:
 
 def _parse(data: bytes) -> Any:
     try:
-        return msgpack.unpackb(data, ext_hook=_read, unicode_errors="surrogatepass")
+        return msgpack.unpackb(data, **_READING)
     except ValueError as error:
         if "strict_map_key" not in str(error):
             raise
     # Keys other than text cannot be trusted to hash well, so their dicts are built with care.
-    return msgpack.unpackb(
-        data, ext_hook=_read, unicode_errors="surrogatepass", strict_map_key=False, object_pairs_hook=native.as_map
-    )
+    return msgpack.unpackb(data, **_READING, strict_map_key=False, object_pairs_hook=native.as_map)
 
 
 def _extend(value: Any) -> Any:
@@ -60,3 +58,7 @@ def _read(code: int, payload: bytes) -> Any:
     if code == native.FROZENSET_CODE:
         return native.as_set(_parse(payload), frozenset)
     raise DecodeError(f"msgpack extension {code} is not one of TaskBus's")
+
+
+# msgpack's own timestamps, which we never write, arrive from other programs as aware datetimes.
+_READING: dict[str, Any] = {"ext_hook": _read, "unicode_errors": "surrogatepass", "timestamp": 3}

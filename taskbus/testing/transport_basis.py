@@ -131,7 +131,7 @@ class Process:
         return self._process.wait(DEADLINE)
 
 
-PRELUDE = '''
+PRELUDE = """
 import json, sys
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Act, Settlement
@@ -143,4 +143,4 @@ broker = Broker(url, clock=clock)
 
 def say(*words):
     print(json.dumps(words), flush=True)
-'''
+"""

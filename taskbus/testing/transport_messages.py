@@ -6,7 +6,6 @@ import pytest
 
 from taskbus.broker.broker import Broker
 from taskbus.broker.consumer import Consumer
-from taskbus.broker.transports.kombu_transport import StorageTransport
 from taskbus.errors import PayloadTooLarge
 from taskbus.testing.clock import MovableClock
 from taskbus.testing.transport_basis import (
@@ -80,14 +79,17 @@ class MessagesContract(Basis):
         broker.publish(sent)
         (delivery,) = consumer.fetch(1)
         assert decoded(delivery) == sent
-        assert (delivery.content_type, delivery.queue, delivery.crashes, delivery.losses) == (CONTENT_TYPE, "default", 0, 0)
+        assert (delivery.content_type, delivery.queue, delivery.crashes, delivery.losses) == (
+            CONTENT_TYPE,
+            "default",
+            0,
+            0,
+        )
         assert delivery.tag >= 1
 
     # --- delay and expiry ---
 
-    def test_a_delayed_message_never_comes_early(
-        self, broker: Broker, consumer: Consumer, clock: MovableClock
-    ) -> None:
+    def test_a_delayed_message_never_comes_early(self, broker: Broker, consumer: Consumer, clock: MovableClock) -> None:
         send(broker, "later", due_at=clock() + 10)
         send(broker, "now")
         assert ids(consumer.fetch(10)) == ["now"]
@@ -126,9 +128,7 @@ class MessagesContract(Basis):
         clock.advance(5)
         assert ids(consumer.fetch(10)) == ["high", "low"]
 
-    def test_many_delayed_messages_all_come_once(
-        self, broker: Broker, consumer: Consumer, clock: MovableClock
-    ) -> None:
+    def test_many_delayed_messages_all_come_once(self, broker: Broker, consumer: Consumer, clock: MovableClock) -> None:
         names = [f"m{n}" for n in range(1300)]
         with broker.batch():
             for n, name in enumerate(names):
@@ -267,5 +267,4 @@ class MessagesContract(Basis):
     def test_the_transport_says_what_it_promises(self, broker: Broker) -> None:
         assert broker.features.name
         assert broker.features.durable <= broker.features.processes
-        assert StorageTransport.implements.batch_publish
         assert 0 <= broker.ping() < 5

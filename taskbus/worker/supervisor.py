@@ -116,7 +116,8 @@ class Supervisor:
         """Turn the loop until there is nothing left to do after a signal."""
         watchdog = Watchdog(lambda: list(self._crew.runners.values()))
         with self._signals:
-            watchdog.start()
+            if any(spec.time_limit for spec in self.info.tasks.values()):
+                watchdog.start()
             try:
                 while not self._is_done():
                     self._turn()
@@ -146,8 +147,10 @@ class Supervisor:
             self._press(now)
         try:
             self._settle(now)
-            self._keep_lease(now)
+            self._keep_lease(time.monotonic())
             self._fetch(now)
+            # By a fresh clock, and again: who was stopped meanwhile must not start what another worker runs by now.
+            self._keep_lease(time.monotonic())
         except LeaseLost:
             self._abandon(now)
         self._dispatcher.assign(self._crew.runners.values(), now)
@@ -156,7 +159,6 @@ class Supervisor:
             Ended(held, Released()) for held in self._dispatcher.misplaced(self._crew.runners.values(), now)
         )
         self._crew.tick(now)
-        self._settle(now)
         self._listen()
 
     def _sleep(self) -> float:
@@ -167,9 +169,8 @@ class Supervisor:
         instants = [now + MAX_IDLE, self._leases.next_at]
         instants += filter(None, (self._crew.next_at(now), self._dispatcher.next_look(self._crew.runners.values())))
         if self._ended or self._other or self._may_fetch:
-            instants.append(
-                max(self._patience.not_before, now) if self._has_room(now) or self._ended else now + MAX_IDLE
-            )
+            can_act = self._has_room(now) or self._ended or self._other
+            instants.append(max(self._patience.not_before, now) if can_act else now + MAX_IDLE)
         due_at = self._consumer.next_due_at()
         if due_at is not None and self._stop_deadline is None:
             instants.append(now + max(0.0, due_at - time.time()))
@@ -319,7 +320,7 @@ class Supervisor:
             self._mourn(departure, now)
 
     def _mourn(self, departure: Departure, now: float) -> None:
-        """Settle what a runner left behind: what had started has crashed unless we ended it, the rest runs elsewhere."""
+        """Settle what a runner left behind: what had started crashed unless we ended it, the rest runs elsewhere."""
         runner, how = departure
         with contextlib.suppress(BlockingIOError, EOFError):
             while True:

@@ -6,7 +6,7 @@ A case plays its fault in a ``Cell`` and returns the verdict; what it promises b
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from . import chaos
@@ -14,39 +14,13 @@ from .checker import Verdict
 from .harness import Cell, Worker
 from .history import Rules
 from .ledger import now
+from .registry import Cases
 
 GATE = "open"
 RULES = Rules()
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
-    """A named case. ``obstacle`` says why it cannot run on this machine, or is empty."""
-
-    number: str
-    title: str
-    run: Callable[[Path], Verdict]
-    is_quick: bool = False
-    obstacle: Callable[[], str] = str
-
-    @property
-    def name(self) -> str:
-        return f"case {self.number}: {self.title}"
-
-
-CASES: list[Case] = []
-
-
-def case(
-    number: str, title: str, *, quick: bool = False, obstacle: Callable[[], str] = str
-) -> Callable[[Callable[[Path], Verdict]], Callable[[Path], Verdict]]:
-    """Put a function on the list of cases."""
-
-    def register(function: Callable[[Path], Verdict]) -> Callable[[Path], Verdict]:
-        CASES.append(Case(number, title, function, quick, obstacle))
-        return function
-
-    return register
+case = Cases()
 
 
 def runners(worker: Worker) -> list[int]:
@@ -191,6 +165,21 @@ def stale_settle(folder: Path, mutant: str) -> Verdict:
 
 def _has_noticed(worker: Worker) -> bool:
     return any(words in worker.log.read_text() for words in ("taken for dead", "given to another worker"))
+
+
+@case("8c", "a worker stopped between fetching and starting does not start it after its lease was lost", quick=True)
+def stopped_before_dispatch(folder: Path) -> Verdict:
+    with Cell(folder) as cell:
+        ids = cell.send("brief", count=4)
+        first = cell.worker(faults="fetch.after:stop.supervisor")
+        cell.until(cell.faults, "it to be stopped with four deliveries in hand")
+        second = cell.worker()
+        cell.until(lambda: len(cell.of("end", *ids)) == 4, "the other worker to run them", 10.0)
+        cell.wake([first.pid])
+        cell.until(lambda: _has_noticed(first), "it to see what happened", 5.0)
+        verdict = cell.finish()
+        assert {event["worker"] for event in cell.of("start", *ids)} == {second.pid}, cell.of("start", *ids)
+        return verdict
 
 
 @case("9", "a runner alone is stopped for longer than the lease")

@@ -1,7 +1,6 @@
 """The named cases about what is stored: full disks, foreign locks, duplicates, bytes that are no message, replays."""
 
 import os
-import random
 import signal
 import sqlite3
 import subprocess
@@ -20,12 +19,13 @@ from taskbus.message import Message
 from taskbus.store.base import Filter
 from taskbus.wire import compact
 
-from .cases import CASES, GATE, RULES, case, running
+from .cases import GATE, running
 from .checker import Verdict
 from .harness import Cell
 from .ledger import now
+from .registry import Cases
 
-__all__ = ["CASES"]  # the list of all named cases, those of this module included
+case = Cases()
 
 
 @contextmanager
@@ -239,29 +239,3 @@ def _replay(cell: Cell, faults: str) -> int:
     finally:
         process.kill()
     return process.wait()
-
-
-@case("78", "thirty seconds of random deaths among 300 tasks, as in production")
-def random_deaths(folder: Path, seed: int = 7) -> Verdict:
-    choose = random.Random(seed)
-    with Cell(folder, replace(RULES, slack=4.0, runner_death=2.0)) as cell:
-        cell.send("brief", 0.1, count=150)
-        cell.send("flaky", count=40)
-        cell.send("aquick", count=80)
-        cell.send("quick", countdown=5.0, count=30)
-        alive = [cell.worker(), cell.worker()]
-        for _ in range(12):
-            worker = choose.choice(alive)
-            cell.until(lambda worker=worker: cell.open_runs() or cell.is_drained(), "something to run", 30.0)
-            victim, action = choose.choice(
-                [("runner", "kill9"), ("supervisor", "kill9"), ("group", "kill9"), ("group", "stop")]
-            )
-            cell.strike(worker, action, victim)
-            cell.wake_after(1.5 * cell.rules.lease)
-            if victim != "runner":
-                alive.remove(worker)
-                alive.append(cell.worker())
-            ended = len(cell.of("end"))
-            cell.until(lambda ended=ended: len(cell.of("end")) >= ended + 3 or cell.is_drained(), "some progress", 30.0)
-        cell.until(lambda: not cell.is_healing, "what was stopped to go on")
-        return cell.finish()

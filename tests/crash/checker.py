@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from .history import INF, Joined, Rules, Run, join
+from .history import INF, Fault, Joined, Rules, Run, join
 from .ledger import Event
 
 FINAL = ("SUCCESS", "FAILURE", "REVOKED")
@@ -108,7 +108,7 @@ def check(events: Iterable[Event], rules: Rules) -> Verdict:
         "unexpected": _unexpected(joined),
         "ghost": [id for id in joined.rejected if joined.runs[id]],
         "early": _early(joined, rules),
-        "stale_accepted": _stale(joined),
+        "stale_accepted": _stale(joined, rules),
         "flip": flip,
         "vanish": vanish,
         "unrecorded": _unrecorded(joined),
@@ -137,7 +137,8 @@ def _reruns(joined: Joined, rules: Rules) -> dict[str, Any]:
             beside = [other for other in runs[:index] if other.end > run.start]
             if not same and not beside:
                 continue
-            if all(any(fault.interrupts(other, rules) for fault in joined.faults) for other in (*same, *beside)):
+            excused = all(any(fault.interrupts(other, rules) for fault in joined.faults) for other in (*same, *beside))
+            if excused or any(fault.woke_stale(run, rules) for fault in joined.faults):
                 found["reruns"] += 1
             elif beside:
                 found["overlap"].append(id)
@@ -160,10 +161,17 @@ def _recovery(joined: Joined, rules: Rules) -> tuple[float, list[str]]:
             ]
             if causes:
                 cause = max(causes, key=lambda fault: fault.t)
-                longest = max(longest, run.start - cause.t)
-                if run.start - cause.t > cause.recovery(rules):
+                took = run.start - cause.t - _stopped(joined, cause, run.start)
+                longest = max(longest, took)
+                if took > cause.recovery(rules):
                     slow.append(id)
     return longest, slow
+
+
+def _stopped(joined: Joined, cause: Fault, until: float) -> float:
+    """For how long, between a fault and an instant, other processes were stopped that might have made up for it."""
+    others = [fault for fault in joined.faults if fault.action == "stop" and fault is not cause]
+    return sum(max(0.0, min(other.until, until) - max(other.t, cause.t)) for other in others)
 
 
 def _early(joined: Joined, rules: Rules) -> list[str]:
@@ -188,9 +196,13 @@ def _unexpected(joined: Joined) -> list[str]:
     ]
 
 
-def _stale(joined: Joined) -> list[str]:
+def _stale(joined: Joined, rules: Rules) -> list[str]:
     """Tasks where a smaller token won: at the sink, in the result, or because the starts' tokens did not grow."""
-    stale = [id for id, runs in joined.runs.items() if any(not _grows(a, b) for a, b in pairwise(runs))]
+    stale = []
+    for id, runs in joined.runs.items():
+        known = [run for run in runs if not any(fault.woke_stale(run, rules) for fault in joined.faults)]
+        if any(not _grows(a, b) for a, b in pairwise(known)):
+            stale.append(id)
     for id, sinks in joined.sinks.items():
         written = [event["token"] for event in sinks if event["ok"]]
         if any(a > b for a, b in pairwise(written)):

@@ -52,6 +52,12 @@ def held(cell: Cell) -> None:
     cell.send("quick", count=4)
 
 
+def held_only(cell: Cell) -> None:
+    """Nothing but tasks that are still running when the worker has to stop."""
+    cell.send("hold", GATE, count=2)
+    cell.send("ahold", GATE, count=2)
+
+
 def crashes(cell: Cell) -> None:
     """Tasks that kill their runner once."""
     cell.send("suicide", count=2)
@@ -71,7 +77,7 @@ class Step:
 STEPS = (
     Step("fetch.inside", "fetch.inside", plain),
     Step("fetch.after", "fetch.after", plain),
-    Step("fetch.inside:delayed", "fetch.inside", delayed),
+    Step("promote.inside", "promote.inside", delayed),
     Step("dispatch.before", "dispatch.before", plain, 2),
     Step("runner.start", "runner.start", plain, 2),
     Step("body", "", held),
@@ -86,7 +92,10 @@ STEPS = (
     Step("reap.inside", "reap.inside", held),
     Step("renew.before", "renew.before", held, 2),
     Step("release.before", "release.before", held),
+    Step("settle.inside:release", "settle.inside", held_only),
 )
+STOPPING = ("release.before", "settle.inside:release")
+"""Steps that come when a worker stops with work in hand."""
 PRODUCER_STEPS = ("publish.before", "publish.inside", "publish.after")
 
 
@@ -111,7 +120,7 @@ class Square:
 
 
 def _rules(square: Square) -> Rules:
-    return replace(RULES, sigterm_interrupts=square.step.point == "release.before")
+    return replace(RULES, sigterm_interrupts=square.step.name in STOPPING)
 
 
 def _run(square: Square, cell: Cell, mutant: str) -> Verdict:
@@ -121,14 +130,14 @@ def _run(square: Square, cell: Cell, mutant: str) -> Verdict:
     else:
         step.load(cell)
     struck = f"{step.point}:{square.action}.{square.victim}@{step.nth}" if step.point else ""
-    grace = 0.3 if step.point == "release.before" else 8.0
+    grace = 0.3 if step.name in STOPPING else 8.0
     worker = cell.worker(faults=struck, mutant=mutant, grace=grace)
     before = len(cell.faults())
-    if not step.point or step.point == "release.before":
+    if not step.point or step.name in STOPPING:
         cell.until(lambda: len(cell.open_runs()) >= 4, "four tasks to be running")
     if not step.point:
         cell.strike(worker, square.action, square.victim)
-    elif step.point == "release.before":
+    elif step.name in STOPPING:
         cell.strike(worker, "term", "supervisor")
         before += 1
     cell.until(lambda: len(cell.faults()) > before, f"the strike at {step.name}")
@@ -138,7 +147,7 @@ def _run(square: Square, cell: Cell, mutant: str) -> Verdict:
 def _recover(square: Square, cell: Cell, worker: Worker, mutant: str) -> Verdict:
     if square.action == "stop":
         cell.wake_after(1.5 * cell.rules.lease)
-    if square.victim != "runner" or square.step.point == "release.before":
+    if square.victim != "runner" or square.step.name in STOPPING:
         if square.action == "kill9":
             cell.until(lambda: not worker.is_alive, "the worker to die", 5.0)
         cell.worker(mutant=mutant)

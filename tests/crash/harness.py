@@ -94,7 +94,8 @@ class Cell:
         for worker in self.workers:
             worker.look()
             for pid in worker.family:
-                _kill(pid)
+                if chaos.is_alive(pid):
+                    _send_signal(pid, signal.SIGKILL)
             worker.process.wait()
         self.app.close()
 
@@ -128,18 +129,20 @@ class Cell:
 
     # --- workers -------------------------------------------------------------------------------------------------
 
-    def worker(self, *, faults: str = "", mutant: str = "", module: str = "app", **options: Any) -> Worker:
+    def worker(
+        self, *, faults: str = "", mutant: str = "", module: str = "app", output: int = -1, **options: Any
+    ) -> Worker:
         """Start a worker; ``faults`` as ``CRASH_FAILPOINTS``, ``options`` as ``WorkerOptions``."""
         settings = {"processes": 2, "lease": self.rules.lease, "grace": 5.0, **options}
         settings["overrides"] = {"sweep": self.rules.sweep, **settings.get("overrides", {})}
         log = self.folder / f"worker-{len(self.workers)}.log"
-        with log.open("ab") as output:
+        with log.open("ab") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "crash.worker_main", module, json.dumps(settings)],
                 env=self.environment(faults, mutant),
                 cwd=self.folder,
-                stdout=output,
-                stderr=output,
+                stdout=file if output < 0 else output,
+                stderr=file,
                 start_new_session=True,
             )
         worker = Worker(process, log, settings["grace"])
@@ -161,6 +164,7 @@ class Cell:
     def strike(self, worker: Worker, action: str, victim: str = "group") -> None:
         """Do to the worker what a failpoint would, from outside."""
         worker.look()
+        worker.is_stopping |= action == "term" and victim != "runner"
         chaos.strike(self.ledger, action, victim, worker.pid)
 
     def stop(self, worker: Worker, *, status: int = 0, within: float | None = None) -> None:
@@ -169,8 +173,9 @@ class Cell:
         while worker.is_alive and not chaos.victims("runner", worker.pid) and time.monotonic() < ready:
             time.sleep(POLL)  # before it has runners, SIGTERM ends it as it ends any process
         worker.look()
-        worker.is_stopping = True
-        os.kill(worker.pid, signal.SIGTERM)
+        if not worker.is_stopping:
+            worker.is_stopping = True
+            _send_signal(worker.pid, signal.SIGTERM)
         deadline = worker.grace + 5.0 if within is None else within
         try:
             left = worker.process.wait(timeout=deadline)
@@ -222,8 +227,7 @@ class Cell:
         """SIGCONT, noted in the ledger."""
         self.ledger.log("nem", fault="awake", on=False, action="stop", victim="", worker=0, pids=pids)
         for pid in pids:
-            if chaos.is_alive(pid):
-                os.kill(pid, signal.SIGCONT)
+            _send_signal(pid, signal.SIGCONT)
 
     def wake_after(self, seconds: float) -> None:
         """Plan SIGCONT for every process that is stopped, so many seconds after it was."""
@@ -340,9 +344,8 @@ def _token(value: bytes | None, content_type: str) -> Any:
         return "unreadable"
 
 
-def _kill(pid: int) -> None:
-    if chaos.is_alive(pid):
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+def _send_signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass

@@ -12,6 +12,7 @@ INF = float("inf")
 @dataclass(frozen=True, slots=True)
 class Rules:
     """What a cell allows. ``window``: how long an attempt may be over and not yet settled when a fault hits.
+    ``waking``: how long after a stop that outlasted its lease a worker may still start what its runners were given.
 
     ``runner_death`` and ``lease + sweep + slack`` are the longest times after which an interrupted task must run again,
     ``handover`` (if not 0) the one after a SIGTERM. ``drain``: how long everything accepted may take to come to an end.
@@ -23,6 +24,7 @@ class Rules:
     slack: float = 2.0
     runner_death: float = 1.0
     window: float = 1.0
+    waking: float = 0.25
     epsilon: float = 0.05
     wedge: float = 15.0
     drain: float = 60.0
@@ -69,6 +71,11 @@ class Fault:
             return False
         stops = INF if self.action == "term" else self.until + rules.window
         return run.start <= stops and run.end >= self.t - rules.window
+
+    def woke_stale(self, run: Run, rules: Rules) -> bool:
+        """Whether this stop let the run start after its lease had been taken away: nothing had told the worker yet."""
+        stopped = self.action == "stop" and self.victim != "runner" and self.worker == run.worker
+        return stopped and self.until - self.t > rules.lease and self.t <= run.start <= self.until + rules.waking
 
     def recovery(self, rules: Rules) -> float:
         """How soon after this fault what it interrupted must run again."""

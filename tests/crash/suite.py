@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import cases, cases_of_storage, cases_of_workers
 from .cases_of_mutants import MUTATIONS
-from .cases_of_storage import CASES
 from .checker import Verdict
 from .grid import GRID
 
+CASES = [*cases.case.all, *cases_of_workers.case.all, *cases_of_storage.case.all]
 QUICK_SQUARES = (
     "publish.inside:single/producer/kill9",
     "fetch.after/group/kill9",
@@ -36,7 +37,7 @@ NEEDS = {
     "workflows, which do not exist yet": "62 63",
     "the page and remote control, which do not exist yet": "75 76",
     "Celery on the other side of the wire": "77",
-    "hours": "60 61 78",
+    "hours": "60 61",
     "wheels of two releases": "69",
     "memory limits of the supervisor alone, as `systemd` sets them": "17",
 }
@@ -47,12 +48,9 @@ COVERED = {
     "59": "the unit tests of sending",
 }
 NOT_RUN = {
-    "18": "`max_memory_per_runner` is a system test, nothing dies in it",
     "44": "replacing a database file under a running worker is not detected yet",
     "58": "there is no compression on the wire",
     "64": "queues have no length limit yet",
-    "65": "logging to a full disk or a closed pipe has no case yet",
-    "66": "running out of file descriptors has no case yet",
     "67": "fork safety is a system test of the runners' server",
     "74": "reload is a system test of the command line",
 }

@@ -125,6 +125,14 @@ def limited(ctx: Context, id: str, name: str) -> int:
         return ctx.fencing_token
 
 
+@task(name="once", at_most_once=True)
+def once(ctx: Context, id: str, name: str) -> int:
+    """As ``hold``, and rather lost than run twice."""
+    with logged(ctx, id):
+        _wait_for(name)
+        return ctx.fencing_token
+
+
 @task(name="flaky", retry=soon)
 def flaky(ctx: Context, id: str, failures: int = 1) -> int:
     """Fails so many times, then succeeds."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from taskbus import Context, RetryPolicy, SoftTimeLimitExceeded, TaskBus
 
-app = TaskBus("runners", broker="memory://runners", **({"start_method": "spawn"} if "SPAWN" in os.environ else {}))
+app = TaskBus("runners", broker="memory://runners", start_method=os.environ.get("START_METHOD", "forkserver"))
 ONCE = RetryPolicy.never()
 IMPORTED_BY = os.getpid()
 
@@ -91,6 +91,12 @@ def child_obeys_sigterm() -> int:
     child = subprocess.Popen(["sleep", "60"])
     child.send_signal(signal.SIGTERM)
     return child.wait(10)
+
+
+@app.task
+def leave_a_program_behind() -> int:
+    """With every descriptor that a program inherits unless told otherwise."""
+    return os.posix_spawn("/bin/sleep", ["sleep", "600"], os.environ)
 
 
 @app.task

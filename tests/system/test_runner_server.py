@@ -207,6 +207,19 @@ def test_programs_that_tasks_start_obey_signals(rig: Rig) -> None:
     assert rig.fork().call(runner_app.child_obeys_sigterm) == -signal.SIGTERM
 
 
+@pytest.mark.parametrize("start_method", ["forkserver", "spawn"])
+def test_a_program_left_behind_does_not_hold_the_link_open(start_method: str) -> None:
+    with Rig("--start-method", start_method) as rig:
+        rig.frame("ready")
+        runner = rig.fork()
+        program = runner.call(runner_app.leave_a_program_behind)
+        os.kill(runner.pid, signal.SIGKILL)
+        try:
+            runner.wait_for_the_end()
+        finally:
+            os.kill(program, signal.SIGKILL)
+
+
 def test_runners_draw_different_random_numbers_and_read_no_terminal(rig: Rig) -> None:
     assert rig.fork().call(runner_app.draw) != rig.fork().call(runner_app.draw)
     assert rig.fork().call(runner_app.read_stdin) == ""

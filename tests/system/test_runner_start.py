@@ -68,7 +68,7 @@ def test_the_only_app_of_a_module_needs_no_name() -> None:
 @pytest.mark.parametrize("way", ["flag", "setting"])
 def test_a_spawned_runner_imports_the_app_itself(way: str) -> None:
     options = ["--start-method", "spawn"] if way == "flag" else []
-    with Rig(*options, **({} if way == "flag" else {"SPAWN": "1"})) as rig:
+    with Rig(*options, START_METHOD="forkserver" if way == "flag" else "spawn") as rig:
         rig.frame("ready")
         runner = rig.fork()
         assert runner.call(runner_app.whereabouts) == [runner.pid, runner.pid, "MainThread"]

@@ -1,6 +1,7 @@
 """What the command line reads and writes: arguments, sizes, phrases and JSON, without any queue."""
 
 import dataclasses
+import io
 import json
 import math
 from datetime import UTC, date, datetime, timedelta
@@ -181,7 +182,7 @@ def test_raw_bytes_are_shown_in_hex_with_their_text() -> None:
 
 
 def test_nothing_is_destroyed_where_nobody_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.stdin", open("/dev/null"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
     confirming.confirm("Delete all", yes=True)
     with pytest.raises(CommandFailed, match="add --yes") as failed:
         confirming.confirm("Delete all", yes=False)

@@ -184,18 +184,17 @@ def test_sys_exit_does_not_end_the_runner(app: TaskBus, execute: Execute) -> Non
     assert (outcome.failure.type, outcome.failure.message) == ("builtins.SystemExit", "3")
 
 
-def test_a_hard_limit_is_a_reason_of_its_own_whether_retried_or_not(app: TaskBus, execute: Execute) -> None:
-    once = failing(app, TimeLimitExceeded, time_limit=9)
-    outcome = execute(once).outcome
+def test_a_hard_limit_is_a_reason_of_its_own_on_the_last_attempt(app: TaskBus, execute: Execute) -> None:
+    task = failing(app, TimeLimitExceeded, time_limit=9)
+    assert isinstance(execute(task).outcome, Retrying)
+    outcome = execute(task, attempt=2).outcome
     assert isinstance(outcome, Dead)
     assert (outcome.reason, outcome.failure.message) == (Reason.TIME_LIMIT, "it ran longer than its time_limit of 9 s")
 
 
-def test_a_hard_limit_is_retried_where_the_policy_names_it(app: TaskBus, execute: Execute) -> None:
-    stubborn = RetryPolicy(stop=stop_after_attempt(2), retry=retry_if_exception_type((Exception, TimeLimitExceeded)))
-    task = failing(app, TimeLimitExceeded, retry=stubborn)
-    assert isinstance(execute(task).outcome, Retrying)
-    assert reason(execute(task, attempt=2)) is Reason.TIME_LIMIT
+def test_a_hard_limit_is_a_reason_of_its_own_where_the_policy_does_not_want_it(app: TaskBus, execute: Execute) -> None:
+    task = failing(app, TimeLimitExceeded, retry=RetryPolicy(retry=retry_if_exception_type(Exception)))
+    assert reason(execute(task)) is Reason.TIME_LIMIT
 
 
 def test_a_soft_limit_is_an_error_like_others(app: TaskBus, execute: Execute) -> None:

@@ -67,6 +67,7 @@ class Channel(StdChannel):
         self.storage = link.storage
         self.no_ack_consumers: set[str] = set()  # type: ignore[assignment]
         self.closed = False
+        self.open_batch: PublishBatch | None = None
         self.next_due_at: float | None = None
         self._clock, self._lease = link.clock, link.lease
         self._consumers: dict[str, Consuming] = {}
@@ -100,7 +101,9 @@ class Channel(StdChannel):
         self.storage.publish((parcel(message, exchange, routing_key),))
 
     def create_publish_batch(self, max_size: int) -> "PublishBatch":
-        return PublishBatch(self, max_size)
+        """Called by kombu at the first publish of a batch; until its end the batch is ``open_batch``."""
+        self.open_batch = PublishBatch(self, max_size)
+        return self.open_batch
 
     # --- consuming ---
 
@@ -300,9 +303,13 @@ class PublishBatch:
         self._failed: Exception | None = None
 
     def publish(self, message: Prepared, exchange: str = "", routing_key: str = "", **_: Any) -> None:
+        self.add(parcel(message, exchange, routing_key))
+
+    def add(self, parcel: Parcel) -> None:
+        """Hold a message back; the last one there is room for sends them all."""
         if self._failed is not None:
             raise PublishFailed(f"this batch failed before: {self._failed}") from self._failed
-        self._parcels.append(parcel(message, exchange, routing_key))
+        self._parcels.append(parcel)
         if len(self._parcels) >= self._max_size:
             self.flush()
 
@@ -318,9 +325,12 @@ class PublishBatch:
 
     def discard(self) -> None:
         self._parcels = []
+        self._failed = PublishFailed("its block raised an error")
 
     def close(self) -> None:
         self._parcels = []
+        if self.channel.open_batch is self:
+            self.channel.open_batch = None
 
 
 def parcel(message: Prepared, exchange: str, routing_key: str) -> Parcel:

@@ -278,7 +278,9 @@ class MemoryStorage:
 
 def _claimed(row: Row, fence: int) -> Claimed:
     parcel = row.parcel
-    return Claimed(row.tag, parcel.priority, row.queue, parcel.body, parcel.properties, fence, row.crashes, row.losses)
+    return Claimed(
+        9 - parcel.priority, row.tag, row.queue, parcel.body, parcel.properties, fence, row.crashes, row.losses
+    )
 
 
 _halls: dict[str, Hall] = {}

@@ -28,16 +28,23 @@ class Parcel(NamedTuple):
 
 
 class Claimed(NamedTuple):
-    """A message on its way out; ``fence`` is larger than that of any earlier claim in this broker."""
+    """A message on its way out; ``fence`` is larger than that of any earlier claim in this broker.
 
+    ``rank`` is 9 - priority: so they sort, as they are, into the order in which they are to be delivered.
+    """
+
+    rank: int
     tag: int
-    priority: int
     queue: str
     body: bytes
     properties: bytes | None
     fence: int
     crashes: int
     losses: int
+
+    @property
+    def priority(self) -> int:
+        return 9 - self.rank
 
 
 class Claims(NamedTuple):

@@ -319,14 +319,11 @@ def _claim_in_turn(cursor: Cursor, mark: tuple[int, int], queues: Sequence[str],
             rows = cursor.execute(SQL["claim"], (*mark, queue, min(share, limit))).fetchall()
             if len(rows) < share:
                 hungry.remove(queue)
-            taken[queue] += sorted(map(Claimed._make, rows), key=_place)
+            rows.sort()
+            taken[queue] += map(Claimed._make, rows)
             limit -= len(rows)
             if not limit:
                 break
     if len(taken) == 1:
         return taken[queues[0]]
     return [claimed for turn in zip_longest(*taken.values()) for claimed in turn if claimed is not None]
-
-
-def _place(claimed: Claimed) -> tuple[int, int]:
-    return -claimed.priority, claimed.tag

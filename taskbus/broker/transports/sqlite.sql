@@ -26,7 +26,7 @@ SELECT value FROM taskbus_counter WHERE name = 'fence' AND EXISTS (SELECT 1 FROM
 -- name: claim
 UPDATE taskbus_message SET owner = ?, fence = ? WHERE id IN (
     SELECT id FROM taskbus_message WHERE owner = 0 AND queue = ? ORDER BY rank, id LIMIT ?)
-RETURNING id, 9 - rank, queue, body, properties, fence, crashes, losses
+RETURNING rank, id, queue, body, properties, fence, crashes, losses
 
 -- name: ack
 DELETE FROM taskbus_message WHERE id = ? AND owner = ? AND fence = ?
@@ -78,11 +78,11 @@ SELECT min(max(m.sent_at, ifnull(m.due_at, 0))) FROM ranks JOIN taskbus_message 
     SELECT id FROM taskbus_message WHERE owner = 0 AND queue = ? AND rank = ranks.rank ORDER BY id LIMIT 1)
 
 -- name: peek_ready
-SELECT id, 9 - rank, queue, body, properties, 0, crashes, losses FROM taskbus_message
+SELECT rank, id, queue, body, properties, 0, crashes, losses FROM taskbus_message
 WHERE owner = 0 AND queue = ? ORDER BY rank, id LIMIT ?
 
 -- name: peek_delayed
-SELECT id, 9 - rank, queue, body, properties, 0, crashes, losses FROM taskbus_message
+SELECT rank, id, queue, body, properties, 0, crashes, losses FROM taskbus_message
 WHERE owner = -1 AND queue = ? ORDER BY due_at LIMIT ?
 
 -- name: purge_ready

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -17,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 class Coroutines:
-    """``count`` slots, ``first`` and up on the board. Each attempt is an asyncio task, its context variables its own."""
+    """``count`` slots, ``first`` and up on the board. Each attempt is an asyncio task, with variables of its own."""
 
     def __init__(self, executor: Executor, board: Board, link: Link, *, first: int, count: int) -> None:
         self._executor = executor
@@ -100,10 +101,10 @@ class Coroutines:
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._running.discard(task)
-        if not task.cancelled():
-            error = task.exception()
-            if error is not None:
-                raise error
+        if not task.cancelled() and task.exception() is not None:
+            # A fault of ours, not of a task: better a crash that is seen than a slot that is gone.
+            logger.critical("a coroutine slot died; its runner leaves", exc_info=task.exception())
+            os._exit(1)
         self._start_waiting()
         self._end_if_idle()
 

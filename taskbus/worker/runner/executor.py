@@ -34,6 +34,8 @@ AnyTask = Task[..., Any]
 Call = Callable[[AnyTask, Sequence[Any], Mapping[str, Any]], Any]
 """How the body of a ``def`` task is called: a slot adds its limits here. Raises what the body raises."""
 
+NEVER = 0.0
+"""``Report.started_at`` of what was never started."""
 LONGEST_DELAY = 366 * 86_400.0
 """A retry's delay is cut to a year: a policy that says infinity means never, which is what ``stop`` is for."""
 
@@ -82,7 +84,7 @@ class Executor:
         started_at, begun = self._clock(), perf_counter()
         attempt = self._prepare(job, started_at)
         if isinstance(attempt, Dead):
-            return Report(job.tag, attempt, started_at, 0.0)
+            return Report(job.tag, attempt, NEVER, 0.0)
         current.set(attempt.context)
         outcome: Outcome
         try:
@@ -103,7 +105,7 @@ class Executor:
         started_at, begun = self._clock(), perf_counter()
         attempt = self._prepare(job, started_at)
         if isinstance(attempt, Dead):
-            return Report(job.tag, attempt, started_at, 0.0)
+            return Report(job.tag, attempt, NEVER, 0.0)
         current.set(attempt.context)
         outcome: Outcome
         try:
@@ -122,23 +124,26 @@ class Executor:
     def judge(self, job: Job, kind: str) -> Report:
         """The outcome of an attempt whose runner was killed, without running it. ``kind``: "time_limit".
 
-        The instants are those of the judgement: only the supervisor knows when the attempt had started.
+        Only the supervisor knows when the attempt had started: the report says, a time limit ago.
         """
         if kind != "time_limit":
             raise ValueError(f"an attempt can be judged for 'time_limit', not for {kind!r}")
         now = self._clock()
         found = self._find(job)
         if isinstance(found, Dead):
-            return Report(job.tag, found, now, 0.0)
+            return Report(job.tag, found, NEVER, 0.0)
         message, task = found
         limit = task.time_limit or 0.0
         error = TimeLimitExceeded(f"{hard_message(limit)}, did not end when told to, and was killed with its runner")
-        return Report(job.tag, self._failed(message, task, error), now, limit)
+        return Report(job.tag, self._failed(message, task, error), now - limit, limit)
 
     def is_async(self, job: Job) -> bool:
         """Whether the job belongs in a coroutine slot. What cannot be read does not: ``execute`` says what is wrong."""
-        found = self._find(job)
-        return not isinstance(found, Dead) and found[1].is_async
+        try:
+            task = self._tasks.get(compact.decode(job.wire, job.queue, job.priority, self._max_bytes).task)
+        except DecodeError:
+            return False
+        return task is not None and task.is_async
 
     # --- before the body ---------------------------------------------------------------------------------------------
 

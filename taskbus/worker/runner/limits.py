@@ -105,7 +105,7 @@ class ThreadLimits:
 
     def __init__(self, watch: "Watch") -> None:
         self.soft_at = self.hard_at = inf
-        self.is_being_raised = False
+        self.is_being_raised = self.has_raised = False
         self.thread = 0
         self._watch = watch
 
@@ -125,6 +125,7 @@ class ThreadLimits:
 
     def _arm(self, soft: float | None, hard: float | None) -> None:
         self.thread = threading.get_ident()
+        self.has_raised = False
         now = time.monotonic()
         self.soft_at = inf if soft is None else now + soft
         self.hard_at = inf if hard is None else now + hard
@@ -134,7 +135,8 @@ class ThreadLimits:
         self.soft_at = self.hard_at = inf
         while self.is_being_raised:  # the watch had seen it armed: let it finish, then take back what it raised
             time.sleep(0)
-        _set_async_exc(self.thread, None)
+        if self.has_raised:
+            _take_back_own_exception(self.thread)
 
 
 class Watch:
@@ -163,14 +165,14 @@ class Watch:
         while True:
             # Anything armed from here on rings; anything armed before is seen by the scan.
             self._wakes_at = inf
-            self._wakes_at = next_at = self._scan(time.monotonic())
+            self._wakes_at = next_at = self.scan(time.monotonic())
             try:
                 self._bell.get(timeout=min(max(next_at - time.monotonic(), 0.0), 3600.0))
             except Empty:
                 pass
 
-    def _scan(self, now: float) -> float:
-        """Raise what is due; returns the next deadline."""
+    def scan(self, now: float) -> float:
+        """Raise what is due at ``now``; returns the next deadline."""
         next_at = inf
         for slot in self._slots:
             if slot.hard_at <= now or slot.soft_at <= now:
@@ -183,20 +185,40 @@ class Watch:
         # Looked at again: the slot disarms first and then looks at the flag, so one of the two sees the other.
         if slot.hard_at <= now:
             slot.soft_at = slot.hard_at = inf
+            slot.has_raised = True
             _set_async_exc(slot.thread, TimeLimitExceeded)
         elif slot.soft_at <= now:
             slot.soft_at = inf
+            slot.has_raised = True
             _set_async_exc(slot.thread, SoftTimeLimitExceeded)
         slot.is_being_raised = False
 
 
-def _set_async_exc(thread: int, error: type[BaseException] | None) -> None:
-    """Raise ``error`` in ``thread`` soon; None takes back what was not yet raised. Source: CPython's C API."""
-    _PyThreadState_SetAsyncExc(thread, None if error is None else id(error))
+class _Settled(BaseException):
+    """What a thread raises in itself to be sure that nothing else is pending."""
+
+
+def _take_back_own_exception(thread: int) -> None:
+    """Make sure that no exception is pending in this thread.
+
+    The C API can delete a pending one too, but then leaves CPython 3.11 looking for it at every check, which costs time
+    and hangs under a trace function. So it is replaced by one that is caught here.
+    """
+    try:
+        _set_async_exc(thread, _Settled)
+        while True:
+            pass
+    except _Settled:
+        pass
+
+
+def _set_async_exc(thread: int, error: type[BaseException]) -> None:
+    """Raise ``error`` in ``thread``, between two of its bytecodes, soon. Source: CPython's C API, "Thread State"."""
+    _PyThreadState_SetAsyncExc(thread, error)
 
 
 _PyThreadState_SetAsyncExc = ctypes.pythonapi["PyThreadState_SetAsyncExc"]
-_PyThreadState_SetAsyncExc.argtypes = (ctypes.c_ulong, ctypes.c_void_p)
+_PyThreadState_SetAsyncExc.argtypes = (ctypes.c_ulong, ctypes.py_object)
 _PyThreadState_SetAsyncExc.restype = ctypes.c_int
 
 

@@ -172,12 +172,17 @@ def leave(status: int) -> NoReturn:
 
     They belong to the parent: one of them may delete the temporary folder that all runners use.
     """
+    flush_streams()
+    os._exit(status)
+
+
+def flush_streams() -> None:
+    """Write out what was printed, if there is still somewhere to write it."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except (OSError, ValueError):
+        except (AttributeError, OSError, ValueError):  # None, a pipe without a reader, closed
             pass
-    os._exit(status)
 
 
 def _forget_parents_randomness() -> None:
@@ -201,6 +206,8 @@ def main() -> None:
     leave_signals_to_the_supervisor()
     if given.log_level:
         logs.configure(given.log_level, given.log_format)
+    for fd in (given.link_fd, given.board_fd):
+        os.set_inheritable(fd, False)
     app = load_app(given.app)
     work = Work(
         app.tasks, app.middleware, app.config.max_message_bytes, given.threads, given.coroutines, clock=app.clock

@@ -27,7 +27,8 @@ import msgpack
 
 from taskbus.outcome import Dead, Failure, Outcome, Reason, Released, Retrying, Succeeded
 
-MAX_FRAME = 64 << 20
+MAX_FRAME = 1 << 30
+"""Bytes a frame may have: some hundred messages of the largest size. Both ends are ours; it bounds nothing else."""
 
 
 class Job(NamedTuple):
@@ -41,7 +42,7 @@ class Job(NamedTuple):
 
 
 class Report(NamedTuple):
-    """How one attempt ended. ``started_at`` is an instant, ``ran_for`` seconds."""
+    """How one attempt ended. ``started_at`` is an instant, 0 if the body was not run; ``ran_for`` is seconds."""
 
     tag: int
     outcome: Outcome

@@ -27,7 +27,7 @@ from taskbus.errors import AppNotFound
 from taskbus.worker.runner.failing import traceback_of
 from taskbus.worker.runner.kinship import die_with, leave_signals_to_the_supervisor
 from taskbus.worker.runner.loading import hello, load_app
-from taskbus.worker.runner.process import Work, leave, run
+from taskbus.worker.runner.process import Work, flush_streams, leave, run
 from taskbus.worker.runner.protocol import pack
 
 logger = logging.getLogger(__name__)
@@ -106,7 +106,9 @@ class Server:
         if self._link.fileno() not in ready:
             return True
         chunk, fds, _, _ = socket.recv_fds(self._link, 65_536, 8 * FDS_PER_FORK)
-        self._fds.extend(fds)
+        for fd in fds:
+            os.set_inheritable(fd, False)  # else a program that a task starts would keep the link open
+            self._fds.append(fd)
         if not chunk:
             return False
         self._unpacker.feed(chunk)
@@ -129,8 +131,7 @@ class Server:
 
     def _fork(self, link_fd: int, board_fd: int) -> int:
         parent = os.getpid()
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()  # else what it still holds would be written by both
+        flush_streams()  # else what they still hold would be written by both
         pid = os.fork()
         if pid == 0:
             self._be_runner(parent, link_fd, board_fd)
@@ -141,8 +142,8 @@ class Server:
         try:
             die_with(parent)
             signal.set_wakeup_fd(-1)
-            os.close(self._wake)
-            os.close(self._waker)
+            for fd in (self._wake, self._waker, *self._fds):
+                os.close(fd)
             self._link.close()
             run(socket.socket(fileno=link_fd), board_fd, self._work)
             status = 0
@@ -204,6 +205,7 @@ def how_it_left(code: int) -> str:
 def serve(options: ServerOptions) -> int:
     """Be the runners' server; returns the status to leave with."""
     link = socket.socket(fileno=options.fd)
+    link.set_inheritable(False)
     die_with(os.getppid())
     leave_signals_to_the_supervisor()
     if options.log_level:

@@ -1,0 +1,70 @@
+"""README and tutorial do what they say: their files are written, their workers started, their prompts compared."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.shape.pages import ROOT, Block, Reader, blocks, forget_modules_of, taskbus
+
+README = ROOT / "README.md"
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    reader = Reader(tmp_path)
+    yield reader
+    reader.stop()
+    for app in {id(value): value for value in reader.names.values() if hasattr(value, "broker_url")}.values():
+        app.close()
+    forget_modules_of(tmp_path)
+
+
+def python_blocks(page: Path) -> list[Block]:
+    return [block for block in blocks(page) if block.language == "python"]
+
+
+def test_the_readme_shows_usable_code_by_line_thirty() -> None:
+    first_lines = "\n".join(README.read_text().splitlines()[:30])
+    assert "@app.task" in first_lines
+    assert "taskbus worker -A quickstart" in first_lines
+
+
+def test_the_readmes_first_program_is_the_one_in_examples() -> None:
+    program = (ROOT / "examples/quickstart.py").read_text()
+    assert program.partition('"""\n\n')[2] == python_blocks(README)[0].text
+
+
+def test_a_worker_and_a_python_prompt_behave_as_the_readme_says(reader: Reader) -> None:
+    (reader.folder / "quickstart.py").write_text(python_blocks(README)[0].text)
+    reader.follow(README)
+    assert "add" in reader.names
+
+
+def test_the_readmes_other_programs_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number, block in enumerate(python_blocks(README)[1:]):
+        names: dict[str, object] = {"__name__": f"readme_{number}"}
+        exec(compile(block.text, f"README.md, program {number}", "exec"), names)
+        names["app"].close()  # type: ignore[attr-defined]
+
+
+def test_the_programs_of_the_how_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "mail"}
+    for block in python_blocks(ROOT / "docs/howto/retries_and_dead_letters.md"):
+        exec(compile(block.text, "retries_and_dead_letters.md", "exec"), names)
+    assert {"send", "charge_once", "poll", "convert"} <= set(names)
+
+
+def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:
+    for name in ("worker", "dlq", "doctor"):
+        assert taskbus([name, "--help"], tmp_path).returncode == 0
+
+
+def test_the_tutorial_can_be_followed(reader: Reader) -> None:
+    reader.follow(ROOT / "docs/tutorial/first_steps.md")
+    assert {"price", "charge", "bake", "greet"} <= set(reader.names)
