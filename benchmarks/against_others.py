@@ -17,14 +17,15 @@ from rounds import Field, Figure, run_round
 
 from taskbus.cli.machine import describe_machine
 
-PEERS = {"sqlite": ["taskbus", "huey"]}
+PEERS = {"sqlite": ["taskbus", "huey", "huey:synced"]}
+"""Who is compared on which broker: ``name`` or ``name:variant``, see ``peers/``. The first is what ratios are of."""
 
 
 def main() -> None:
     """Measure, write the report, print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--broker", choices=sorted(PEERS), default="sqlite")
-    parser.add_argument("--tasks", type=int, default=10_000, help="per figure (default 10,000)")
+    parser.add_argument("--tasks", type=int, default=20_000, help="per figure (default 20,000)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--report", type=Path, default=HOME / "results.md", help="where to write the table")
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
@@ -37,7 +38,7 @@ def main() -> None:
         figures.append([])
         for figure in run_round(turn, given.tasks):
             figures[-1].append(figure)
-            print(f"round {number + 1}: {figure.peer:8} {figure.name:32} {figure.value or 0:12,.4f}", file=sys.stderr)
+            print(f"round {number + 1}: {figure.peer:12} {figure.name:32} {figure.value or 0:12,.4f}", file=sys.stderr)
     text = markdown(given.broker, given.tasks, given.rounds, about, figures, describe_machine())
     given.report.write_text(text)
     if given.output == "table":

@@ -33,16 +33,18 @@ class Figure:
 
 
 class Field:
-    """A peer in a folder of its own, with its database and the shared counter."""
+    """A peer (``name`` or ``name:variant``) in a folder of its own, with its database and the shared counter."""
 
     def __init__(self, peer: str, folder: str, results: bool) -> None:
         self.peer = peer
         self.folder = folder
-        self.command = [interpreter(peer), str(HOME / "peers" / "adapter.py"), peer]
+        name, _, variant = peer.partition(":")
+        self.command = [interpreter(name), str(HOME / "peers" / "adapter.py"), name]
         self.counter = Counter.create(f"{folder}/counter")
         self.environment = {
             **os.environ,
             "PEER_FOLDER": folder,
+            "PEER_VARIANT": variant,
             "PEER_RESULTS": "on" if results else "off",
             "PEER_COUNTER": f"{folder}/counter",
             "PEER_COUNTING": str(counting.__file__),

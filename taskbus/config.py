@@ -67,7 +67,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for name, floor in _FLOORS.items():
-            if getattr(self, name) < floor:
+            if not getattr(self, name) >= floor:  # so that "not a number" is refused too
                 raise ConfigError(f"{name}={getattr(self, name)!r} is too small; it must be at least {floor}")
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
@@ -122,9 +122,12 @@ def _files(file: Path | None) -> list[tuple[str, Mapping[str, Any]]]:
         raise ConfigError(f"config file {str(file)!r} does not exist")
     project = Path("pyproject.toml")
     if project.is_file():
-        table = _read(project).get("tool", {}).get("taskbus")
-        if table is not None:
+        tool = _read(project).get("tool")
+        table = tool.get("taskbus") if isinstance(tool, dict) else None
+        if isinstance(table, dict):
             return [("pyproject.toml [tool.taskbus]", table)]
+        if table is not None:
+            raise ConfigError(f"pyproject.toml: tool.taskbus is {table!r}; write a table of settings, [tool.taskbus]")
     return []
 
 

@@ -13,6 +13,7 @@ A point is a named step of the protocol (``docs/explanation/guarantees.md`` list
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -41,7 +42,9 @@ def parse(text: str) -> dict[str, Armed]:
         point, colon, rest = part.partition(":")
         action, _, nth = rest.partition("@")
         action, _, argument = action.partition("=")
-        if not colon or action not in _ACTIONS or not (nth or "1").isdigit():
+        if not (
+            colon and point and action in _ACTIONS and _NTH.fullmatch(nth) and _ARGUMENTS[action].fullmatch(argument)
+        ):
             raise ConfigError(
                 f"{VARIABLE}: cannot read {part!r}; write POINT:ACTION[@N], with one of {', '.join(_ACTIONS)}"
             )
@@ -77,4 +80,12 @@ _ACTIONS: dict[str, Callable[[str], object]] = {
     "exit": lambda status: os._exit(int(status or "1")),
 }
 
+# A point that can never fire would make a crash test pass for nothing, so parse() refuses it.
+_NTH = re.compile(r"|[1-9][0-9]*")
+_NO_ARGUMENT = re.compile(r"")
+_ARGUMENTS = {
+    **dict.fromkeys(_ACTIONS, _NO_ARGUMENT),
+    "sleep": re.compile(r"[0-9]+(\.[0-9]+)?"),
+    "exit": re.compile(r"[0-9]*"),
+}
 _armed = parse(os.environ.get(VARIABLE, ""))

@@ -9,7 +9,7 @@ standard library.
     adapter.py PEER latency --calls N              JSON: seconds of each call, from the send to its result
 
 Settings come as variables, so that the peer's worker sees them as well: PEER_FOLDER (for its database), PEER_RESULTS
-("on" or "off"), PEER_COUNTER and PEER_COUNTING (the shared counter's file, and the module that counts in it).
+("on" or "off"), PEER_VARIANT, PEER_COUNTER and PEER_COUNTING (the shared counter's file, and the module that counts in it).
 """
 
 import argparse
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 FOLDER = os.environ.get("PEER_FOLDER", ".")
+VARIANT = os.environ.get("PEER_VARIANT", "")
 KEEPS_RESULTS = os.environ.get("PEER_RESULTS", "off") == "on"
 
 

@@ -22,7 +22,7 @@ MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.ERROR
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Check broker, results, application and workers; changes nothing, creates nothing.
+    """Check broker, results, application and workers; sends nothing, creates no file.
 
     Exit status: 0 all well, 75 something needs a look, 1 something does not work.
     """

@@ -52,6 +52,9 @@ class LazyGroup(click.RichGroup):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command_panel("Work", commands=["worker", "call", "result"])
+@click.command_panel("Look and mend", commands=["queues", "dlq", "status", "doctor", "config"])
+@click.command_panel("Try", commands=["demo", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
 @click.pass_context
 def cli(ctx: click.Context) -> None:

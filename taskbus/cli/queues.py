@@ -20,7 +20,7 @@ from taskbus.cli.tables import draw, say
 
 
 @click.group("queues", invoke_without_command=True)
-@shared_options("app", "broker", "results", "config", "output")
+@shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """List queues (also without a subcommand), peek into one, or purge one."""

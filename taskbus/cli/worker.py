@@ -41,6 +41,12 @@ seconds_option = partial(click.option, type=click.FloatRange(min=0), metavar="SE
 
 
 @click.command("worker")
+@click.option_panel("Work", options=["--app", "--queues", "--name", "--broker", "--results", "--config"])
+@click.option_panel(
+    "Slots", options=["--pool", "--concurrency", "--processes", "--threads", "--coroutines", "--lease", "--grace"]
+)
+@click.option_panel("Replacing runners", options=["--max-tasks-per-runner", "--max-memory-per-runner"])
+@click.option_panel("Development and logs", options=["--reload", "--log-level", "--log-format", "--quiet", "--verbose"])
 @click.option("-Q", "--queues", multiple=True, callback=_split, metavar="NAMES", help="Queues, with commas between.")
 @click.option("-P", "--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="Kind of slots.")
 @click.option(

@@ -10,7 +10,7 @@ unless a hint, a set or a map's key says otherwise; so does a set of objects.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskbus.codec import limits, packed, text
+from taskbus.codec import packed, text
 from taskbus.codec.explain import explain
 from taskbus.codec.hints import converter
 from taskbus.errors import DecodeError, EncodeError
@@ -50,14 +50,16 @@ def decode(data: bytes, content_type: str = "msgpack", *, max_bytes: int = MAX_B
 
 
 def _encode(value: Any, content_type: str, roots: tuple[str, ...]) -> bytes:
+    encode_as = _ENCODERS.get(content_type)
+    if encode_as is None:
+        raise EncodeError(f"content type {content_type!r} is unknown; use {' or '.join(CONTENT_TYPES)}")
     try:
-        if content_type == "msgpack":
-            data = packed.encode(value)
-            if len(data) > limits.MAX_DEPTH:
-                limits.check_msgpack(data)
-            return data
-        if content_type == "json":
-            return text.encode(value)
+        data = encode_as(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise EncodeError(explain(value, roots, error)) from error
-    raise EncodeError(f"content type {content_type!r} is unknown; use {' or '.join(CONTENT_TYPES)}")
+    if len(data) > MAX_BYTES:
+        raise EncodeError(f"{len(data)} bytes are more than {MAX_BYTES}; store them elsewhere, and send where")
+    return data
+
+
+_ENCODERS = {"msgpack": packed.encode, "json": text.encode}

@@ -6,12 +6,19 @@ from typing import Any
 import msgpack
 
 from taskbus.codec import native
-from taskbus.codec.limits import check_msgpack
+from taskbus.codec.limits import MAX_DEPTH, check_msgpack
 from taskbus.errors import DecodeError
 
 
 def encode(value: Any) -> bytes:
     """The msgpack bytes. Raises what msgpack and ``native`` raise; ``codec.encode`` explains it."""
+    data = _pack(value)
+    if len(data) > MAX_DEPTH:
+        check_msgpack(data)
+    return data
+
+
+def _pack(value: Any) -> bytes:
     try:
         return msgpack.packb(value, default=_extend)  # type: ignore[no-any-return]
     except UnicodeEncodeError:  # a file name that is not UTF-8: rare, and slower to write
@@ -42,7 +49,7 @@ def _parse(data: bytes) -> Any:
 def _extend(value: Any) -> Any:
     if isinstance(value, (set, frozenset)):
         code = native.FROZENSET_CODE if isinstance(value, frozenset) else native.SET_CODE
-        return msgpack.ExtType(code, encode(list(value)))
+        return msgpack.ExtType(code, _pack(list(value)))
     tag = native.tag_of(value)
     if tag is None or isinstance(value, Enum):
         return native.plain(value)

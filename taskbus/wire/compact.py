@@ -26,8 +26,8 @@ LATEST = 1e11
 def encode(message: Message) -> bytes:
     """Return the bytes that travel.
 
-    Raises ``EncodeError`` for a name or an instant that ``decode`` would refuse. Nothing else is checked, so that a worker
-    can pass on whatever it could read: a sender asks ``header_fault`` too.
+    Raises ``EncodeError`` for a name or an instant that ``decode`` would refuse. Nothing else is checked, so that a
+    worker can pass on whatever it could read; a sender asks ``header_fault`` too.
     """
     fault = _send_fault(message)
     if fault:

@@ -1,10 +1,12 @@
 """Keeps the right number of runners alive: forks, replaces and retires them, and tells who has left and of what."""
 
+import json
 import logging
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from taskbus.config import Config
+from taskbus.config import OVERRIDES, Config
 from taskbus.errors import ConfigError
 from taskbus.worker.options import WorkerOptions, processes
 from taskbus.worker.runner.executor import Executor
@@ -56,6 +58,7 @@ class Crew:
         return said
 
     def _start_solo(self) -> dict[str, Any]:
+        os.environ[OVERRIDES] = json.dumps(self._options.settings())  # the app reads them where it is imported: here
         app = load_app(self._options.app)
         executor = Executor(app.tasks, app.middleware, app.config.max_message_bytes, app.clock)
         self.runners[0] = SoloRunner(executor, {name: task.is_async for name, task in app.tasks.items()})
@@ -79,7 +82,11 @@ class Crew:
             return
         while len(self.runners) < self.size and now >= self._fork_after and self.server is not None:
             self._numbers += 1
-            runner = self.server.fork(self._numbers, self._slots)
+            try:
+                runner = self.server.fork(self._numbers, self._slots)
+            except OSError as error:  # no descriptors left; or the server is dying, which its link will tell
+                logger.error("cannot start a runner (%s); trying again in %.1f s", error, self._put_off(now))
+                break
             if self._config.max_tasks_per_runner:
                 runner.budget = self._config.max_tasks_per_runner
             self.runners[runner.number] = runner
@@ -129,11 +136,16 @@ class Crew:
         if runner.is_up:
             self._early_deaths = 0
         else:
-            delay = min(RESTART_DELAY * 2**self._early_deaths, MAX_RESTART_DELAY)
-            self._early_deaths = min(self._early_deaths + 1, 10)
-            self._fork_after = now + delay
+            delay = self._put_off(now)
             logger.error("a runner died before it was ready (%s); next one in %.1f s", how or "exit status 0", delay)
         return Departure(runner, how if how or runner.is_stopping else "exit status 0")
+
+    def _put_off(self, now: float) -> float:
+        """Let the next runner wait, longer each time; returns for how long."""
+        delay: float = min(RESTART_DELAY * 2**self._early_deaths, MAX_RESTART_DELAY)
+        self._early_deaths = min(self._early_deaths + 1, 10)
+        self._fork_after = now + delay
+        return delay
 
     def _bereft(self, now: float) -> Iterator[Departure]:
         """The server has died, and with it (by the kernel's word) every runner."""

@@ -75,9 +75,14 @@ class RunnerServer:
         ours, theirs = socket.socketpair()
         board = Board.create(slots)
         self.link.setblocking(True)
-        socket.send_fds(self.link, [pack("fork", number)], [theirs.fileno(), board.fd])
-        self.link.setblocking(False)
-        theirs.close()
+        try:
+            socket.send_fds(self.link, [pack("fork", number)], [theirs.fileno(), board.fd])
+        except OSError:
+            board.close()
+            raise
+        finally:
+            self.link.setblocking(False)
+            theirs.close()
         return Runner(number, ours, board)
 
     def close(self) -> None:
@@ -120,8 +125,8 @@ class Runner:
         if hasattr(os, "pidfd_open"):
             try:
                 self.pidfd = os.pidfd_open(pid)
-            except ProcessLookupError:
-                self.pidfd = -1  # it has died already; its exit is on the way
+            except OSError:
+                self.pidfd = -1  # it has died already, and its exit is on the way; or no descriptor is left
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Send jobs. They are the runner's until it reports or returns them, or dies."""

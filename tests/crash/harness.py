@@ -250,7 +250,7 @@ class Cell:
             worker.look()
         elif not worker.died_at:
             worker.died_at = now()
-            struck = any(event["worker"] == worker.pid and event["action"] != "stop" for event in self.faults())
+            struck = any(worker.pid in event["pids"] and event["action"] != "stop" for event in self.faults())
             if not struck and not worker.is_stopping:
                 self.ledger.log("exit", why=f"worker {worker.pid} died by itself: {worker.process.returncode}")
         for pid in worker.family - worker.gone:

@@ -11,7 +11,7 @@ Play = Callable[[Path], Verdict]
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A named case, with the number it has in the fault matrix. ``obstacle`` says why it cannot run here, or is empty."""
+    """A named case and its number in the fault matrix. ``obstacle`` says why it cannot run here, or is empty."""
 
     number: str
     title: str

@@ -4,5 +4,4 @@ from .app import app
 
 __all__ = ["app"]
 
-print("x" * 100_000)
-print("and a little more that stays in the buffer")
+print("a line that stays in the buffer, which cannot be written")

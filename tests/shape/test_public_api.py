@@ -43,6 +43,21 @@ def test_a_public_name_leads_to_something_documented(name: str) -> None:
         assert getattr(found, "__doc__", None)
 
 
+@pytest.mark.parametrize("name", [name for name in taskbus.__all__ if name[0].isupper()])
+def test_every_method_of_a_public_class_says_what_it_does(name: str) -> None:
+    described = getattr(taskbus, name)
+    members = {key: value for key, value in vars(described).items() if not key.startswith("_")}
+    bare = [
+        key
+        for key, value in members.items()
+        if (callable(value) or isinstance(value, property | classmethod))
+        and not value.__doc__
+        and f"``{key}``" not in (described.__doc__ or "")
+        and not key.startswith("is_")  # a question says itself what it asks
+    ]
+    assert not bare, f"{name}: give these a docstring, or name them in the class's: {bare}"
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
         taskbus.nope

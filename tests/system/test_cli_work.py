@@ -1,13 +1,16 @@
 """The commands that send and look: call, result, queues, status, config. Each on a SQLite file in an empty folder."""
 
+import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cli_runs import taskbus
-from worker_process import Worker
+from worker_process import Worker, wait_until
 
 from taskbus import TaskBus
 
@@ -99,6 +102,30 @@ def test_the_result_of_an_unknown_task_is_pending() -> None:
     done = taskbus("result", "no-such-id", "--wait", "0.01", "-o", "json")
     assert (done.status, done.json["state"]) == (3, "PENDING")
     assert "Nothing is recorded" in done.err
+
+
+def test_ctrl_c_ends_a_waiting_command_without_a_traceback(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "taskbus", "result", "no-such-id", "--wait", "60"], stderr=subprocess.PIPE, text=True
+    )
+    wait_until(lambda: (tmp_path / "taskbus.db-wal").exists(), what="a database that is waited on")
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert (process.returncode, err.strip()) == (130, "Interrupted.")
+
+
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m taskbus config show | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert (done.stdout.split(), done.stderr) == (["setting", "value"], "")
+
+
+def test_an_error_shows_its_traceback_only_when_asked_for() -> None:
+    quiet = taskbus("queues", "-b", "sqlite:////nowhere/x.db")
+    loud = taskbus("queues", "-b", "sqlite:////nowhere/x.db", "-v")
+    assert quiet.status == loud.status == 1
+    assert len(quiet.err.splitlines()) == 1
+    assert "Traceback" in loud.err and loud.err.splitlines()[-1] == quiet.err.strip()
 
 
 def test_queues_are_listed_with_what_waits_in_them() -> None:

@@ -162,8 +162,13 @@ def test_a_file_name_that_is_not_utf8_arrives(encoding: str) -> None:
 def test_a_mebibyte_arrives_unless_it_is_too_much(encoding: str) -> None:
     data = codec.encode("x" * (1 << 20), encoding)
     assert len(codec.decode(data, encoding, max_bytes=len(data))) == 1 << 20
-    with pytest.raises(DecodeError, match="more than the 1048576 allowed"):
-        codec.decode(data, encoding)
+    with pytest.raises(DecodeError, match=f"more than the {len(data) - 1} allowed"):
+        codec.decode(data, encoding, max_bytes=len(data) - 1)
+
+
+def test_what_is_too_large_to_be_read_is_not_written() -> None:
+    with pytest.raises(EncodeError, match="bytes are more than 67108864; store them elsewhere"):
+        codec.encode(bytes(codec.MAX_BYTES))
 
 
 def test_plain_json_of_other_programs_is_read() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
@@ -32,6 +33,14 @@ def in_a_loop(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
         asyncio.run(test(*args, **kwargs))
 
     return run
+
+
+async def in_time(condition: Callable[[], object], what: str) -> None:
+    """As ``eventually``, with the loop going on."""
+    deadline = time.monotonic() + SOON
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.002)
 
 
 class CountingStore(MemoryStore):
@@ -208,8 +217,9 @@ async def test_aget_leaves_the_loop_free(store: Store) -> None:
 
     ticking = asyncio.create_task(tick())
     waiters = [asyncio.create_task(result_of(store, f"t{number}").aget(SOON)) for number in range(50)]
-    await asyncio.sleep(0.05)
-    assert ticks > 10
+    async with asyncio.timeout(SOON):
+        while ticks <= 10:
+            await asyncio.sleep(0)
     await asyncio.to_thread(store.apply, [saved(f"t{number}", value=codec.encode(number)) for number in range(50)])
     assert await asyncio.gather(*waiters) == list(range(50))
     ticking.cancel()
@@ -233,7 +243,9 @@ async def test_aget_times_out_with_the_task_named(store: Store) -> None:
 @in_a_loop
 async def test_a_cancelled_aget_waits_no_more(store: Store) -> None:
     waiter = asyncio.create_task(result_of(store).aget())
-    await asyncio.sleep(0.01)
+    async with asyncio.timeout(SOON):
+        while not waiting.waiting_for(store)._wakes:
+            await asyncio.sleep(0)
     waiter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiter
@@ -244,7 +256,7 @@ def test_a_loop_that_was_closed_meanwhile_harms_nobody() -> None:
     store = MemoryStore()
     loop = asyncio.new_event_loop()
     waiter = loop.create_task(result_of(store).aget())
-    loop.run_until_complete(asyncio.sleep(0.01))
+    loop.run_until_complete(in_time(lambda: waiting.waiting_for(store)._wakes, "someone waiting"))
     with ThreadPoolExecutor(1) as pool:
         other = pool.submit(result_of(store).get, SOON)
         eventually(lambda: len(waiting.waiting_for(store)._wakes.get("t1", ())) == 2, "both waiting")

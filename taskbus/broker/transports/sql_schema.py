@@ -42,7 +42,7 @@ def metadata() -> "MetaData":
     owner, queue = message.c.owner, message.c.queue
     sa.Index("taskbus_message_ready", queue, message.c.rank, message.c.id, sqlite_where=owner == 0)
     sa.Index("taskbus_message_delayed", queue, message.c.due_at, sqlite_where=owner == -1)
-    sa.Index("taskbus_message_held", owner, queue, sqlite_where=owner > 0)
+    sa.Index("taskbus_message_held", owner, sqlite_where=owner > 0)
     sa.Table(
         "taskbus_worker",
         tables,

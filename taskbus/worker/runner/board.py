@@ -45,8 +45,12 @@ class Board:
         else:
             with tempfile.TemporaryFile() as file:
                 fd = os.dup(file.fileno())
-        os.ftruncate(fd, max(1, slots) * _ENTRY_BYTES)
-        return cls(fd, slots)
+        try:
+            os.ftruncate(fd, max(1, slots) * _ENTRY_BYTES)
+            return cls(fd, slots)
+        except OSError:
+            os.close(fd)
+            raise
 
     def mark(self, slot: int, tag: int, started: float) -> None:
         """Note that ``slot`` runs ``tag``. The slot must be clear."""
