@@ -35,7 +35,7 @@ def markdown(
     names = {peer: about[peer]["name"] for peer in peers}
     heads = ["measured", *(names[peer] for peer in peers), *(f"{names[first]} / {names[peer]}" for peer in others)]
     lines = [
-        f"# {names[first]} beside {', '.join(names[peer] for peer in others)}, on {broker}",
+        f"# {names[first]} beside {' and '.join(names[peer] for peer in others)}, on {broker}",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {', '.join(f'{name} {value}' for name, value in machine.items())}.",
         f"{tasks:,} no-op tasks a figure, median of {rounds} interleaved rounds; tasks a second, latencies in ms.",

@@ -1,6 +1,7 @@
 from taskbus.app import TaskBus as TaskBus
 from taskbus.config import Config as Config
 from taskbus.context import Context as Context
+from taskbus.decorator import task as task
 from taskbus.errors import Reject as Reject
 from taskbus.errors import RemoteError as RemoteError
 from taskbus.errors import ResultTimeout as ResultTimeout
@@ -13,7 +14,6 @@ from taskbus.retry import RetryPolicy as RetryPolicy
 from taskbus.store.results import AsyncResult as AsyncResult
 from taskbus.store.results import as_completed as as_completed
 from taskbus.task import Task as Task
-from taskbus.decorator import task as task
 
 __all__: list[str]
 __version__: str

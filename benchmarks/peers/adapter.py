@@ -9,7 +9,8 @@ standard library.
     adapter.py PEER latency --calls N              JSON: seconds of each call, from the send to its result
 
 Settings come as variables, so that the peer's worker sees them as well: PEER_FOLDER (for its database), PEER_RESULTS
-("on" or "off"), PEER_VARIANT, PEER_COUNTER and PEER_COUNTING (the shared counter's file, and the module that counts in it).
+("on" or "off"), PEER_VARIANT, PEER_COUNTER and PEER_COUNTING (the shared counter's file, and the module that counts
+in it).
 """
 
 import argparse

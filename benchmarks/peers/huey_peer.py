@@ -26,7 +26,7 @@ SYNCED = "fsync=True, as by default (WAL, synchronous=FULL)"
 class HueyPeer:
     def about(self) -> dict[str, str]:
         return {
-            "name": "Huey, synced" if IS_SYNCED else "Huey",
+            "name": "Huey (synced)" if IS_SYNCED else "Huey",
             "version": version("huey"),
             "ack": "early: the task is deleted from the queue before it runs",
             "guarantee": "at most once: what a killed process was running is lost",

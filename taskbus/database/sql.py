@@ -8,6 +8,7 @@ import difflib
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, unquote
 
-from taskbus.database.connection import Connection, connect
+from taskbus.database.connection import Connection, begin, connect
 from taskbus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 SCHEMES = ("sqlite",)
 SYNCHRONOUS = ("NORMAL", "FULL")
 BUSY_FOR = 5.0
+CHECK_EVERY = 1.0
+"""Seconds after which a connection makes sure that its file is still the one at its path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +115,16 @@ class Database:
         """The connection of this thread, in autocommit mode.
 
         Raises:
-            sqlite3.Error: the file cannot be opened, or is not a database.
+            sqlite3.Error: the file cannot be opened, is not a database, or was deleted or replaced since it was opened:
+                what is written to a deleted file is lost without a word.
         """
         held: _Held | None = getattr(self._local, "held", None)
         if held is None or held.connection is None:
-            held = self._local.held = _Held(self.connect())
+            held = self._local.held = _Held(self.connect(), self.path)
             with self._lock:
                 self._held.add(held)
+        elif time.monotonic() > held.check_at:
+            held.check(self.path)
         return cast(Connection, held.connection)
 
     def connect(self) -> Connection:
@@ -132,7 +138,11 @@ class Database:
         A writing one holds the write lock from its start, so that it never fails half way for want of it.
         """
         connection = self.connection()
-        cursor = connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+        cursor = connection.cursor()
+        if write:
+            begin(cursor, self.timeout)
+        else:
+            cursor.execute("BEGIN")
         try:
             yield cursor
             cursor.execute("COMMIT")
@@ -188,10 +198,17 @@ class Database:
 class _Held:
     """A connection that closes with its thread, and never in a process that did not open it."""
 
-    __slots__ = ("__weakref__", "connection")
+    __slots__ = ("__weakref__", "check_at", "connection", "file")
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, path: str) -> None:
         self.connection: Connection | None = connection
+        self.file = _identify(path)
+        self.check_at = time.monotonic() + CHECK_EVERY
+
+    def check(self, path: str) -> None:
+        if _identify(path) != self.file:
+            raise sqlite3.OperationalError("the file was deleted or replaced while in use; restart what uses it")
+        self.check_at = time.monotonic() + CHECK_EVERY
 
     def close(self) -> None:
         if self.connection is not None:
@@ -203,6 +220,14 @@ class _Held:
 
     def __del__(self) -> None:
         self.close()
+
+
+def _identify(path: str) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return found.st_dev, found.st_ino
 
 
 def _before_fork() -> None:

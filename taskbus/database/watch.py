@@ -4,6 +4,7 @@ A write to the log is seen before its commit can be read, so every burst of writ
 the reader look again. Where there is no inotify a thread compares ``PRAGMA data_version`` instead.
 """
 
+import contextlib
 import ctypes
 import os
 import select
@@ -38,7 +39,7 @@ def watch(database: Database) -> Watch:
     """Watch ``database``, in the best way this system has."""
     try:
         return FileWatch(database)
-    except (OSError, AttributeError):
+    except (OSError, AttributeError, sqlite3.Error):
         return PollingWatch(database)
 
 
@@ -47,6 +48,7 @@ class FileWatch:
 
     Raises:
         OSError, AttributeError: this system has no inotify, or no room for one more.
+        sqlite3.Error: the database cannot be read.
     """
 
     def __init__(self, database: Database) -> None:
@@ -54,6 +56,7 @@ class FileWatch:
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._log = os.fsencode(f"{database.path}-wal")
         self._echo = len(ECHOES)
+        self._is_lost = False
         self._inotify = self._timer = -1
         self._epoll = select.epoll()
         try:
@@ -74,8 +77,9 @@ class FileWatch:
         events = self._read(self._inotify)
         if events:
             self._echo = 0
-            if _is_gone(events):
-                self._follow()
+            self._is_lost = self._is_lost or _is_gone(events)
+            if self._is_lost:
+                self._find_again()
         elif self._read(self._timer):
             self._echo += 1
         else:
@@ -88,6 +92,12 @@ class FileWatch:
             if fd >= 0:
                 os.close(fd)
         self._inotify = self._timer = -1
+
+    def _find_again(self) -> None:
+        """Follow the log that replaced the one that is gone. Why there is none, the next read will tell."""
+        with contextlib.suppress(OSError, sqlite3.Error):
+            self._follow()
+            self._is_lost = False
 
     def _follow(self) -> None:
         """Watch the log file, which exists while a connection is open that has read or written."""

@@ -119,7 +119,10 @@ class AsyncResult(Generic[R]):
             async with asyncio.timeout(timeout):
                 arrival = await future
         except TimeoutError:
-            raise _timed_out(f"task {self.id}", timeout) from None
+            found = await asyncio.to_thread(self._read)  # with a timeout of 0 nobody may have looked yet
+            if found is None or not found.state.is_final:
+                raise _timed_out(f"task {self.id}", timeout) from None
+            return found
         finally:
             waiting.remove(self.id, token)
         return self._settle(arrival)

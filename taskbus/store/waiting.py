@@ -19,7 +19,7 @@ REREAD_AFTER = 1.0
 """Seconds after which the store is asked again even without a sign of change."""
 LINGER = 5.0
 """Seconds the thread stays without anyone waiting: starting it and its watch costs a millisecond."""
-REST_FACTOR, MAX_REST = 4.0, 0.1
+REST_FACTOR, MAX_REST = 9.0, 0.25
 """After a query that took CPU time the thread rests that many times as long: ten thousand ids must not fill a CPU."""
 MIN_REST_FOR = 0.001
 """A shorter query costs no rest."""

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,19 @@ def test_a_relative_url_becomes_absolute_at_once(tmp_path: Path, monkeypatch: py
     assert broker.url == broker.safe_url == f"sqlite:///{tmp_path}/here.db?synchronous=FULL"
     assert broker.database == f"sqlite:///{tmp_path}/here.db"
     broker.close()
+
+
+def test_a_file_deleted_while_in_use_is_an_error_and_no_silence(url: str, tmp_path: Path) -> None:
+    broker = Broker(url)
+    consumer = broker.consumer(["default"], name="w", lease=30)
+    send(broker, "a")
+    (tmp_path / "broker.db").unlink()
+    deadline = time.monotonic() + 20
+    with pytest.raises(PublishFailed, match="deleted or replaced"):
+        while time.monotonic() < deadline:
+            send(broker, "lost?")
+    with pytest.raises(BrokerError, match="deleted or replaced"):
+        consumer.fetch(1)
 
 
 # --- one transaction with the store ---

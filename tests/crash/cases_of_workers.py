@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from .cases import GATE, RULES, is_complete, running
+from .cases import GATE, RULES, running
 from .checker import Verdict
 from .harness import Cell
 from .ledger import now
@@ -114,7 +114,9 @@ def no_descriptors(folder: Path) -> Verdict:
         worker = cell.worker()
         cell.until(cell.is_drained, "the first tasks to end")
         limit = len(os.listdir(f"/proc/{worker.pid}/fd"))
-        old = resource.prlimit(worker.pid, resource.RLIMIT_NOFILE, (limit - 2, 4096))
+        old = resource.prlimit(
+            worker.pid, resource.RLIMIT_NOFILE, (limit - 2, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        )
         ids = cell.send("suicide", count=2)
         cell.send("quick", count=4)
         cell.until(lambda: len(cell.of("start", *ids)) >= 2 or not worker.is_alive, "both runners to die", 10.0)

@@ -100,6 +100,16 @@ def test_a_reloading_worker_runs_the_new_code_and_stops_when_told(tmp_path: Path
         wait_until(lambda: log.read_text().count("Ready in") == 3, what="a third start")
 
 
+def test_reloading_without_its_extra_names_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['watchfiles'] = None\n"
+        "from taskbus.cli.main import main; main(['worker', '-A', 'sample:app', '--reload'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert 'pip install "taskbus[reload]"' in done.stderr
+
+
 SHOP = """
 from taskbus import TaskBus
 app = TaskBus("shop")

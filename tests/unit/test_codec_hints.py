@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, NewType, NotRequi
 from uuid import UUID
 
 import pytest
+from typing_extensions import TypeAliasType
 
 from taskbus import codec
 from taskbus.codec import converter
@@ -89,10 +90,16 @@ class Generic2(typing.Generic[TypeVar("T")]):  # type: ignore[misc]
     pass
 
 
-UserId = NewType("UserId", int)
-When = NewType("When", dt.date)
 T = TypeVar("T")
 
+
+@dataclass
+class Box(typing.Generic[T]):
+    content: T
+
+
+UserId = NewType("UserId", int)
+When = NewType("When", dt.date)
 ROUND_TRIPS: list[tuple[Any, Any]] = [
     (Point, Point(1, 2.5)),
     (Shape, Shape("s", [Point(1), Point(2)], Colour.MIXED, dt.datetime(2026, 1, 1), {"a": Shape("t", [])})),
@@ -223,6 +230,21 @@ def test_a_class_is_looked_into_when_a_value_comes_so_that_it_may_name_itself() 
     for number in range(19, -1, -1):
         assert found.name == str(number)
         found = found.parts.get("inner")
+
+
+def test_an_alias_stands_for_what_it_names_even_for_itself() -> None:
+    points = TypeAliasType("points", list[Point])
+    convert = converter(points)
+    assert convert is not None
+    assert convert([{"x": 1}]) == [Point(1)]
+    plain = converter(TypeAliasType("plain", int))
+    assert plain is not None and plain(5) == 5
+
+
+def test_a_generic_dataclass_is_rebuilt_whatever_its_parameter() -> None:
+    convert = converter(Box[int])
+    assert convert is not None
+    assert convert({"content": 5}) == Box(5)
 
 
 def test_a_class_is_never_chosen_by_what_the_data_says() -> None:

@@ -231,6 +231,7 @@ async def test_aget_finds_what_was_there_before(store: Store) -> None:
     result = result_of(store)
     assert await result.aget(SOON) == 42
     assert await result.aget(0) == 42
+    assert await result_of(store).aget(0) == 42
 
 
 @in_a_loop

@@ -8,7 +8,7 @@ from typing import Any
 
 from taskbus.broker.transports import sql_schema
 from taskbus.broker.transports.statements import load
-from taskbus.database.connection import explain
+from taskbus.database.connection import begin, explain
 from taskbus.database.sql import Database
 from taskbus.errors import BrokerError, PublishFailed, PublishUnknown, TaskBusError
 
@@ -67,7 +67,7 @@ class Transaction:
     def __enter__(self) -> sqlite3.Cursor:
         try:
             self._cursor = self._session.cursor()
-            self._cursor.execute("BEGIN IMMEDIATE")
+            begin(self._cursor, self._session.database.timeout)
         except sqlite3.Error as error:
             raise self._session.failure(error, self._kind) from error
         return self._cursor
