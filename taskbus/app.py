@@ -121,11 +121,11 @@ class TaskBus:
 
     def expect(self, task: Task[..., R], task_id: str) -> AsyncResult[R]:
         """The result of a call of ``task``, decoded as its return annotation says."""
-        return AsyncResult(task_id, self.store, decode=task.arguments.result, allowed=self.raises, clock=self.clock)
+        return AsyncResult(task_id, self.store, decode=task.arguments.result, allowed=self.raises)
 
     def result(self, task_id: str) -> AsyncResult[Any]:
         """The result of any task, by id."""
-        return AsyncResult(task_id, self.store, decode=codec.decode, allowed=self.raises, clock=self.clock)
+        return AsyncResult(task_id, self.store, decode=codec.decode, allowed=self.raises)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

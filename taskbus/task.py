@@ -21,6 +21,7 @@ from taskbus.errors import ConfigError
 from taskbus.message import MAX_PRIORITY, MIN_PRIORITY, NO_HEADERS, Message, new_id
 from taskbus.retry import RetryPolicy
 from taskbus.store.results import AsyncResult
+from taskbus.wire import compact
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -71,6 +72,8 @@ class CallOptions:
     headers: Mapping[str, str] | None = None
 
 
+MAX_OWN_HEADERS = compact.MAX_HEADERS - 8
+"""Headers a caller may set; the rest is room for those that TaskBus adds on the way."""
 _PLAIN = CallOptions()
 _DEFAULT_RETRY = RetryPolicy()
 
@@ -184,7 +187,7 @@ class Task(Generic[P, R]):
         return Message(
             options.task_id or new_id(),
             self.name,
-            codec.encode((args, kwargs), self.serializer),
+            codec.encode_call(args, kwargs, self.serializer),
             self.serializer,
             options.queue or self.queue,
             self.priority if options.priority is None else options.priority,
@@ -314,7 +317,9 @@ def _expiry(value: float | datetime | timedelta | None, now: float) -> float | N
 
 
 def _text_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    for key, value in headers.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise ConfigError(f"header {key!r}: {value!r} must be text to text")
+    fault = compact.header_fault(dict(headers))
+    if not fault and len(headers) > MAX_OWN_HEADERS:
+        fault = f"it has {len(headers)} headers, more than {MAX_OWN_HEADERS}"
+    if fault:
+        raise ConfigError(f"the message cannot be sent: {fault}")
     return headers

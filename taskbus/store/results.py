@@ -7,7 +7,6 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from taskbus.clock import Clock, wall_clock
 from taskbus.errors import ResultTimeout
 from taskbus.outcome import Failure, State
 from taskbus.store.base import Store, StoredResult
@@ -31,7 +30,6 @@ class AsyncResult(Generic[R]):
         *,
         decode: Callable[[bytes, str], R],
         allowed: Mapping[str, type[BaseException]] = KNOWN,
-        clock: Clock = wall_clock,
     ) -> None:
         """``decode`` turns stored bytes and their content type into the value; ``allowed``: see ``remote.error_of``."""
         self.id = task_id

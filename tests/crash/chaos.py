@@ -29,7 +29,7 @@ def arm(ledger: Ledger) -> None:
     for part in filter(None, os.environ.get(FAILPOINTS, "").split(",")):
         point, _, rest = part.partition(":")
         action, _, nth = rest.partition("@")
-        failpoint._armed.update(failpoint.parse(f"{point}:{action}={point}@{nth or '1'}"))
+        failpoint._armed[point] = failpoint.Armed(action, argument=point, countdown=int(nth or "1"))
 
 
 def _striker(ledger: Ledger, action: str, victim: str) -> Callable[[str], object]:
