@@ -10,10 +10,15 @@ import taskbus
 
 
 @pytest.fixture(autouse=True)
-def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Run in an empty folder, without ``TASKBUS_*`` variables: a test says itself what it needs."""
+def clean_surroundings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """Run in an empty folder, without ``TASKBUS_*`` variables: a test says itself what it needs.
+
+    The processes of the crash suite are not measured by coverage, which would slow them and dies with them.
+    """
     for name in [name for name in os.environ if name.startswith("TASKBUS_")]:
         monkeypatch.delenv(name)
+    if request.path.parent.name == "crash":
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     monkeypatch.chdir(tmp_path)
 
 

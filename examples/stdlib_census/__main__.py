@@ -20,6 +20,7 @@ from taskbus import AsyncResult, ResultTimeout, State, as_completed
 
 HERE = Path(__file__).parent
 LOG = HERE / "worker.log"
+BROKEN = HERE / "broken"
 
 
 def main() -> int:
@@ -27,7 +28,7 @@ def main() -> int:
         file.unlink()  # each census starts from nothing
     report = Report(DATABASE, LOG)
     paths = python_files()
-    report.opening(len(paths))
+    report.opening(len(paths), sum(path.parent == BROKEN for path in paths))
 
     started = time.perf_counter()
     with app.batch():  # one round trip for many
@@ -51,7 +52,7 @@ def python_files() -> list[Path]:
     others = {"site-packages", "dist-packages"}
     found = [path for path in sorted(library.rglob("*.py")) if others.isdisjoint(path.parts) and path.is_file()]
     if not any("bad" in path.name for path in found):  # some systems ship the library without its tests
-        found += sorted((HERE / "broken").iterdir())
+        found += sorted(BROKEN.iterdir())
     return found
 
 

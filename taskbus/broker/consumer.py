@@ -30,6 +30,7 @@ class Consumer:
         self._pid = os.getpid()
         self._is_closed = False
         self._next_due_at: float | None = None
+        self._patient_until = 0.0
         for queue in self._queues:
             self._storage.declare_queue(queue, expires=None, passive=False)
         self._watch: Watch = self._storage.watch()
@@ -91,17 +92,21 @@ class Consumer:
 
     def renew(self) -> None:
         """Let the lease run from now. Raises ``LeaseLost`` if it was taken away; ``rejoin`` gets a new one."""
-        now = self._clock()
+        asked_at, last = self._clock(), self._renewed_at
         self._mine().renew(self._holder)
-        self._renewed_at = now
+        self._renewed_at = asked_at
+        done_at = self._clock()
+        if done_at - last > self._lease / 2:
+            self._patient_until = done_at + self._lease / 2
 
     def reap(self) -> int:
         """Give back what dead workers held, counting a loss each, and forget them; returns how many messages.
 
-        Does nothing when this worker itself was late to renew: after a pause of the whole host, everyone must have
-        had the time to renew before anyone is taken for dead.
+        Does nothing when this worker itself was late to renew, nor for half a lease after that: when the host was
+        paused or the database locked, everyone must have had the time to renew before anyone is taken for dead.
         """
-        if self._clock() - self._renewed_at > self._lease / 2:
+        now = self._clock()
+        if now - self._renewed_at > self._lease / 2 or now < self._patient_until:
             return 0
         return self._mine().reap()
 

@@ -1,5 +1,6 @@
 """The part of the transport contract about kombu: exchanges, and the calls that kombu's own objects make."""
 
+# mypy: allow-untyped-calls
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,7 @@ from taskbus.errors import BrokerError, LeaseLost, PublishFailed
 from taskbus.testing.clock import MovableClock
 from taskbus.testing.transport_basis import LEASE, Basis, message, send, waiting
 
-Received = list[tuple[str, Any]]
+Received = list[tuple[Any, Any]]
 
 
 class KombuContract(Basis):
@@ -90,6 +91,16 @@ class KombuContract(Basis):
             Exchange("news", "topic", channel=connection).declare()
         with pytest.raises(BrokerError, match="headers"):
             Exchange("other", "headers", channel=connection).declare()
+
+    def test_a_deleted_exchange_is_not_there_any_more(self, connection: Connection) -> None:
+        exchange = Exchange("news", "fanout", channel=connection)
+        queue = Queue("q", exchange, channel=connection)
+        queue.declare()
+        exchange.delete(if_unused=True)
+        exchange.declare(passive=True)
+        exchange.delete()
+        with pytest.raises(BrokerError, match="'news'"):
+            exchange.declare(passive=True)
 
     def test_a_batch_reaches_exchanges_and_queues_together(self, connection: Connection, producer: Producer) -> None:
         exchange = Exchange("news", "fanout", channel=connection)
@@ -234,6 +245,56 @@ class KombuContract(Basis):
         (delivery,) = worker.fetch(1)
         assert (delivery.wire, delivery.losses) == (b"a", 1)
         worker.close()
+
+    def test_a_channel_that_lost_its_lease_goes_on_with_a_new_one(
+        self, broker: Broker, connection: Connection, producer: Producer, clock: MovableClock
+    ) -> None:
+        queue = Queue("q", channel=connection)
+        producer.publish("a", routing_key="q")
+        held = queue.get()
+        clock.advance(LEASE * 10)
+        worker = broker.consumer(["other"], name="w", lease=LEASE)
+        assert worker.reap() == 1
+        again = queue.get()
+        assert again is not None
+        assert again.delivery_info["redelivered"]
+        with pytest.raises(LeaseLost):
+            held.ack()
+        again.ack()
+        assert drain(queue) == []
+        worker.close()
+
+    def test_a_channel_in_use_keeps_its_lease(
+        self, broker: Broker, connection: Connection, producer: Producer, clock: MovableClock
+    ) -> None:
+        queue = Queue("q", channel=connection)
+        producer.publish("a", routing_key="q")
+        held = queue.get()
+        worker = broker.consumer(["other"], name="w", lease=LEASE)
+        for _ in range(10):
+            clock.advance(LEASE / 2)
+            worker.renew()
+            assert queue.get() is None
+            assert worker.reap() == 0
+        held.ack()
+        worker.close()
+
+    def test_what_a_cancelled_consumer_was_not_called_with_goes_back(
+        self, connection: Connection, producer: Producer
+    ) -> None:
+        received: Received = []
+        for n in range(3):
+            producer.publish(n, routing_key="q")
+        channel = connection.channel()
+        consumer = KombuConsumer(channel, [Queue("q")])
+        consumer.register_callback(keep(received))
+        consumer.register_callback(lambda body, message: consumer.cancel())
+        consumer.consume()
+        connection.drain_events(timeout=20)
+        received[0][1].ack()
+        channel.close()
+        assert [body for body, _ in received] == [0]
+        assert drain(Queue("q", channel=connection)) == [1, 2]
 
     # --- queues ---
 

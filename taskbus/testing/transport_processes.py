@@ -4,6 +4,7 @@ A transport of one process skips these, and its ``Features`` say so.
 """
 
 import os
+import warnings
 from collections import Counter
 from collections.abc import Callable
 
@@ -171,7 +172,9 @@ class ProcessesContract(Basis):
 
 def in_child(work: Callable[[], None]) -> int:
     """Run ``work`` in a forked child that ends right after; its exit status."""
-    pid = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what this is about
+        pid = os.fork()
     if not pid:
         status = 1
         try:

@@ -21,6 +21,9 @@ from taskbus.testing.records import dead, saved
 from taskbus.testing.transport_basis import acks, message, send, waiting
 from taskbus.testing.transport_contract import TransportContract
 
+# Forking a process with threads is what some of this is about; Python 3.12 and later warn of it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 
 class TestSqliteTransport(TransportContract):
     @pytest.fixture

@@ -97,7 +97,8 @@ def _report(rows: list[Row], folder: Path, took: float, *, is_whole: bool, as_js
             print(json.dumps({"case": name, "not_run": why}))
     else:
         print(f"\n{len(rows) - len(failed)} of {len(rows)} cells are good, in {took:.0f} s.")
-        print("".join(f"not run: {name}: {why}\n" for name, why in skipped), end="")
+        for why in dict.fromkeys(why for _, why in skipped):
+            print(f"not run: {', '.join(name for name, reason in skipped if reason == why)}: {why}")
         print("".join(f"FAILED: {row['case']}: {_why(row)[:300]}\n" for row in failed), end="")
         if failed:
             print(f"The ledgers and logs of what failed are in {folder}")

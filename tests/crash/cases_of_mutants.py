@@ -8,7 +8,7 @@ from .cases import GATE, RULES, running, stale_settle
 from .checker import Verdict
 from .harness import Cell
 
-BRIEF = replace(RULES, drain=8.0, wedge=60.0)
+BRIEF = replace(RULES, drain=6.0, wedge=60.0)
 
 
 @dataclass(frozen=True, slots=True)

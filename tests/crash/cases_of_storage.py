@@ -1,5 +1,6 @@
 """The named cases about what is stored: full disks, foreign locks, duplicates, bytes that are no message, replays."""
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -19,7 +20,7 @@ from taskbus.message import Message
 from taskbus.store.base import Filter
 from taskbus.wire import compact
 
-from .cases import GATE, running
+from .cases import GATE, is_complete, running
 from .checker import Verdict
 from .harness import Cell
 from .ledger import now
@@ -79,6 +80,40 @@ def full_disk(folder: Path) -> Verdict:
         return verdict
 
 
+@case(
+    "42b",
+    "the disk is full while tasks run, for longer than the lease: they are settled when there is room again",
+    obstacle=no_mounts,
+)
+def full_disk_while_running(folder: Path) -> Verdict:
+    folder.mkdir(parents=True, exist_ok=True)
+    with small_disk(folder / "disk", "6m") as disk, Cell(folder, path=disk / "queue.db") as cell:
+        cell.send("hold", GATE, count=2)
+        workers = [cell.worker(), cell.worker()]
+        cell.until(lambda: all(is_complete(worker)() for worker in workers), "both workers")
+        running(cell, 2)
+        ballast = disk / "ballast"
+        _fill(ballast)
+        while not cell.of("pub_rej"):
+            cell.send("padded", "x" * 3000)
+        full = now()
+        cell.open(GATE)
+        cell.until(lambda: now() - full > 2 * cell.rules.lease, "two leases to pass")
+        ballast.unlink()
+        verdict = cell.finish()
+        assert [worker.process.returncode for worker in workers] == [0, 0], [w.process.returncode for w in workers]
+        return verdict
+
+
+def _fill(ballast: Path) -> None:
+    """Write a file until the disk is full."""
+    fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    with contextlib.suppress(OSError):
+        while True:
+            os.write(fd, b"x" * 4096)
+    os.close(fd)
+
+
 @case("43", "a foreign writer locks the file for longer than the lease", quick=True)
 def foreign_writer(folder: Path) -> Verdict:
     with Cell(folder) as cell:
@@ -96,8 +131,27 @@ def foreign_writer(folder: Path) -> Verdict:
             foreign.execute("ROLLBACK")
         cell.send("quick", count=4)
         verdict = cell.finish()
-        assert all(worker.process.returncode == 0 for worker in workers)
+        assert [worker.process.returncode for worker in workers] == [0, 0], [w.process.returncode for w in workers]
         return verdict
+
+
+@case("43b", "a foreign writer locks the file again and again, never for as long as the lease")
+def busy_foreign_writer(folder: Path) -> Verdict:
+    with Cell(folder) as cell:
+        cell.worker()
+        cell.worker()
+        cell.send("brief", 0.3, count=20)
+        cell.send("flaky", count=10)
+        running(cell, 2)
+        with closing(sqlite3.connect(cell.database, isolation_level=None, timeout=10.0)) as foreign:
+            for _ in range(5):
+                foreign.execute("BEGIN EXCLUSIVE")
+                begin = now()
+                cell.until(lambda begin=begin: now() - begin > 0.6 * cell.rules.lease, "most of a lease to pass")
+                foreign.execute("ROLLBACK")
+                ended = len(cell.of("end"))
+                cell.until(lambda ended=ended: len(cell.of("end")) > ended or cell.is_drained(), "some progress", 10.0)
+        return cell.finish()
 
 
 @case("53", "the same message arrives twice, at once and after the end: the first final result stays")

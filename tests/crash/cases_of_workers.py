@@ -8,7 +8,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from .cases import GATE, RULES, running
+from .cases import GATE, RULES, is_complete, running
 from .checker import Verdict
 from .harness import Cell
 from .ledger import now
@@ -61,6 +61,59 @@ def stop_while_locked(folder: Path) -> Verdict:
             foreign.execute("ROLLBACK")
         cell.worker()
         cell.open(GATE)
+        return cell.finish()
+
+
+@case("13b", "SIGTERM at any time while a worker starts: nothing is lost, nobody left")
+def stop_while_starting(folder: Path) -> Verdict:
+    with Cell(folder, replace(RULES, sigterm_interrupts=True)) as cell:
+        cell.send("brief", 0.2, count=12)
+        for tenths in range(1, 10):
+            worker = cell.worker(grace=0.1)
+            begin = now()
+            cell.until(lambda begin=begin, tenths=tenths: now() - begin > tenths / 10, f"{tenths} tenths of a second")
+            cell.strike(worker, "term", "supervisor")
+            cell.until(lambda worker=worker: not worker.is_alive, "the worker to leave", 5.0)
+            assert worker.process.returncode in (0, -15), worker.process.returncode
+        cell.worker()
+        return cell.finish()
+
+
+def _known_gap() -> str:
+    return "a known gap: what a worker holds each time it dies is buried with the message it dies of"
+
+
+@case("20b", "a message with which the whole worker dies each time buries no innocent with it", obstacle=_known_gap)
+def poison_among_innocents(folder: Path) -> Verdict:
+    with Cell(folder) as cell:
+        cell.send("quick", count=3)
+        (id,) = cell.send("doomsday", expect="dead", results=False)
+        cell.send("quick", count=3)
+        for _ in range(3):
+            worker = cell.worker(mutant="doomsday", overrides={"max_losses": 3})
+            cell.until(lambda worker=worker: not worker.is_alive, "the worker to die")
+        cell.worker(overrides={"max_losses": 3})
+        verdict = cell.finish(10.0)
+        assert [event["reason"] for event in cell.of("dlq_seen", id)] == ["poison"]
+        return verdict
+
+
+@case("81", "an idle worker starts what is sent at once, whatever happened before", quick=True)
+def idle_worker_wakes(folder: Path) -> Verdict:
+    with Cell(folder) as cell:
+        worker = cell.worker()
+        cell.until(is_complete(worker), "the runners")
+        for turn in range(4):
+            (id,) = cell.send("quick")
+            cell.until(lambda id=id: cell.of("end", id), f"turn {turn}: it to end", 1.0)
+            (id,) = cell.send("quick", countdown=0.5)
+            cell.until(lambda id=id: cell.of("end", id), f"turn {turn}: the delayed one to end", 1.5)
+            process = cell.produce([("quick", cell.new_id(), {})])
+            cell.until(lambda process=process: process.poll() is not None, "a producer to end")
+            cell.until(lambda: len(cell.of("end")) == len(cell.of("pub_ok")), f"turn {turn}: its task to end", 1.0)
+            if turn % 2:
+                cell.strike(worker, "kill9", "runner")
+                cell.until(is_complete(worker), "new runners", 2.0)
         return cell.finish()
 
 

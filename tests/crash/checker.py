@@ -163,7 +163,9 @@ def _recovery(joined: Joined, rules: Rules) -> tuple[float, list[str]]:
                 cause = max(causes, key=lambda fault: fault.t)
                 took = run.start - cause.t - _stopped(joined, cause, run.start)
                 longest = max(longest, took)
-                if took > cause.recovery(rules):
+                # A worker that has been struck itself does not replace its dead runners any more.
+                of_worker = [fault for fault in joined.faults if fault.worker == cause.worker and fault.t <= run.start]
+                if took > max(fault.recovery(rules) for fault in (cause, *of_worker)):
                     slow.append(id)
     return longest, slow
 

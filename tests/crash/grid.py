@@ -120,7 +120,10 @@ class Square:
 
 
 def _rules(square: Square) -> Rules:
-    return replace(RULES, sigterm_interrupts=square.step.name in STOPPING)
+    if square.step.name not in STOPPING:
+        return RULES
+    again = RULES.lease + RULES.sweep + RULES.slack  # a worker that is stopping replaces no runner
+    return replace(RULES, sigterm_interrupts=True, runner_death=again)
 
 
 def _run(square: Square, cell: Cell, mutant: str) -> Verdict:
@@ -132,16 +135,19 @@ def _run(square: Square, cell: Cell, mutant: str) -> Verdict:
     struck = f"{step.point}:{square.action}.{square.victim}@{step.nth}" if step.point else ""
     grace = 0.3 if step.name in STOPPING else 8.0
     worker = cell.worker(faults=struck, mutant=mutant, grace=grace)
-    before = len(cell.faults())
     if not step.point or step.name in STOPPING:
         cell.until(lambda: len(cell.open_runs()) >= 4, "four tasks to be running")
     if not step.point:
         cell.strike(worker, square.action, square.victim)
     elif step.name in STOPPING:
         cell.strike(worker, "term", "supervisor")
-        before += 1
-    cell.until(lambda: len(cell.faults()) > before, f"the strike at {step.name}")
+    cell.until(lambda: _has_struck(square, cell), f"the strike at {step.name}")
     return _recover(square, cell, worker, mutant)
+
+
+def _has_struck(square: Square, cell: Cell) -> bool:
+    why = square.step.point or "harness"
+    return any((event["fault"], event["action"]) == (why, square.action) for event in cell.faults())
 
 
 def _recover(square: Square, cell: Cell, worker: Worker, mutant: str) -> Verdict:

@@ -158,7 +158,9 @@ class Cell:
             MUTANT: mutant,
             "PYTHONPATH": str(TESTS),
         }
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("TASKBUS_", "CRASH_", "PYTHONUNB"))}
+        inherited = {
+            key: value for key, value in os.environ.items() if not key.startswith(("TASKBUS_", "CRASH_", "PYTHONUNB"))
+        }
         return inherited | own
 
     def strike(self, worker: Worker, action: str, victim: str = "group") -> None:

@@ -3,13 +3,15 @@
 The suite plays a cell with it and must say what is lost; a mutant whose cell stays green is a blind spot of the suite.
 """
 
+import os
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskbus.broker.delivery import Act
 from taskbus.broker.transports import sql
 from taskbus.failpoint import failpoint
-from taskbus.worker import supervisor
+from taskbus.worker import consumer, supervisor
 
 MUTANTS: dict[str, Callable[[], None]] = {}
 
@@ -87,3 +89,16 @@ def no_give_back() -> None:
 
     sql.SqlStorage._settle = keeping  # type: ignore[method-assign]
     sql.SqlStorage.leave = lambda self, holder: None  # type: ignore[method-assign]
+
+
+@mutant
+def doomsday() -> None:
+    """A fault of the supervisor's own: it dies of the mere sight of one message."""
+    whole = consumer.Intake.look
+
+    def look(self: Any, delivery: Any, now: float) -> Any:
+        if b"doomsday" in delivery.wire:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(self, delivery, now)
+
+    consumer.Intake.look = look  # type: ignore[method-assign]

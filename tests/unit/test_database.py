@@ -14,6 +14,9 @@ from taskbus.database.sql import Database, locate
 from taskbus.database.watch import subscribe
 from taskbus.errors import ConfigError
 
+# Forking a process with threads is what some of this is about; Python 3.12 and later warn of it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:

@@ -15,6 +15,9 @@ import pytest
 from taskbus.database.sql import Database
 from taskbus.database.watch import FileWatch, PollingWatch, Watch, subscribe, watch
 
+# Forking a process with threads is what some of this is about; Python 3.12 and later warn of it.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+
 DEADLINE = 20.0
 INSERT = "INSERT INTO numbers VALUES (1)"
 

@@ -23,11 +23,11 @@ def declare_queue(cursor: Cursor, queue: str, expires: float | None, now: float,
             raise BrokerError(f"there is no queue {queue!r}")
     else:
         cursor.execute(SQL["declare_queue"], (queue, expires, now))
-    return QueueCount(queue, *cursor.execute(SQL["count_queue"], (queue,)).fetchone())
+    return QueueCount(queue, *cursor.execute(SQL["count_queue"], (queue, queue)).fetchone())
 
 
 def delete_queue(cursor: Cursor, queue: str, *, if_unused: bool, if_empty: bool) -> int:
-    messages, consumers = cursor.execute(SQL["count_queue"], (queue,)).fetchone()
+    messages, consumers = cursor.execute(SQL["count_queue"], (queue, queue)).fetchone()
     if (if_unused and consumers) or (if_empty and messages):
         return 0
     cursor.execute(SQL["delete_queue"], (queue,))

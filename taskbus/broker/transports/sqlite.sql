@@ -108,8 +108,8 @@ DELETE FROM taskbus_queue WHERE name = ?
 DELETE FROM taskbus_binding WHERE queue = ?
 
 -- name: count_queue
-SELECT (SELECT count(*) FROM taskbus_message WHERE owner = 0 AND queue = ?1),
-       (SELECT count(*) FROM taskbus_worker AS w, json_each(w.queues) AS q WHERE q.value = ?1)
+SELECT (SELECT count(*) FROM taskbus_message WHERE owner = 0 AND queue = ?),
+       (SELECT count(*) FROM taskbus_worker AS w, json_each(w.queues) AS q WHERE q.value = ?)
 
 -- name: exchange
 SELECT type FROM taskbus_exchange WHERE name = ?
