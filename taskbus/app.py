@@ -6,6 +6,8 @@ import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from contextvars import copy_context
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import TracebackType
@@ -72,7 +74,13 @@ class TaskBus:
         A task adopted by several applications is known to each; called by its module's name it is sent by the last one.
         """
         for module in modules:
-            found = [value for value in vars(import_module(module)).values() if isinstance(value, Task)]
+            try:
+                names = vars(import_module(module))
+            except ModuleNotFoundError as error:
+                if not f"{module}.".startswith(f"{error.name}."):
+                    raise
+                raise ConfigError(f"app.include({module!r}): there is no module {error.name!r}") from None
+            found = [value for value in names.values() if isinstance(value, Task)]
             own = [task for task in found if task.__module__ == module]
             if not own:
                 raise ConfigError(f"app.include({module!r}): that module defines no tasks; decorate them with @task")
@@ -100,7 +108,8 @@ class TaskBus:
 
     async def asubmit(self, message: Message) -> None:
         """As ``submit``, in a thread of the application's own, so that the event loop goes on."""
-        await asyncio.get_running_loop().run_in_executor(self._outbox_thread(), self.submit, message)
+        send = partial(copy_context().run, self.submit, message)  # middleware reads the caller's context variables
+        await asyncio.get_running_loop().run_in_executor(self._outbox_thread(), send)
 
     def batch(self, max_size: int = 1000) -> AbstractContextManager[None]:
         """Send what this thread sends inside the block together, ``max_size`` at a time: one round trip for many.

@@ -70,9 +70,13 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Crashed:
-    """The runner died while it ran this attempt; ``how`` says of what ("signal 11 (SIGSEGV)")."""
+    """The runner died while it ran this attempt; ``how`` says of what ("signal 11 (SIGSEGV)").
+
+    ``is_alone``: it ran nothing else, so that this attempt is the cause; otherwise it is one of several suspects.
+    """
 
     how: str
+    is_alone: bool = True
 
 
 @dataclass(frozen=True, slots=True)

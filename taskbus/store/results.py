@@ -168,7 +168,7 @@ def as_completed(results: Iterable[AsyncResult[R]], timeout: float | None = None
             pending.setdefault(result.id, []).append(result)
     yield from _already_there(pending)
     arrivals: SimpleQueue[Arrival] = SimpleQueue()
-    stores = {id: members[0]._store for id, members in pending.items()}
+    stores = {task_id: members[0]._store for task_id, members in pending.items()}
     try:
         for task_id, store in stores.items():
             waiting_for(store).add(task_id, arrivals, arrivals.put)

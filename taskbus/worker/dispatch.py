@@ -35,6 +35,8 @@ class Dispatcher:
         self._tags = itertools.count(1)
         self._sync: deque[Held] = deque()
         self._async: deque[Held] = deque()
+        self._suspects: deque[Held] = deque()
+        self._cleared: Runner | None = None
         self._pace: dict[str, float] = {}
         self._mean = 0.0
         self._lately_async: deque[bool] = deque(maxlen=64)
@@ -43,17 +45,20 @@ class Dispatcher:
     @property
     def parked(self) -> int:
         """How many deliveries wait here."""
-        return len(self._sync) + len(self._async)
+        return len(self._sync) + len(self._async) + len(self._suspects)
 
     def park(self, held: Held, now: float) -> None:
         """Take a delivery that is to be run."""
         held.parked_at = now
+        if held.is_suspect:
+            self._suspects.append(held)
+            return
         self._lately_async.append(held.spec.is_async)
         (self._async if held.spec.is_async else self._sync).append(held)
 
     def room(self, runners: Iterable[Runner], now: float) -> int:
         """How many deliveries to fetch now."""
-        ready = [runner for runner in runners if runner.is_up and not runner.is_stopping]
+        ready = self._open(runners)
         sync_room = self._sync_room(ready, now) if self._has_sync else 0
         if not self._has_async:
             return sync_room
@@ -81,13 +86,11 @@ class Dispatcher:
 
     def assign(self, runners: Iterable[Runner], now: float) -> None:
         """Send what is parked to runners that have room, the idlest first."""
-        if not self._sync and not self._async:
+        if not self.parked:
             return
         failpoint("dispatch.before")
-        ready = sorted(
-            (runner for runner in runners if runner.is_up and not runner.is_stopping and not runner.is_choked),
-            key=lambda runner: runner.sync_load + runner.async_load,
-        )
+        self._isolate_suspects(runners)
+        ready = sorted((runner for runner in self._open(runners) if not runner.is_choked), key=_load)
         ahead = self._ahead(now)
         for position, runner in enumerate(ready):
             share = -(-len(self._sync) // (len(ready) - position))
@@ -97,6 +100,27 @@ class Dispatcher:
             jobs += [self._job(runner, self._async.popleft()) for _ in range(room)]
             if jobs:
                 runner.run(jobs)
+
+    def _isolate_suspects(self, runners: Iterable[Runner]) -> None:
+        """Give each suspect a runner of its own. If none is empty, the least busy one gets nothing until it is."""
+        able = [runner for runner in runners if runner.is_up and not runner.is_stopping and not runner.is_isolated]
+        for runner in able:
+            if self._suspects and not runner.held and not runner.judging:
+                runner.is_isolated = True
+                runner.run([self._job(runner, self._suspects.popleft())])
+        able = [runner for runner in able if not runner.is_isolated]
+        if not self._suspects or not able:
+            self._cleared = None
+        elif self._cleared not in able:
+            self._cleared = min(able, key=_load)
+
+    def _open(self, runners: Iterable[Runner]) -> list[Runner]:
+        """The runners that take any task now."""
+        return [
+            runner
+            for runner in runners
+            if runner.is_up and not runner.is_stopping and not runner.is_isolated and runner is not self._cleared
+        ]
 
     def _take_sync(self, runner: Runner, share: int, ahead: int) -> Iterable[Held]:
         while self._sync and share > 0 and runner.budget > 0:
@@ -130,6 +154,7 @@ class Dispatcher:
         else:
             runner.sync_load -= 1
             runner.slow_load -= held.is_slow
+        runner.is_isolated = runner.is_isolated and bool(runner.held)
         return held
 
     def learn(self, held: Held, ran_for: float) -> None:
@@ -157,10 +182,11 @@ class Dispatcher:
 
     def empty(self, only: list[Held] | None = None) -> list[Held]:
         """Take out what is parked, all of it or only some."""
-        chosen = [*self._sync, *self._async] if only is None else only
+        chosen = [*self._sync, *self._async, *self._suspects] if only is None else only
         gone = {id(held) for held in chosen}
         self._sync = deque(held for held in self._sync if id(held) not in gone)
         self._async = deque(held for held in self._async if id(held) not in gone)
+        self._suspects = deque(held for held in self._suspects if id(held) not in gone)
         return chosen
 
     def next_look(self, runners: Iterable[Runner]) -> float | None:
@@ -170,3 +196,7 @@ class Dispatcher:
             runner.heard_at for runner in runners if runner.sync_load > self._sync_slots and not runner.is_recalled
         ]
         return min(instants) + PATIENCE if instants else None
+
+
+def _load(runner: Runner) -> int:
+    return runner.sync_load + runner.async_load

@@ -45,7 +45,7 @@ class Leases:
             logger.warning("cannot look for dead workers: %s", error)
             return False
         if recovered:
-            logger.warning("gave back %d messages that dead workers held", recovered)
+            logger.warning("messages of dead workers given back to their queues: %d", recovered)
         return True
 
     def _renew(self, now: float) -> None:

@@ -36,6 +36,7 @@ class RunnerServer:
             "--fd",
             str(theirs.fileno()),
         ]
+        command += ["--parent", str(os.getpid())]
         command += ["--log-level", options.log_level, "--log-format", options.log_format]
         environment = {**os.environ, OVERRIDES: json.dumps(options.settings())}
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment)
@@ -116,6 +117,7 @@ class Runner:
         self.budget = 1 << 62
         self.heard_at = time.monotonic()
         self.is_recalled = False
+        self.is_isolated = False
         self._unsent = bytearray()
         link.setblocking(False)
 

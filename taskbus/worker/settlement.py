@@ -20,6 +20,8 @@ from taskbus.worker.options import TaskSpec
 
 HELD_SINCE = "taskbus-held-since"
 """Header of a message that waits for a worker that knows its task: the instant it was first given back."""
+CRASHES_IN_COMPANY = "taskbus-crashes-in-company"
+"""Header of a message whose runner died while running others too: how often. From then on it is run alone."""
 
 
 @dataclass(slots=True)
@@ -38,6 +40,11 @@ class Held:
     is_acked: bool = False
     is_slow: bool = True
     parked_at: float = 0.0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what killed a runner: nothing else must run beside it."""
+        return self.delivery.crashes > 0 or (self.message is not None and CRASHES_IN_COMPANY in self.message.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +67,33 @@ def settlement(ended: Ended, worker: str, now: float, config: Config) -> Settlem
             return _retry(ended, delay, failure, worker, now)
         case Dead(reason, failure):
             return _bury(ended, reason, failure, worker, now)
-        case Crashed(how):
-            crashes = held.delivery.crashes + 1
-            if crashes < config.max_crashes and not held.is_acked:
-                return Settlement(held.delivery, Act.CRASH)
-            return _bury(ended, Reason.POISON, crash_failure(crashes, how), worker, now)
+        case Crashed(how, is_alone):
+            return _crash(ended, how, worker, now, config) if is_alone else _suspect(ended, how, worker, now, config)
         case Released(delay):
             return _release(held, delay, now)
+
+
+def _crash(ended: Ended, how: str, worker: str, now: float, config: Config) -> Settlement:
+    held = ended.held
+    crashes = held.delivery.crashes + 1
+    if crashes < config.max_crashes and not held.is_acked:
+        return Settlement(held.delivery, Act.CRASH)
+    return _bury(ended, Reason.POISON, crash_failure(crashes, how), worker, now)
+
+
+def _suspect(ended: Ended, how: str, worker: str, now: float, config: Config) -> Settlement:
+    """One of several that ran when their runner died: sent again, to run alone, so that only the guilty is counted."""
+    held, message = ended.held, _readable(ended.held)
+    times = _crashes_in_company(message) + 1
+    if times >= config.max_losses or held.is_acked:
+        return _bury(ended, Reason.POISON, crash_failure(times, f"{how}, which may have come from others"), worker, now)
+    headers = {**message.headers, CRASHES_IN_COMPANY: str(times)}
+    return _ack(held, (replace(message, headers=headers, due_at=None),))
+
+
+def _crashes_in_company(message: Message) -> int:
+    text = message.headers.get(CRASHES_IN_COMPANY, "")
+    return int(text) if text.isdecimal() else 0
 
 
 def crash_failure(crashes: int, how: str) -> Failure:
@@ -107,7 +134,8 @@ def _success(ended: Ended, result: bytes | None, content_type: str) -> tuple[Cha
 
 def _retry(ended: Ended, delay: float, failure: Failure, worker: str, now: float) -> Settlement:
     message = _readable(ended.held)
-    again = replace(message, attempt=message.attempt + 1, due_at=now + delay)
+    headers = {name: text for name, text in message.headers.items() if name != CRASHES_IN_COMPANY}
+    again = replace(message, attempt=message.attempt + 1, due_at=now + delay, headers=headers)
     changes: tuple[Change, ...] = (_failed(ended, message, failure, worker),)
     if ended.held.spec.store_results:
         stored = _result(ended, message, State.RETRY, failure=failure)

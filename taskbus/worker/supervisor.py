@@ -19,18 +19,20 @@ from taskbus.broker.delivery import Act, Settlement
 from taskbus.clock import wall_clock
 from taskbus.config import Config
 from taskbus.errors import BrokerError, LeaseLost, StoreError
-from taskbus.outcome import Crashed, Released
+from taskbus.outcome import Released
 from taskbus.store.opening import open_store
-from taskbus.worker.consumer import Intake
-from taskbus.worker.crew import Crew, Departure
+from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
+from taskbus.worker.intake import Intake
 from taskbus.worker.leases import Leases
+from taskbus.worker.mourning import estate
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
 from taskbus.worker.runner.protocol import Job
 from taskbus.worker.runners import Runner, RunnerServer
 from taskbus.worker.settlement import Ended, Held, settlement
 from taskbus.worker.signals import Signals
+from taskbus.worker.telling import counted, tell
 from taskbus.worker.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -245,7 +247,8 @@ class Supervisor:
             if any(each.act is not Act.ACK or each.follow_ups for each in settlements):
                 self._may_fetch = True
             if stale:
-                logger.warning("%d deliveries had been given to another worker; nothing was done for them", len(stale))
+                logger.warning("%s: another worker has it by now; nothing was done", counted(len(stale), "task"))
+            tell(ended, {delivery.tag for delivery in stale})
 
     def _keep_lease(self, now: float) -> None:
         if self._leases.tick(now):
@@ -315,35 +318,21 @@ class Supervisor:
             self._crew.retire(runner)
 
     def _on_server(self) -> None:
-        now = time.monotonic()
-        for departure in self._crew.news(now):
-            self._mourn(departure, now)
-
-    def _mourn(self, departure: Departure, now: float) -> None:
-        """Settle what a runner left behind: what had started crashed unless we ended it, the rest runs elsewhere."""
-        runner, how = departure
-        with contextlib.suppress(BlockingIOError, EOFError):
-            while True:
-                self._hear(runner)
-        started = {entry.tag: entry.started for entry in runner.running()}
-        was_ended = bool(runner.killed_for) or self._is_killing
-        if how and not was_ended and not self._crew.is_stopping:
-            logger.warning("runner %d died of %s while running %d tasks", runner.pid, how, len(started))
-        for tag in list(runner.held):
-            held = self._dispatcher.release(runner, tag)
-            if held is None:
-                continue
-            if tag in runner.killed_for:
-                self._to_judge.append(held)
-            elif tag in started and (not was_ended or held.is_acked):
-                elapsed = now - started[tag]
-                self._ended.append(Ended(held, Crashed(how), time.time() - elapsed, elapsed))
-            elif tag in started or self._stop_deadline is not None:
-                self._ended.append(Ended(held, Released()))
-            else:
-                self._dispatcher.park(held, now)
-        self._to_judge += runner.judging.values()
-        runner.close()
+        departures = list(self._crew.news(time.monotonic()))
+        for runner, _ in departures:
+            with contextlib.suppress(BlockingIOError, EOFError):
+                while True:
+                    self._hear(runner)
+        is_stopping = self._stop_deadline is not None
+        left = estate(departures, self._dispatcher, was_killed=self._is_killing, is_stopping=is_stopping)
+        self._ended += left.ended
+        self._to_judge += left.to_judge
+        for held in left.to_run:
+            self._dispatcher.park(held, time.monotonic())
+        for runner, how in departures:
+            if how and not is_stopping:
+                logger.warning("runner %d died of %s", runner.pid, how)
+            runner.close()
 
     def _judge(self) -> None:
         """Ask a runner, which knows the retry policies, what follows for attempts killed at their time limit."""
@@ -368,8 +357,8 @@ class Supervisor:
         self._ended += (Ended(held, Released()) for held in parked)
         running = sum(len(runner.running()) for runner in self._crew.runners.values())
         logger.info(
-            "stopping: finishing %d tasks, %g s left; once more to give them back and stop now",
-            running,
+            "stopping: finishing %s, %g s left; once more to give back what runs and stop now",
+            counted(running, "task"),
             self.config.grace,
         )
         for runner in self._crew.runners.values():
@@ -384,7 +373,7 @@ class Supervisor:
         self._stop_deadline = now + AFTER_KILL
         held = sum(len(runner.held) for runner in self._crew.runners.values())
         if held:
-            logger.warning("giving back %d tasks that had not finished", held)
+            logger.warning("giving back %s that had not finished", counted(held, "task"))
         self._crew.kill()
 
     def _is_done(self) -> bool:

@@ -96,7 +96,8 @@ def _report(rows: list[Row], folder: Path, took: float, *, is_whole: bool, as_js
         for name, why in skipped:
             print(json.dumps({"case": name, "not_run": why}))
     else:
-        print(f"\n{len(rows) - len(failed)} of {len(rows)} cells are good, in {took:.0f} s.")
+        played = sum("not_run" not in row for row in rows)
+        print(f"\n{played - len(failed)} of {played} cells are good, in {took:.0f} s.")
         for why in dict.fromkeys(why for _, why in skipped):
             print(f"not run: {', '.join(name for name, reason in skipped if reason == why)}: {why}")
         print("".join(f"FAILED: {row['case']}: {_why(row)[:300]}\n" for row in failed), end="")

@@ -236,6 +236,7 @@ def warm_stop(folder: Path) -> Verdict:
         assert worker.process.returncode == 0
         assert sum(size.running for size in cell.app.broker.queues()) == 0
         assert not cell.open_runs()
+        assert not cell.app.broker.workers()
         cell.worker()
         return cell.finish()
 

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .cases import GATE, RULES, running, stale_settle
+from .cases import GATE, RULES, is_complete, running, stale_settle
 from .checker import Verdict
 from .harness import Cell
+from .ledger import now
 
 BRIEF = replace(RULES, drain=6.0, wedge=60.0)
 
@@ -44,11 +45,24 @@ def killed_in_the_middle(folder: Path, mutant: str) -> Verdict:
 
 def longer_than_the_lease(folder: Path, mutant: str) -> Verdict:
     with Cell(folder, BRIEF) as cell:
-        cell.send("brief", 2.5 * BRIEF.lease, count=2)
+        cell.send("brief", 1.6 * BRIEF.lease, count=2)
         cell.worker(mutant=mutant)
         running(cell, 2)
         cell.worker(mutant=mutant)
-        return cell.finish(20.0)
+        return cell.finish(10.0)
+
+
+def clock_jumps_ahead(folder: Path, mutant: str) -> Verdict:
+    with Cell(folder, BRIEF) as cell:
+        cell.send("hold", GATE, count=2)
+        workers = [cell.worker(mutant=mutant), cell.worker(mutant=mutant)]
+        cell.until(lambda: all(is_complete(worker)() for worker in workers), "both workers")
+        running(cell, 2)
+        cell.move_clock(3600.0)
+        begin = now()
+        cell.until(lambda: now() - begin > 2 * cell.rules.lease, "two leases to pass")
+        cell.open(GATE)
+        return cell.finish()
 
 
 def killed_while_retrying(folder: Path, mutant: str) -> Verdict:
@@ -86,6 +100,7 @@ MUTATIONS = (
     Mutation("early ack", killed_in_the_middle, ("gone",), is_quick=True),
     Mutation("no reaper", killed_in_the_middle, ("parked", "gone")),
     Mutation("no renewal", longer_than_the_lease, ("overlap",)),
+    Mutation("hasty reaper", clock_jumps_ahead, ("overlap", "extra_start")),
     Mutation("torn retry", killed_while_retrying, ("gone",)),
     Mutation("no crash count", poisoned, ("parked", "gone")),
     Mutation("no give back", stopped_with_work_in_hand, ("slow",)),

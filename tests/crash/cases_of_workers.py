@@ -8,7 +8,9 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from . import chaos
 from .cases import GATE, RULES, is_complete, running
+from .cases_of_mutants import clock_jumps_ahead
 from .checker import Verdict
 from .harness import Cell
 from .ledger import now
@@ -42,6 +44,18 @@ def _killed_pool(folder: Path, pool: str, task: str, count: int, **overrides: st
         cell.until(lambda: worker.is_buried, "its processes to be gone", 2.5)
         cell.worker(pool=pool, concurrency=count, processes=None, overrides=overrides)
         cell.open(GATE)
+        return cell.finish()
+
+
+@case("2e", "a supervisor is killed as soon as its runners' server exists, which is about to import a slow app")
+def killed_while_starting(folder: Path) -> Verdict:
+    with Cell(folder) as cell:
+        cell.send("quick", count=3)
+        worker = cell.worker(module="slow_app")
+        cell.until(lambda: chaos.children(worker.pid), "the server")
+        cell.strike(worker, "kill9", "supervisor")
+        cell.until(lambda: worker.is_buried, "its processes to be gone", 2.5)
+        cell.worker()
         return cell.finish()
 
 
@@ -98,7 +112,7 @@ def poison_among_innocents(folder: Path) -> Verdict:
         return verdict
 
 
-@case("81", "an idle worker starts what is sent at once, whatever happened before", quick=True)
+@case("81", "an idle worker starts what is sent at once, whatever happened before")
 def idle_worker_wakes(folder: Path) -> Verdict:
     with Cell(folder) as cell:
         worker = cell.worker()
@@ -146,6 +160,28 @@ def segfault_in_solo(folder: Path) -> Verdict:
         verdict = cell.finish(20.0)
         assert [event["reason"] for event in cell.of("dlq_seen", id)] == ["poison"]
         return verdict
+
+
+@case("49a", "the wall clock jumps an hour ahead while tasks run")
+def clock_ahead(folder: Path) -> Verdict:
+    return clock_jumps_ahead(folder, "")
+
+
+@case("49b", "the wall clock falls back an hour while tasks run")
+def clock_back(folder: Path) -> Verdict:
+    with Cell(folder) as cell:
+        cell.move_clock(3600.0)
+        cell.send("hold", GATE, count=2)
+        workers = [cell.worker(), cell.worker()]
+        cell.until(lambda: all(is_complete(worker)() for worker in workers), "both workers")
+        running(cell, 2)
+        cell.move_clock(0.0)
+        begin = now()
+        cell.until(lambda: now() - begin > 2 * cell.rules.lease, "two leases to pass")
+        cell.open(GATE)
+        cell.send("quick", count=5)
+        cell.send("flaky", count=2)
+        return cell.finish()
 
 
 @case("65", "the worker's output goes into a pipe that nobody reads any more")

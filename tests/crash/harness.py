@@ -6,10 +6,12 @@ Everything waits for a condition with a deadline. Only processes this harness ha
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +24,7 @@ from taskbus.wire import compact
 
 from . import chaos, producer
 from .checker import Verdict, check
-from .environment import BROKER, FAILPOINTS, LEDGER, MUTANT, RESULTS
+from .environment import BROKER, CLOCK, FAILPOINTS, LEDGER, MUTANT, RESULTS
 from .history import Rules, join
 from .ledger import Event, Ledger, View, now, open_sink
 
@@ -78,6 +80,8 @@ class Cell:
         self.broker_url = f"sqlite:///{self.database}"
         self.results_url = f"sqlite:///{folder / 'results.db'}" if results else ""
         self.app = TaskBus("crash", broker=self.broker_url, results=self.results_url or None)
+        self.app.broker.queues()  # the tables are made now: later on a stopped process may hold the lock
+        self.app.store.results(["none"])
         self.workers: list[Worker] = []
         self.raw: dict[bytes, str] = {}
         self._seen: dict[str, tuple[str, Any]] = {}
@@ -155,8 +159,9 @@ class Cell:
             BROKER: self.broker_url,
             RESULTS: self.results_url,
             FAILPOINTS: faults,
+            CLOCK: str(self.folder / "clock"),
             MUTANT: mutant,
-            "PYTHONPATH": str(TESTS),
+            "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
         }
         inherited = {
             key: value for key, value in os.environ.items() if not key.startswith(("TASKBUS_", "CRASH_", "PYTHONUNB"))
@@ -236,6 +241,12 @@ class Cell:
         for event in self.faults():
             if event["action"] == "stop":
                 self._healing.append((event["t"] + seconds, event["pids"]))
+
+    def move_clock(self, seconds: float) -> None:
+        """Put the wall clock of all supervisors off by so much, in one step."""
+        (self.folder / "clock.new").write_text(str(seconds))
+        (self.folder / "clock.new").rename(self.folder / "clock")
+        self.ledger.log("clock", by=seconds)
 
     @property
     def is_healing(self) -> bool:
@@ -326,9 +337,16 @@ class Cell:
             self.tick()
             time.sleep(POLL)
         self.observe()
+        self._inspect_database()
         left, ids = self.residue()
         self.ledger.log("quiesced", left=left, ids=ids)
         return check(self.events, self.rules)
+
+    def _inspect_database(self) -> None:
+        with closing(sqlite3.connect(self.database)) as database:
+            found = [row[0] for row in database.execute("PRAGMA integrity_check")]
+        if found != ["ok"]:
+            self.ledger.log("exit", why=f"the database is corrupt: {found[:3]}")
 
     def describe(self) -> str:
         """The cell in a few lines, for a failure's message."""

@@ -8,10 +8,11 @@ import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Act
 from taskbus.broker.transports import sql
 from taskbus.failpoint import failpoint
-from taskbus.worker import consumer, supervisor
+from taskbus.worker import intake, supervisor
 
 MUTANTS: dict[str, Callable[[], None]] = {}
 
@@ -51,6 +52,12 @@ def no_reaper() -> None:
 def no_renewal() -> None:
     """A worker that is alive lets its lease run out."""
     sql.SqlStorage.renew = lambda self, holder: None  # type: ignore[method-assign]
+
+
+@mutant
+def hasty_reaper() -> None:
+    """After a jump of the clock, or a lock on the file, nobody gives the others the time to renew."""
+    Consumer.reap = lambda self: self._storage.reap()  # type: ignore[method-assign]
 
 
 @mutant
@@ -94,11 +101,11 @@ def no_give_back() -> None:
 @mutant
 def doomsday() -> None:
     """A fault of the supervisor's own: it dies of the mere sight of one message."""
-    whole = consumer.Intake.look
+    whole = intake.Intake.look
 
     def look(self: Any, delivery: Any, now: float) -> Any:
         if b"doomsday" in delivery.wire:
             os.kill(os.getpid(), signal.SIGKILL)
         return whole(self, delivery, now)
 
-    consumer.Intake.look = look  # type: ignore[method-assign]
+    intake.Intake.look = look  # type: ignore[method-assign]

@@ -20,7 +20,6 @@ QUICK_SQUARES = (
     "runner.body_done/runner/kill9",
     "settle.before:plain/supervisor/kill9",
     "settle.inside:retries/group/kill9",
-    "settle.after:deaths/supervisor/kill9",
     "release.before/supervisor/kill9",
 )
 """The part of the grid that every run of the tests plays."""
@@ -31,7 +30,7 @@ NEEDS = {
     "RabbitMQ, whose transport does not exist yet": "35 36 37 38 39 40 41",
     "PostgreSQL, whose transport does not exist yet": "45 46",
     "a result store on a server of its own": "47 48",
-    "a clock that can be moved inside running processes": "49 50",
+    "workers on several hosts": "50",
     "revocation, which does not exist yet": "70",
     "a spool or an outbox, which do not exist yet": "72 73",
     "workflows, which do not exist yet": "62 63",

@@ -180,6 +180,20 @@ def dies_once(ctx: Context, path: str) -> int:
     return ctx.fencing_token
 
 
+@app.task(retry=ONCE)
+async def adies_later(path: str) -> None:
+    await asyncio.sleep(0.2)
+    note(path, "ran")
+    os._exit(9)
+
+
+@app.task(retry=ONCE)
+def dies_later(path: str) -> None:
+    time.sleep(0.2)
+    note(path, "ran")
+    os._exit(9)
+
+
 @app.task
 def leaves() -> None:
     sys.exit(3)

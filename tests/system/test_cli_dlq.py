@@ -77,7 +77,15 @@ def test_groups_count_what_is_alike_with_an_example() -> None:
         ("shop.mail", 2, "b-2"),
         ("shop.bill", 1, "c-3"),
     ]
-    assert "shop.bill" in taskbus("dlq", "groups").out
+    shown = taskbus("dlq", "groups").out
+    assert "shop.bill" in shown and "latest error" in shown
+
+
+def test_letters_come_with_the_name_of_their_database(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/taskbus.db"
+    for act in ("list", "groups"):
+        assert url in taskbus("dlq", act).err
+        assert taskbus("dlq", act, "-o", "json").json["database"] == url
 
 
 def test_a_letter_is_shown_with_its_attempts_arguments_and_bytes() -> None:
@@ -117,6 +125,16 @@ def test_a_replayed_task_keeps_its_id_and_arguments_and_starts_anew() -> None:
     assert taskbus("result", "a-1", "-o", "json").json["state"] == "PENDING"
 
 
+def test_a_replay_of_everything_is_refused_where_nobody_can_be_asked() -> None:
+    refused = taskbus("dlq", "replay")
+    assert (refused.status, refused.out) == (2, "")
+    assert "Send 3 tasks again" in refused.err and "--yes, --where or --id" in refused.err
+    assert taskbus("dlq", "replay", "--limit", "1").status == 2
+    assert (len(ids()), ready()) == (3, 0)
+    assert taskbus("dlq", "replay", "--id", "a-1").status == 0
+    assert taskbus("dlq", "replay", "--yes").out.split() == ["b-2", "c-3"]
+
+
 def test_a_dry_run_replays_and_purges_nothing() -> None:
     assert taskbus("dlq", "replay", "--dry-run").out.split() == ["a-1", "b-2", "c-3"]
     assert taskbus("dlq", "purge", "--dry-run", "-o", "json").json["matching"] == 3
@@ -124,15 +142,15 @@ def test_a_dry_run_replays_and_purges_nothing() -> None:
 
 
 def test_a_replay_may_be_limited() -> None:
-    assert [item["task_id"] for item in taskbus("dlq", "replay", "--limit", "1", "-o", "jsonl").lines] == ["a-1"]
+    assert [item["task_id"] for item in taskbus("dlq", "replay", "--limit", "1", "--yes", "-o", "jsonl").lines] == ["a-1"]
     assert (len(ids()), ready()) == (2, 1)
 
 
 def test_a_replay_killed_between_two_letters_neither_loses_nor_repeats_any() -> None:
-    killed = taskbus("dlq", "replay", TASKBUS_FAILPOINTS="settle.inside:kill9@2")
+    killed = taskbus("dlq", "replay", "--yes", TASKBUS_FAILPOINTS="settle.inside:kill9@2")
     assert killed.status == -signal.SIGKILL
     assert (len(ids()), ready()) == (2, 1)
-    assert taskbus("dlq", "replay").status == 0
+    assert taskbus("dlq", "replay", "--yes").status == 0
     assert (len(ids()), ready()) == (0, 3)
 
 
@@ -148,7 +166,7 @@ def test_a_letter_that_cannot_be_read_stays_and_is_told_of(tmp_path: Path) -> No
     assert "6a 75 6e 6b" in taskbus("dlq", "show", "z").out
 
 
-def test_a_purge_deletes_what_it_said_and_only_when_told() -> None:
+def test_a_purge_deletes_what_it_said_and_only_when_told(tmp_path: Path) -> None:
     refused = taskbus("dlq", "purge", "--where", "task:shop.mail")
     assert refused.status == 2
     assert "Delete 2 dead letters for good" in refused.err
@@ -156,7 +174,7 @@ def test_a_purge_deletes_what_it_said_and_only_when_told() -> None:
     assert taskbus("dlq", "purge", "--where", "task:shop.mail", "--limit", "1", "--yes").status == 0
     assert ids() == ["b-2", "c-3"]
     assert taskbus("dlq", "purge", "--yes", "-o", "json").json["deleted"] == 2
-    assert taskbus("dlq", "list").err == "No dead letters.\n"
+    assert taskbus("dlq", "list").err == f"No dead letters in sqlite:///{tmp_path}/taskbus.db.\n"
 
 
 @pytest.mark.parametrize(("answer", "left"), [(b"n\n", 3), (b"y\n", 0)])

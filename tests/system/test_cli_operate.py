@@ -58,12 +58,13 @@ def test_a_worker_warns_of_what_will_surprise(tmp_path: Path) -> None:
 
 
 def test_a_worker_with_json_logs_announces_itself_as_one_line(tmp_path: Path) -> None:
-    options = ("--processes", "1", "--log-format", "json")
+    options = ("--processes", "1", "--log-format", "json", "--set", "lease=7.5", "--set", "queues=a,b")
     with Worker(f"sqlite:///{tmp_path}/queue.db", tmp_path, *options) as worker:
         wait_until(lambda: '"ready"' in worker.log.read_text(), what="a banner")
         worker.stop()
         lines = [json.loads(line) for line in worker.log.read_text().splitlines()]
         assert (lines[0]["event"], lines[0]["pid"], lines[0]["processes"]) == ("ready", worker.pid, 1)
+        assert (lines[0]["lease"], lines[0]["queues"]) == (7.5, ["a", "b"])
         assert "stopping" in lines[1]["message"]
 
 
@@ -75,6 +76,15 @@ def test_a_worker_with_json_logs_announces_itself_as_one_line(tmp_path: Path) ->
         ((*APP, "--max-memory-per-runner", "lots"), 2, "write it like 500000, 300M or 2G"),
         ((*APP, "-c", "0"), 2, "0 is not in the range x>=1"),
         ((*APP, "--lease", "0.01"), 2, "lease=0.01 is too small"),
+        ((*APP, "--processes", "-1"), 2, "processes=-1 is too small"),
+        ((*APP, "--set", "swep=1"), 2, "unknown setting 'swep' (--set); did you mean 'sweep'?"),
+        ((*APP, "--set", "sweep=often"), 2, "setting sweep (--set) cannot be 'often'; it must be a number"),
+        ((*APP, "--set", "sweep"), 2, "write it as NAME=VALUE"),
+        ((*APP, "-b", "memory://a"), 2, "memory://a lives inside one process"),
+        ((*APP, "-b", "sqlite:///:memory:"), 2, "memory://name for tests"),
+        ((*APP, "-b", "SQLITE:///x.db"), 2, "did you mean sqlite://?"),
+        (("-A", "./scr:app"), 2, "did you mean -A scr:app?"),
+        (("-A", "shop/tasks.py"), 2, "did you mean -A shop.tasks?"),
         ((*APP, "-b", "sqlite:////nowhere/x.db"), 1, "/nowhere"),
     ],
 )
@@ -231,6 +241,7 @@ def test_the_demo_measures_files_and_leaves_a_database_to_look_at(tmp_path: Path
 def test_the_bench_measures_every_figure_on_the_given_broker(tmp_path: Path) -> None:
     done = taskbus("bench", "--tasks", "200", "--processes", "1", "-b", "sqlite:///bench.db", "-o", "json")
     assert done.status == 0, done.err
+    assert done.json["processes"] == 1
     assert (done.json["version"], done.json["broker"]) == (1, f"sqlite:///{tmp_path}/bench.db")
     assert {"cpu", "cores", "kernel", "python", "sqlite", "taskbus"} <= set(done.json["machine"])
     measures = {(measure["name"], measure["results"]): measure for measure in done.json["measures"]}
@@ -243,6 +254,7 @@ def test_the_bench_measures_every_figure_on_the_given_broker(tmp_path: Path) -> 
             "end to end, sent one by one",
         ):
             assert measures[name, results]["tasks_per_second"] > 0
+            assert 100 < measures[name, results]["tasks"] <= 200
     latency = measures["latency, delay to get", True]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
     queues = taskbus("queues", "-b", "sqlite:///bench.db", "-o", "json").json["items"]

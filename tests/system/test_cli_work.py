@@ -121,20 +121,80 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
 
 
 def test_an_error_shows_its_traceback_only_when_asked_for() -> None:
-    quiet = taskbus("queues", "-b", "sqlite:////nowhere/x.db")
-    loud = taskbus("queues", "-b", "sqlite:////nowhere/x.db", "-v")
+    quiet = taskbus("call", "any.task", "-b", "sqlite:////nowhere/x.db")
+    loud = taskbus("call", "any.task", "-b", "sqlite:////nowhere/x.db", "-v")
     assert quiet.status == loud.status == 1
     assert len(quiet.err.splitlines()) == 1
     assert "Traceback" in loud.err and loud.err.splitlines()[-1] == quiet.err.strip()
 
 
-def test_queues_are_listed_with_what_waits_in_them() -> None:
+def test_queues_are_listed_with_what_waits_in_them(tmp_path: Path) -> None:
     for number in range(3):
         taskbus("call", "any.task", number)
     taskbus("call", "any.task", "--countdown", "100", "-Q", "later")
     items = {item["name"]: item for item in taskbus("queues", "list", "-o", "jsonl").lines}
     assert (items["default"]["ready"], items["later"]["delayed"]) == (3, 1)
-    assert taskbus("queues").out.splitlines()[0].split() == ["queue", "ready", "delayed", "running", "oldest"]
+    shown = taskbus("queues")
+    assert shown.out.splitlines()[0].split() == ["queue", "ready", "delayed", "running", "oldest"]
+    assert shown.err == f"sqlite:///{tmp_path}/taskbus.db\n"
+
+
+LOOKS = [
+    ("queues",),
+    ("queues", "peek", "default"),
+    ("queues", "purge", "default", "--yes"),
+    ("dlq", "list"),
+    ("dlq", "groups"),
+    ("dlq", "show", "1"),
+    ("dlq", "replay", "--yes"),
+    ("dlq", "purge", "--yes"),
+    ("status",),
+    ("result", "1"),
+]
+
+
+@pytest.mark.parametrize("command", LOOKS, ids=" ".join)
+def test_looking_where_nothing_was_ever_sent_says_so_and_creates_nothing(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    done = taskbus(*command, "-b", "sqlite:///missing.db")
+    assert (done.status, done.out) == (3, "")
+    assert f"no database at {tmp_path}/missing.db; nothing was ever sent there" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [("queues",), ("dlq", "list"), ("status",), ("doctor",)], ids=" ".join)
+def test_looking_at_the_database_of_another_program_leaves_it_as_it_is(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    theirs = tmp_path / "shop.db"
+    with sqlite3.connect(theirs) as connection:
+        connection.execute("CREATE TABLE customers (name)")
+    connection.close()
+    before = theirs.read_bytes()
+    done = taskbus(*command, "-b", "sqlite:///shop.db")
+    assert done.status == (75 if command == ("doctor",) else 3)
+    assert "customers" in done.out + done.err
+    assert theirs.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["shop.db"]
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        (("queues", "-b", "memory://a"), "memory://a lives inside one process"),
+        (("call", "any.task", "-b", "memory://a"), "memory://a lives inside one process"),
+        (("dlq", "list", "-b", "SQLITE:///x.db"), "did you mean sqlite://?"),
+        (("queues", "-b", "sqlite:///:memory:"), "memory://name for tests"),
+    ],
+)
+def test_a_place_that_cannot_be_looked_into_is_a_usage_error(
+    command: tuple[str, ...], says: str, tmp_path: Path
+) -> None:
+    done = taskbus(*command)
+    assert (done.status, done.out) == (2, "")
+    assert says in done.err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_purge_asks_and_where_nobody_answers_it_does_nothing() -> None:
@@ -164,6 +224,7 @@ def test_status_tells_whether_anybody_works(worker: Worker) -> None:
     (entry,) = status.json["workers"]
     assert (entry["pid"], entry["queues"]) == (worker.pid, ["default"])
     assert status.json["dead_letters"] == 0
+    assert status.json["database"] in taskbus("status").err
     worker.stop()
     nobody = taskbus("status")
     assert nobody.status == 69

@@ -233,6 +233,41 @@ def test_a_task_that_kills_three_runners_is_poison_and_harms_nobody_else(
     assert bus.store.count_dead_letters(Filter()) == 1
 
 
+@pytest.mark.parametrize(
+    ("pool", "poison", "neighbour"),
+    [
+        (("--processes", "1"), sample.adies_later, sample.asleep),
+        (("-P", "threads", "-c", "6"), sample.dies_later, sample.sleep),
+        (("--processes", "2"), sample.dies_later, sample.asleep),
+    ],
+    ids=["coroutines", "threads", "both"],
+)
+def test_poison_harms_nobody_who_runs_beside_it(
+    bus: TaskBus, start_worker: StartWorker, tmp_path: Path, pool: tuple[str, ...], poison, neighbour
+) -> None:
+    worker = start_worker(*pool)
+    with bus.batch():
+        good = [neighbour.delay(str(tmp_path / f"good{i}"), 0.5) for i in range(3)]
+        evil = poison.delay(str(tmp_path / "evil"))
+    for done in as_completed(good, timeout=20):
+        done.get()
+    (letter,) = letters(bus)
+    assert (letter.task_id, letter.reason) == (evil.id, Reason.POISON)
+    assert len(lines(tmp_path / "evil")) <= 4
+    assert is_alive(worker.pid)
+
+
+def test_a_failing_task_is_told_in_the_log(bus: TaskBus, start_worker: StartWorker, tmp_path: Path) -> None:
+    worker = start_worker("-c", "1")
+    result = sample.flaky.delay(str(tmp_path / "ran"), 99)
+    letters(bus)
+    wait_until(lambda: "dlq show" in worker.log.read_text())
+    log = worker.log.read_text()
+    assert f"sample.flaky {result.id} failed in attempt 1: builtins.ValueError: attempt 1; again in 0.0 s" in log
+    assert f"sample.flaky {result.id} is dead (retries_exhausted): builtins.ValueError: attempt 3" in log
+    assert f"taskbus dlq show {result.id}" in log
+
+
 def test_an_at_most_once_task_is_not_run_again_after_a_crash(
     bus: TaskBus, start_worker: StartWorker, tmp_path: Path
 ) -> None:

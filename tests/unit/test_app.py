@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
 
@@ -203,3 +204,31 @@ def test_a_closed_application_may_be_used_again(app: TaskBus) -> None:
     count.delay("b")
     asyncio.run(count.adelay("c"))
     assert len(waiting(app)) == 3
+
+
+def test_including_a_module_that_does_not_exist_says_so() -> None:
+    with pytest.raises(ConfigError, match="there is no module 'no_such_tasks'"):
+        TaskBus("shop", broker="memory://include").include("no_such_tasks")
+
+
+def test_middleware_sees_the_callers_context_variables_under_adelay_too() -> None:
+    span: ContextVar[str] = ContextVar("span", default="none")
+    seen: list[str] = []
+
+    class Tracing(Middleware):
+        @contextmanager
+        def sending(self, message: Message) -> Iterator[Message]:
+            seen.append(span.get())
+            yield message
+
+    with TaskBus("shop", broker="memory://spans", middleware=[Tracing()]) as app:
+
+        @app.task
+        def ping() -> None: ...
+
+        async def send() -> None:
+            span.set("abc")
+            await ping.adelay()
+
+        asyncio.run(send())
+    assert seen == ["abc"]

@@ -70,6 +70,21 @@ def test_a_command_without_a_subcommand_shows_its_help() -> None:
     assert "show" in run("config").stdout
 
 
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_help_at_80_columns_breaks_no_list_of_choices(name: str) -> None:
+    done = CliRunner().invoke(cli, [*name.split(), "--help"], env={"COLUMNS": "80", "TERMINAL_WIDTH": "80"})
+    lines = done.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if line.count("[") != line.count("]") and "|" in line]
+
+
+def test_the_help_of_completion_shows_a_line_for_each_shell() -> None:
+    lines = [line.strip() for line in CliRunner().invoke(cli, ["completion", "--help"]).output.splitlines()]
+    assert any(line.startswith('eval "$(taskbus completion bash)"') for line in lines)
+    assert any(line.startswith('eval "$(taskbus completion zsh)"') for line in lines)
+    assert any(line.startswith("taskbus completion fish | source") for line in lines)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
 def test_each_shell_gets_its_completion_script(shell: str) -> None:
     done = run("completion", shell)

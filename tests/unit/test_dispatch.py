@@ -40,6 +40,11 @@ class Bench:
             delivery = Delivery(tag, "default", b"wire", "x", 0, 1)
             self.dispatcher.park(Held(delivery, Message(str(tag), task, b""), SPECS[task]), now)
 
+    def suspect(self, task: str, now: float = 0.0) -> None:
+        tag = next(tags)
+        delivery = Delivery(tag, "default", b"wire", "x", 0, 1, crashes=1)
+        self.dispatcher.park(Held(delivery, Message(str(tag), task, b""), SPECS[task]), now)
+
     def assign(self, now: float = 0.0) -> None:
         self.dispatcher.assign(self.runners, now)
 
@@ -176,6 +181,45 @@ def test_a_runner_gets_no_more_than_its_budget(bench: Bench) -> None:
     bench.park(*["quick"] * 10)
     bench.assign()
     assert bench.loads() == [3, 3]
+
+
+def test_a_suspect_gets_a_runner_of_its_own(bench: Bench) -> None:
+    bench.suspect("io")
+    bench.park("io", "io", "io")
+    bench.assign()
+    assert sorted(bench.loads()) == [1, 3]
+    bench.park("io")
+    bench.assign()
+    assert sorted(bench.loads()) == [1, 4]
+    alone = min(bench.runners, key=lambda runner: len(runner.held))
+    bench.finish(alone, 0.1)
+    bench.park("io")
+    bench.assign()
+    assert len(alone.held) == 1
+
+
+def test_for_a_suspect_one_runner_is_let_run_dry(bench: Bench) -> None:
+    bench.park("io", "io", "io")
+    bench.assign()
+    bench.suspect("io")
+    bench.assign()
+    assert sorted(bench.loads()) == [1, 2]
+    quiet = min(bench.runners, key=lambda runner: len(runner.held))
+    bench.park("io", "io")
+    bench.assign()
+    assert len(quiet.held) == 1
+    bench.finish(quiet, 0.1)
+    bench.assign()
+    assert len(quiet.held) == 1 and quiet.is_isolated
+    assert bench.dispatcher.parked == 0
+
+
+def test_a_suspect_is_not_given_back_while_it_waits(bench: Bench) -> None:
+    bench.park("slow", "slow")
+    bench.assign()
+    bench.suspect("slow")
+    assert bench.dispatcher.misplaced(bench.runners, PATIENCE * 2) == []
+    assert bench.dispatcher.empty() != []
 
 
 def test_threads_are_slots(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from taskbus.config import Config
 from taskbus.message import Message
 from taskbus.outcome import Dead, Reason
 from taskbus.wire import compact
-from taskbus.worker.consumer import Intake
+from taskbus.worker.intake import Intake
 from taskbus.worker.options import TaskSpec
 from taskbus.worker.settlement import HELD_SINCE, Ended, Held
 

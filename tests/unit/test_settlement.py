@@ -11,7 +11,7 @@ from taskbus.outcome import Crashed, Dead, Failure, Outcome, Reason, Released, R
 from taskbus.store.base import Bury, ForgetAttempts, SaveAttempt, SaveResult
 from taskbus.wire import compact
 from taskbus.worker.options import TaskSpec
-from taskbus.worker.settlement import HELD_SINCE, Ended, Held, hold, settlement
+from taskbus.worker.settlement import CRASHES_IN_COMPANY, HELD_SINCE, Ended, Held, hold, settlement
 
 MESSAGE = Message("0198-id", "app.add", b"body", queue="q", priority=3, sent_at=100.0)
 BOOM = Failure("builtins.ValueError", "boom", "Traceback ...")
@@ -92,6 +92,26 @@ def test_the_third_crash_buries_the_message_as_poison() -> None:
     letter = next(change.letter for change in settled.changes if isinstance(change, Bury))
     assert (settled.act, letter.reason) == (Act.ACK, Reason.POISON)
     assert "3 times" in letter.failure.message and "SIGSEGV" in letter.failure.message
+
+
+def test_a_crash_beside_others_is_not_counted_but_makes_a_suspect() -> None:
+    settled = settle(Crashed("signal 9 (SIGKILL)", is_alone=False), held())
+    (again,) = settled.follow_ups
+    assert (settled.act, list(settled.changes)) == (Act.ACK, [])
+    assert again.headers[CRASHES_IN_COMPANY] == "1" and again.body == MESSAGE.body and again.attempt == 1
+    assert held(again).is_suspect and not held().is_suspect and held(crashes=1).is_suspect
+
+
+def test_a_suspect_that_only_fails_is_none_any_more() -> None:
+    suspect = replace(MESSAGE, headers={CRASHES_IN_COMPANY: "1", "mine": "kept"})
+    (again,) = settle(Retrying(1.0, BOOM), held(suspect)).follow_ups
+    assert again.headers == {"mine": "kept"}
+
+
+def test_crashes_beside_others_have_an_end_too() -> None:
+    suspect = replace(MESSAGE, headers={CRASHES_IN_COMPANY: str(Config().max_losses - 1)})
+    settled = settle(Crashed("signal 9 (SIGKILL)", is_alone=False), held(suspect))
+    assert any(isinstance(change, Bury) for change in settled.changes)
 
 
 def test_a_crash_of_an_at_most_once_task_is_its_end() -> None:

@@ -37,7 +37,10 @@ FDS_PER_FORK = 2
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """The server's command line. ``threads``, ``coroutines`` and ``start_method`` None: as the app's settings say."""
+    """The server's command line. ``threads``, ``coroutines`` and ``start_method`` None: as the app's settings say.
+
+    ``parent`` is the pid of the supervisor, which may die before this process can ask who its parent is; 0: unknown.
+    """
 
     app: str
     fd: int
@@ -46,6 +49,7 @@ class ServerOptions:
     start_method: str | None = None
     log_level: str = ""
     log_format: str = "text"
+    parent: int = 0
 
 
 class Server:
@@ -206,7 +210,7 @@ def serve(options: ServerOptions) -> int:
     """Be the runners' server; returns the status to leave with."""
     link = socket.socket(fileno=options.fd)
     link.set_inheritable(False)
-    die_with(os.getppid())
+    die_with(options.parent or os.getppid())
     leave_signals_to_the_supervisor()
     if options.log_level:
         logs.configure(options.log_level, options.log_format)
@@ -239,6 +243,7 @@ def main() -> NoReturn:
     parser.add_argument("--start-method", choices=("forkserver", "spawn"))
     parser.add_argument("--log-level", default="")
     parser.add_argument("--log-format", default="text")
+    parser.add_argument("--parent", type=int, default=0, help="pid of the supervisor, to die with")
     leave(serve(ServerOptions(**vars(parser.parse_args()))))
 
 

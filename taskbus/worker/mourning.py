@@ -1,0 +1,49 @@
+"""What runners that have left leave behind: what crashed, what is to be judged, what is simply run elsewhere."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from taskbus.outcome import Crashed, Released
+from taskbus.worker.crew import Departure
+from taskbus.worker.dispatch import Dispatcher
+from taskbus.worker.settlement import Ended, Held
+
+
+@dataclass(slots=True)
+class Estate:
+    """What was held by runners that are gone."""
+
+    ended: list[Ended] = field(default_factory=list)
+    to_judge: list[Held] = field(default_factory=list)
+    to_run: list[Held] = field(default_factory=list)
+
+
+def estate(departures: Sequence[Departure], dispatcher: Dispatcher, *, was_killed: bool, is_stopping: bool) -> Estate:
+    """Sort what the runners held. ``was_killed``: by us, all of them, so that no task is to blame.
+
+    By the board, which outlives the runner: what it had started has crashed, unless we ended it; what it had not is as
+    good as new. Who ran beside others is a suspect: the crash is counted once it has run alone.
+    """
+    left = Estate()
+    crashes: list[tuple[Held, str, float]] = []
+    for runner, how in departures:
+        started = {entry.tag: entry.started for entry in runner.running()}
+        is_ours = was_killed or bool(runner.killed_for)
+        left.to_judge += runner.judging.values()
+        for tag in list(runner.held):
+            held = dispatcher.release(runner, tag)
+            if held is None:
+                continue
+            if tag in runner.killed_for:
+                left.to_judge.append(held)
+            elif tag in started and (not is_ours or held.is_acked):
+                crashes.append((held, how, started[tag]))
+            elif tag in started or is_stopping:
+                left.ended.append(Ended(held, Released()))
+            else:
+                left.to_run.append(held)
+    for held, how, began in crashes:
+        elapsed = time.monotonic() - began
+        left.ended.append(Ended(held, Crashed(how, is_alone=len(crashes) == 1), time.time() - elapsed, elapsed))
+    return left
