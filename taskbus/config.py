@@ -47,9 +47,9 @@ class Config:
     grace: float = 25.0
     """How long running tasks may go on after SIGTERM; then they are given back."""
     max_crashes: int = 3
-    """Runner deaths a message survives; then it is buried as poison."""
+    """Runner deaths after which a message is buried as poison."""
     max_losses: int = 10
-    """Times a message may be lost with its whole worker; then it is buried as poison."""
+    """Losses, each with its whole worker, after which a message is buried as poison."""
     unknown_task_grace: float = 60.0
     """How long a message of an unknown task waits for a worker that knows it; then it is buried."""
     processes: int = 0

@@ -27,12 +27,12 @@ def main() -> int:
     for file in HERE.glob("census.db*"):
         file.unlink()  # each census starts from nothing
     report = Report(DATABASE, LOG)
-    paths = python_files()
-    report.opening(len(paths), sum(path.parent == BROKEN for path in paths))
+    library, fixtures = python_files()
+    report.opening(len(library), len(fixtures))
 
     started = time.perf_counter()
     with app.batch():  # one round trip for many
-        sent = [census.delay(path) for path in paths]
+        sent = [census.delay(path) for path in library + fixtures]
     report.sent(len(sent), time.perf_counter() - started)
 
     with worker() as process:
@@ -46,14 +46,16 @@ def main() -> int:
     return process.returncode
 
 
-def python_files() -> list[Path]:
-    """Every .py file of the standard library, tests included; what was installed on top of it is left out."""
+def python_files() -> tuple[list[Path], list[Path]]:
+    """Every .py file of the standard library, tests included; what was installed on top of it is left out.
+
+    Then the broken fixtures of our own that stand in where a system ships the library without its tests.
+    """
     library = Path(sysconfig.get_path("stdlib"))
     others = {"site-packages", "dist-packages"}
     found = [path for path in sorted(library.rglob("*.py")) if others.isdisjoint(path.parts) and path.is_file()]
-    if not any("bad" in path.name for path in found):  # some systems ship the library without its tests
-        found += sorted(BROKEN.iterdir())
-    return found
+    has_broken = any("bad" in path.name for path in found)
+    return found, [] if has_broken else sorted(BROKEN.iterdir())
 
 
 @contextmanager

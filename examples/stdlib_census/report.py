@@ -28,9 +28,10 @@ class Report:
 
     def opening(self, files: int, own: int) -> None:
         version = ".".join(map(str, sys.version_info[:3]))
-        console.print(f"Census of the standard library of Python {version}: {files:,} files, one task each.")
+        console.print(f"Census of the standard library of Python {version}: {files:,} files, one task each,")
         if own:
-            console.print(f"This Python comes without its tests; {own} broken files of the example's own stand in.")
+            console.print(f"and {own} broken fixtures of ours, as this Python comes without its tests.")
+        self.files, self.own = files, own
         console.print(f"Queue, results and dead letters: {self.database}   Worker's log: {self.log}")
 
     def sent(self, tasks: int, seconds: float) -> None:

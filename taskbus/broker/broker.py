@@ -30,8 +30,8 @@ from taskbus.message import Message
 from taskbus.wire.compact import CONTENT_TYPE, encode
 
 SCHEMES = {"sqlite": ALIASES[0], "memory": ALIASES[1]}
-RETRY_ROOM = 16
-"""Bytes by which a message may grow when it is retried: its attempt number, and a due time where there was none."""
+RETRY_ROOM = 128
+"""Bytes by which a message may grow on its way: attempt number, due time, and the headers that workers add."""
 CONSUMER_TIMEOUT = 5.0
 
 
@@ -55,7 +55,7 @@ class Broker:
         max_message_bytes: int = 1 << 20,
         publish_timeout: float = 5.0,
     ) -> None:
-        self._transport = _transport_of(url)
+        self._transport = transport_of(url)
         self._clock = clock
         self._timeout = publish_timeout
         self._max_message_bytes = max_message_bytes
@@ -185,11 +185,12 @@ class Broker:
         return Connection(transport=self._transport, transport_options=options)
 
 
-def _transport_of(url: str) -> str:
+def transport_of(url: str) -> str:
+    """The kombu transport for ``url``, by alias; raises ``ConfigError`` for a scheme that is not a broker's."""
     scheme, separator, _ = url.partition("://")
     if separator and scheme in SCHEMES:
         return SCHEMES[scheme]
     known = ", ".join(f"{name}://" for name in SCHEMES)
-    near = difflib.get_close_matches(scheme, SCHEMES, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]}://?" if near else f"there are {known}"
     raise ConfigError(f"{url!r} is no broker this TaskBus knows; {hint}")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterable
 
 import rich_click as click
 from rich.table import Table
@@ -31,8 +32,8 @@ def fields(info: WorkerInfo) -> list[tuple[str, str]]:
         ("broker", info.broker),
         ("results", results),
         ("slots", slots(info)),
-        ("queues", ", ".join(info.queues)),
-        ("tasks", f"{len(info.tasks)}: {', '.join(sorted(info.tasks)[:6])}{', ...' if len(info.tasks) > 6 else ''}"),
+        ("queues", ", ".join(map(str, info.queues))),
+        ("tasks", f"{len(info.tasks)}: {', '.join(_sorted(info.tasks)[:6])}{', ...' if len(info.tasks) > 6 else ''}"),
         ("lease", f"{span(info.lease)}, grace {span(info.grace)}"),
     ]
 
@@ -53,17 +54,22 @@ def warnings(info: WorkerInfo) -> list[str]:
         found.append(
             "results are in another database than the broker: a crash between the two may run a finished task again"
         )
-    unreached = sorted({spec.queue for spec in info.tasks.values()} - set(info.queues))
+    unreached = _sorted({spec.queue for spec in info.tasks.values()} - set(info.queues))
     if unreached:
         found.append(
             f"tasks go to {count(len(unreached), 'queue')} that this worker does not consume: {', '.join(unreached)}"
         )
     if not info.tasks:
         found.append("the app has no tasks; are the modules that define them imported, or named in app.include()?")
-    once = sorted(name for name, spec in info.tasks.items() if spec.at_most_once)
+    once = _sorted(name for name, spec in info.tasks.items() if spec.at_most_once)
     if once:
         found.append(f"at_most_once: a crash loses a running {', '.join(once)}")
     return found
+
+
+def _sorted(names: Iterable[object]) -> list[str]:
+    """As texts, whatever an application took for a name: a banner must not keep a worker from starting."""
+    return sorted(map(str, names))
 
 
 def _draw(info: WorkerInfo) -> None:

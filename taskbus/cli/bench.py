@@ -20,11 +20,12 @@ from taskbus.cli.machine import describe_machine
 from taskbus.cli.opening import apply_config_file
 from taskbus.cli.options import Scope, scope_of, shared_options
 from taskbus.cli.output import emit_one
-from taskbus.cli.phrase import span
+from taskbus.cli.phrase import count, span
 from taskbus.cli.tables import console, draw
 from taskbus.cli.worker_process import WorkerProcess
 from taskbus.message import new_id
 from taskbus.task import Task
+from taskbus.worker.options import cpus
 
 APP = "taskbus.cli.bench_app"
 LATENCY_CALLS = 1000
@@ -33,11 +34,10 @@ WARM_UP = 50
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure, and how much of it. ``processes`` 0: one runner per CPU."""
+    """What to measure, and how much of it."""
 
     tasks: int
     mode: str
-    processes: int
 
     def includes(self, mode: str) -> bool:
         return self.mode in (mode, "all")
@@ -45,7 +45,7 @@ class Plan:
 
 @click.command("bench")
 @click.option(
-    "--tasks", type=click.IntRange(min=100), default=20_000, show_default=True, metavar="N", help="Per figure."
+    "--tasks", type=click.IntRange(min=100), default=20_000, show_default=True, metavar="N", help="Sent per figure."
 )
 @click.option("--mode", type=click.Choice(["batch", "single", "latency", "all"]), default="all", show_default=True)
 @click.option("--processes", type=click.IntRange(min=0), default=0, metavar="N", help="Runners; 0: one per CPU.")
@@ -56,19 +56,23 @@ def command(ctx: click.Context, tasks: int, mode: str, processes: int) -> None:
 
     Tasks are counted by the tasks themselves, in shared memory. The worker is a process of its own, as in production.
     Close other programs first, and compare only figures of one machine on one day.
+
+    A drain is measured from the first task seen done to the last, so that the start of the worker is left out, and with
+    it that first task. p50, p95 and p99 are of single calls: only publishing one by one and latency have them.
     """
     scope = scope_of(ctx)
+    runners = processes or cpus()
     apply_config_file(scope)
     with tempfile.TemporaryDirectory(prefix="taskbus-bench-") as folder:
-        app, counter, worker_arguments = _prepare(scope, Path(folder), processes)
-        plan = Plan(tasks, mode, processes)
+        app, counter, worker_arguments = _prepare(scope, Path(folder), runners)
+        plan = Plan(tasks, mode)
         measures = []
         with app, console(err=True).status("starting") as status:
             for measure in run(app, counter, plan, worker_arguments):
                 measures.append(measure)
                 _tell(status, measure)
         machine = describe_machine()
-        item = {"machine": machine, "broker": app.broker.safe_url, "results": app.results_url, "processes": processes}
+        item = {"machine": machine, "broker": app.broker.safe_url, "results": app.results_url, "processes": runners}
         emit_one(scope.output, "bench", {**item, "measures": measures}, lambda: _draw(measures, item))
 
 
@@ -87,9 +91,11 @@ def _run_with(
     target = counter.total()
     if plan.includes("single"):
         yield bench_measures.publish_single(task, plan.tasks, results)
-        target += plan.tasks
+        if plan.mode == "all":
+            app.broker.purge(task.queue)  # a drain is of as many tasks as every other figure
     if plan.includes("batch"):
         yield bench_measures.publish_batch(app, task, plan.tasks, results)
+    if plan.mode != "latency":
         target += plan.tasks
     with WorkerProcess(worker_arguments, {}) as worker:
         if plan.mode != "latency":
@@ -140,5 +146,5 @@ def _draw(measures: list[Measure], item: dict[str, Any]) -> None:
         ],
         right=("tasks", "tasks/s", "p50", "p95", "p99"),
     )
-    click.echo(f"\n{item['broker']}, {item['processes'] or 'one per CPU'} runner processes")
+    click.echo(f"\n{item['broker']}, {count(item['processes'], 'runner process', 'runner processes')}")
     click.echo(", ".join(f"{name} {value}" for name, value in item["machine"].items()))

@@ -10,7 +10,7 @@ import rich_click as click
 
 from taskbus.app import TaskBus
 from taskbus.cli.exits import NOT_FOUND, USAGE, CommandFailed
-from taskbus.cli.opening import open_parts
+from taskbus.cli.opening import check_shared, open_parts
 from taskbus.cli.options import Scope, scope_of, shared_options
 from taskbus.cli.output import emit_one
 from taskbus.cli.result import report
@@ -27,7 +27,7 @@ KEYWORD = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
 @click.option("--countdown", type=float, metavar="SECONDS", help="Start it no sooner than this many seconds from now.")
 @click.option("--eta", metavar="TIME", help="Start it no sooner than this ISO 8601 time; local if it has no zone.")
 @click.option("--expires", metavar="SECONDS|TIME", help="Bury it if it was not started by then.")
-@click.option("--priority", type=click.IntRange(MIN_PRIORITY, MAX_PRIORITY), help="9 is fetched first.")
+@click.option("--priority", type=click.IntRange(MIN_PRIORITY, MAX_PRIORITY), metavar="N", help="9 is fetched first.")
 @click.option("--id", "task_id", help="Task id; made up if not given.")
 @click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for its result and show that.")
 @shared_options("app", "broker", "results", "config", "output", "verbose")
@@ -44,6 +44,7 @@ def command(
     scope = scope_of(ctx)
     args, kwargs = parse_arguments(arguments, document)
     with open_parts(scope) as app:
+        check_shared(app.broker_url)
         _check_name(app, task, scope)
         result = app.send(task, args, kwargs, **_options(**given))
         if wait is not None:

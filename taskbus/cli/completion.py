@@ -6,18 +6,18 @@ from click.shell_completion import get_completion_class
 from taskbus.cli.exits import USAGE, CommandFailed
 
 SHELLS = {
-    "bash": 'eval "$(taskbus completion bash)"            # in ~/.bashrc',
-    "zsh": 'eval "$(taskbus completion zsh)"             # in ~/.zshrc',
-    "fish": "taskbus completion fish | source            # in ~/.config/fish/config.fish",
-    "powershell": "taskbus completion powershell | Out-String | Invoke-Expression   # in $PROFILE",
+    "bash": 'eval "$(taskbus completion bash)"       # in ~/.bashrc',
+    "zsh": 'eval "$(taskbus completion zsh)"        # in ~/.zshrc',
+    "fish": "taskbus completion fish | source       # in ~/.config/fish/config.fish",
+    "powershell": "taskbus completion powershell | Out-String | Invoke-Expression",
 }
+"""How each shell loads it; for PowerShell the line belongs into ``$PROFILE``."""
 
 
-@click.command("completion", epilog="\b\n" + "\n".join(SHELLS.values()))
+@click.command("completion", help="Print the completion script of SHELL.\n\n\b\n" + "\n".join(SHELLS.values()))
 @click.argument("shell", type=click.Choice(list(SHELLS)))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the completion script of SHELL."""
     kind = get_completion_class(shell)
     if kind is None:
         raise CommandFailed(f"the installed click {click.__version__} cannot complete in {shell}; upgrade click", USAGE)

@@ -7,11 +7,14 @@ import rich_click as click
 from taskbus.cli.exits import USAGE, CommandFailed
 
 
-def confirm(what: str, *, yes: bool) -> None:
-    """Return if it may be done. Raises ``Abort`` on "no", ``CommandFailed`` where nobody can be asked."""
+def confirm(what: str, *, yes: bool, instead: str = "--yes") -> None:
+    """Return if it may be done. Raises ``Abort`` on "no", ``CommandFailed`` where nobody can be asked.
+
+    ``instead`` names the options that answer.
+    """
     if yes:
         return
     if not sys.stdin.isatty():
-        raise CommandFailed(f"{what}: nobody can be asked here; add --yes, or --dry-run to only look", USAGE)
+        raise CommandFailed(f"{what}: nobody can be asked here; add {instead}, or --dry-run to only look", USAGE)
     if not click.confirm(f"{what}?", err=True):
         raise CommandFailed("Nothing was done.")

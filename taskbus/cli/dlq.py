@@ -6,9 +6,9 @@ import rich_click as click
 
 from taskbus.cli.dead_letter_view import draw_letter, letter_item, letter_summary
 from taskbus.cli.dlq_acts import purge, replay
-from taskbus.cli.dlq_options import dead_letters_of, filter_options, read_filter
+from taskbus.cli.dlq_options import dead_letters_of, filter_options, place_of, read_filter
 from taskbus.cli.exits import NOT_FOUND, CommandFailed
-from taskbus.cli.opening import open_parts
+from taskbus.cli.opening import open_existing
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import ago, count, shortened
@@ -37,17 +37,18 @@ def command() -> None:
 def list_letters(ctx: click.Context, where: str, ids: tuple[str, ...], limit: int) -> None:
     """List dead letters, the oldest first."""
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "results") as app:
         wanted = read_filter(where, ids, app.clock())
         dead = dead_letters_of(app)
         letters = list(dead.list(wanted, limit))
+        place = place_of(app)
 
         def table() -> None:
-            _draw_list(letters, app.clock(), "No dead letter matches." if where or ids else "No dead letters.")
+            _draw_list(letters, app.clock(), place, f"No dead letter{' matches' if where or ids else 's'} in {place}.")
             if len(letters) == limit and (total := dead.count(wanted)) > limit:
                 say(f"{count(total - limit, 'more dead letter')}; --limit shows more, dlq groups counts them")
 
-        emit_items(scope.output, "dead_letters", map(letter_summary, letters), table)
+        emit_items(scope.output, "dead_letters", map(letter_summary, letters), table, database=place)
 
 
 @command.command("groups")
@@ -55,11 +56,18 @@ def list_letters(ctx: click.Context, where: str, ids: tuple[str, ...], limit: in
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def groups(ctx: click.Context, where: str, ids: tuple[str, ...]) -> None:
-    """Count dead letters by task, reason and error, each with the id of an example."""
+    """Count dead letters by task, reason and kind of error, each with its latest error and the id of an example."""
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "results") as app:
         found = dead_letters_of(app).groups(read_filter(where, ids, app.clock()))
-        emit_items(scope.output, "dead_letter_groups", found, lambda: _draw_groups(found, app.clock()))
+        place = place_of(app)
+        emit_items(
+            scope.output,
+            "dead_letter_groups",
+            found,
+            lambda: _draw_groups(found, app.clock(), place),
+            database=place,
+        )
 
 
 @command.command("show")
@@ -69,7 +77,7 @@ def groups(ctx: click.Context, where: str, ids: tuple[str, ...]) -> None:
 def show(ctx: click.Context, task_id: str) -> None:
     """Show one dead letter: why it died, every attempt with its traceback, its arguments, its bytes."""
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "results") as app:
         letter = dead_letters_of(app).show(task_id)
         if letter is None:
             raise CommandFailed(
@@ -82,7 +90,7 @@ command.add_command(replay)
 command.add_command(purge)
 
 
-def _draw_list(letters: Sequence[DeadLetter], now: float, empty: str) -> None:
+def _draw_list(letters: Sequence[DeadLetter], now: float, place: str, empty: str) -> None:
     draw(
         ("id", "task", "queue", "reason", "error", "attempts", "died"),
         [
@@ -98,13 +106,15 @@ def _draw_list(letters: Sequence[DeadLetter], now: float, empty: str) -> None:
             for letter in letters
         ],
         right=("attempts",),
+        whole=("id",),
+        caption=place,
         empty=empty,
     )
 
 
-def _draw_groups(found: Sequence[Group], now: float) -> None:
+def _draw_groups(found: Sequence[Group], now: float, place: str) -> None:
     draw(
-        ("count", "task", "reason", "error", "last", "for example"),
+        ("count", "task", "reason", "latest error", "last", "for example"),
         [
             (
                 f"{group.count:,}",
@@ -117,5 +127,7 @@ def _draw_groups(found: Sequence[Group], now: float) -> None:
             for group in found
         ],
         right=("count",),
-        empty="No dead letters.",
+        whole=("for example",),
+        caption=place,
+        empty=f"No dead letters in {place}.",
     )

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from taskbus.cli.confirming import confirm
 from taskbus.cli.dlq_options import dead_letters_of, filter_options, read_filter
 from taskbus.cli.exits import FAILED, NOT_FOUND, OK, CommandFailed
-from taskbus.cli.opening import open_parts
+from taskbus.cli.opening import open_existing
 from taskbus.cli.options import Format, scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import count
@@ -32,15 +32,16 @@ def replay(ctx: click.Context, where: str, ids: tuple[str, ...], limit: int | No
     """Send the tasks of dead letters again, with their ids and arguments; prints each id.
 
     Safe to interrupt: each letter is either replayed and gone, or still here. On a terminal it asks before it replays
-    more than one.
+    more than one; where nobody can be asked it needs --yes, --where or --id.
     """
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "results") as app:
         dead = dead_letters_of(app)
         wanted = read_filter(where, ids, app.clock())
         total = _count(dead, wanted, limit, ids)
-        if total > 1 and not dry_run and sys.stdin.isatty():
-            confirm(f"Send {count(total, 'task')} again, to {app.broker.safe_url}", yes=yes)
+        if not dry_run and (total > 1 if sys.stdin.isatty() else total and not (where or ids)):
+            what = f"Send {count(total, 'task')} again, to {app.broker.safe_url}"
+            confirm(what, yes=yes, instead="--yes, --where or --id")
         letters = dead.replay(wanted, limit=limit, dry_run=dry_run)
         done = _report(letters, total, scope.output, dry_run=dry_run)
     refused = [letter for letter in done if letter.refused]
@@ -62,7 +63,7 @@ def replay(ctx: click.Context, where: str, ids: tuple[str, ...], limit: int | No
 def purge(ctx: click.Context, where: str, ids: tuple[str, ...], limit: int | None, dry_run: bool, yes: bool) -> None:
     """Delete dead letters for good, with their bytes and tracebacks."""
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "results") as app:
         dead = dead_letters_of(app)
         wanted = read_filter(where, ids, app.clock())
         total = _count(dead, wanted, limit, ids)

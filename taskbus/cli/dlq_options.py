@@ -31,6 +31,11 @@ def read_filter(where: str, ids: tuple[str, ...], now: float) -> Filter:
     return replace(wanted, task_ids=(*wanted.task_ids, *ids))
 
 
+def place_of(app: TaskBus) -> str:
+    """The database that holds the dead letters, for the reader."""
+    return app.store.database or app.results_url
+
+
 def dead_letters_of(app: TaskBus) -> DeadLetters:
     """The dead letters of an application. A replay is one transaction where broker and store share a database."""
 

@@ -48,7 +48,7 @@ def examine(scope: Scope) -> list[Finding]:
         findings += place_checks.check_places(app)
         if scope.app:
             findings += work_checks.check_app(app, scope.app)
-        if not any(finding.level is Level.ERROR for finding in findings) and place_checks.exists(app.broker_url):
+        if not any(finding.level is Level.ERROR for finding in findings) and place_checks.is_ours(app.broker_url):
             findings += work_checks.check_work(app, bool(scope.app))
     return findings
 

@@ -51,7 +51,13 @@ class LazyGroup(click.RichGroup):
         return name, loaded, rest
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "rich_help_config": {"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line": (0, 0, 1, 0)},
+    },
+)
 @click.command_panel("Work", commands=["worker", "call", "result"])
 @click.command_panel("Look and mend", commands=["queues", "dlq", "status", "doctor", "config"])
 @click.command_panel("Try", commands=["demo", "bench", "completion", "version"])
@@ -60,7 +66,7 @@ class LazyGroup(click.RichGroup):
 def cli(ctx: click.Context) -> None:
     """TaskBus: tasks on queues that lose nothing.
 
-    Without any setting the queue is the SQLite file taskbus.db in the working folder; -b takes any other broker.
+    Without any setting the queue is the SQLite file taskbus.db in the working folder; -b names another one.
     """
     ctx.ensure_object(Scope)
 

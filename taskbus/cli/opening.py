@@ -3,11 +3,18 @@
 import dataclasses
 import json
 import os
+import sqlite3
+from typing import Literal
 
 from taskbus.app import TaskBus
-from taskbus.cli.exits import USAGE, CommandFailed
+from taskbus.broker.broker import transport_of
+from taskbus.cli.exits import NOT_FOUND, USAGE, CommandFailed
 from taskbus.cli.options import Scope
 from taskbus.config import OVERRIDES, load
+from taskbus.database import look
+from taskbus.database.connection import explain
+from taskbus.database.sql import locate
+from taskbus.errors import BrokerError
 from taskbus.worker.runner.loading import load_app
 
 
@@ -25,6 +32,43 @@ def open_parts(scope: Scope) -> TaskBus:
         return open_app(scope)
     apply_flags(scope)
     return TaskBus("taskbus")
+
+
+def open_existing(scope: Scope, *places: Literal["broker", "results"]) -> TaskBus:
+    """As ``open_parts``, for a command that only looks: what is not there is an error, and stays not there."""
+    app = open_parts(scope)
+    transport_of(app.broker_url)
+    for url in dict.fromkeys(app.broker_url if place == "broker" else app.results_url for place in places):
+        check_shared(url)
+        if url.startswith("sqlite:"):
+            _check_ours(locate(url).path)
+    return app
+
+
+def check_shared(url: str) -> None:
+    """Raise ``CommandFailed`` for a place that lives inside one process: no other finds anything there."""
+    if url.startswith("memory:"):
+        raise CommandFailed(
+            f"{url} lives inside one process, and this one is new; give -b a place to share: sqlite:///file.db", USAGE
+        )
+
+
+def _check_ours(path: str) -> None:
+    try:
+        found = look.tables(path)
+    except (sqlite3.Error, OSError) as error:
+        raise BrokerError(explain(error, path) if isinstance(error, sqlite3.Error) else str(error)) from error
+    advice = "nothing was ever sent there (did you mean to run this in another folder, or with -b?)"
+    if not found:
+        raise CommandFailed(f"no database at {path}; {advice}", NOT_FOUND)
+    if not any(name.startswith(look.PREFIX) for name in found):
+        raise CommandFailed(f"{path} is the database of something else, with {named(found)}; {advice}", NOT_FOUND)
+
+
+def named(tables: frozenset[str]) -> str:
+    """Some of the tables of another program, to tell which it is."""
+    names = sorted(tables)
+    return f"table {names[0]}" if len(names) == 1 else f"tables {', '.join(names[:3])}{', ...' if names[3:] else ''}"
 
 
 def apply_flags(scope: Scope) -> None:

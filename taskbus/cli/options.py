@@ -51,7 +51,7 @@ def _louder(ctx: click.Context, parameter: click.Parameter, value: int) -> None:
 
 _OPTIONS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "app": (("-A", "--app"), {"metavar": "MODULE:APP", "help": "Where your TaskBus is, for example shop.tasks:app."}),
-    "broker": (("-b", "--broker"), {"metavar": "URL", "help": "Broker, for example sqlite:///queue.db."}),
+    "broker": (("-b", "--broker"), {"metavar": "URL", "help": "Broker: a SQLite file, such as sqlite:///queue.db."}),
     "results": (
         ("--results",),
         {"metavar": "URL", "help": "Store of results and dead letters; the broker's if not given."},

@@ -14,10 +14,10 @@ VERSION = 1
 """Version of the JSON shapes. Keys may be added within a version; none is renamed or removed."""
 
 
-def emit_items(output: Format, kind: str, items: Iterable[Any], table: Callable[[], None]) -> None:
-    """Print a list: ``{"version", "kind", "items"}``, one object a line, or what ``table`` draws."""
+def emit_items(output: Format, kind: str, items: Iterable[Any], table: Callable[[], None], **about: str) -> None:
+    """Print a list: ``{"version", "kind", "items"}`` with ``about``, one object a line, or what ``table`` draws."""
     if output is Format.JSON:
-        echo_json({"version": VERSION, "kind": kind, "items": list(items)})
+        echo_json({"version": VERSION, "kind": kind, **about, "items": list(items)})
     elif output is Format.JSONL:
         for item in items:
             click.echo(json.dumps(plain(item)))

@@ -48,7 +48,7 @@ def size(octets: float) -> str:
 
 def safe(text: str) -> str:
     """``text`` without power over the terminal: control characters, which may hide or forge lines, shown as escapes."""
-    return "".join(_shown(character) for character in text)
+    return "".join(_shown(character) for character in str(text))
 
 
 def _shown(character: str) -> str:

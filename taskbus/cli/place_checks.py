@@ -9,7 +9,9 @@ from pathlib import Path
 
 from taskbus.app import TaskBus
 from taskbus.cli.finding import Finding, Level
+from taskbus.cli.opening import named
 from taskbus.cli.phrase import size, span
+from taskbus.database import look
 from taskbus.database.sql import Database, locate
 from taskbus.errors import TaskBusError
 
@@ -42,7 +44,7 @@ def check_places(app: TaskBus) -> Iterator[Finding]:
     """Broker and store: there, reachable, durable, with room to grow, in one database or two."""
     try:
         yield from _check_broker(app)
-        if app.results_url == app.broker_url or (exists(app.broker_url) and app.shares_database):
+        if app.results_url == app.broker_url or _is_one_database(app):
             yield Finding(Level.OK, "results", "in the broker's database: a task settles in one transaction")
         else:
             yield from _check_results(app)
@@ -50,15 +52,23 @@ def check_places(app: TaskBus) -> Iterator[Finding]:
         yield Finding(Level.ERROR, "broker", f"{app.broker_url}: {error}")
 
 
-def exists(url: str) -> bool:
-    """Whether there is anything to look at; asking must not create it."""
-    return not url.startswith("sqlite:") or os.path.exists(locate(url).path)
+def is_ours(url: str) -> bool:
+    """Whether there is anything of TaskBus to look at; asking neither creates nor changes it."""
+    return not url.startswith("sqlite:") or any(name.startswith(look.PREFIX) for name in _tables(url))
+
+
+def _tables(url: str) -> frozenset[str]:
+    return look.tables(locate(url).path) or frozenset()
+
+
+def _is_one_database(app: TaskBus) -> bool:
+    return is_ours(app.broker_url) and is_ours(app.results_url) and app.shares_database
 
 
 def _check_broker(app: TaskBus) -> Iterator[Finding]:
     url = app.broker_url
-    if not exists(url):
-        yield from _check_future(Path(locate(url).path))
+    if not is_ours(url):
+        yield from _check_future(url, "broker")
         return
     took = app.broker.ping()
     level = Level.WARNING if took > SLOW_PING else Level.OK
@@ -71,15 +81,20 @@ def _check_broker(app: TaskBus) -> Iterator[Finding]:
         yield from _check_durability(Database.open(url))
 
 
-def _check_future(path: Path) -> Iterator[Finding]:
-    if not path.parent.is_dir():
-        yield Finding(Level.ERROR, "broker", f"folder {path.parent} does not exist", f"mkdir -p {path.parent}")
+def _check_future(url: str, subject: str) -> Iterator[Finding]:
+    path, theirs = Path(locate(url).path), _tables(url)
+    if theirs:
+        text = f"{path} is the database of something else, with {named(theirs)}"
+        hint = "the first send or worker would add its own tables to it; better name another file"
+        yield Finding(Level.WARNING, subject, text, hint)
+    elif not path.parent.is_dir():
+        yield Finding(Level.ERROR, subject, f"folder {path.parent} does not exist", f"mkdir -p {path.parent}")
     elif not os.access(path.parent, os.W_OK):
         yield Finding(
-            Level.ERROR, "broker", f"folder {path.parent} cannot be written", f"as {_user()}: choose another URL"
+            Level.ERROR, subject, f"folder {path.parent} cannot be written", f"as {_user()}: choose another URL"
         )
     else:
-        yield Finding(Level.OK, "broker", f"{path} is not there yet; the first send or worker creates it")
+        yield Finding(Level.OK, subject, f"{path} is not there yet; the first send or worker creates it")
         yield from _check_disk(path.parent)
 
 
@@ -93,7 +108,7 @@ def _check_file(path: Path) -> Iterator[Finding]:
 def _check_disk(folder: Path) -> Iterator[Finding]:
     kind = filesystem(folder)
     if kind.startswith(NETWORK_FILESYSTEMS):
-        hint = "SQLite's locks are not reliable there; put the file on a local disk, or use a broker with a server"
+        hint = "SQLite's locks are not reliable there; put the file on a local disk"
         yield Finding(Level.WARNING, "disk", f"{folder} is a network filesystem ({kind})", hint)
     free = shutil.disk_usage(folder).free
     level = Level.ERROR if free < SCARCE_DISK else Level.WARNING if free < LITTLE_DISK else Level.OK
@@ -125,8 +140,8 @@ def _check_durability(database: Database) -> Iterator[Finding]:
 
 
 def _check_results(app: TaskBus) -> Iterator[Finding]:
-    if app.results_url.startswith("sqlite:") and not exists(app.results_url):
-        yield from _check_future(Path(locate(app.results_url).path))
+    if not is_ours(app.results_url):
+        yield from _check_future(app.results_url, "results")
     else:
         app.store.results(["doctor"])
         yield Finding(Level.OK, "results", f"{app.store.database or app.results_url} answers")

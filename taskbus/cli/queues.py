@@ -11,7 +11,7 @@ from taskbus.broker.delivery import Delivery
 from taskbus.broker.queues import QueueSize
 from taskbus.cli.confirming import confirm
 from taskbus.cli.exits import NOT_FOUND, CommandFailed
-from taskbus.cli.opening import open_parts
+from taskbus.cli.opening import open_existing
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_items
 from taskbus.cli.phrase import ago, count
@@ -34,10 +34,15 @@ def command(ctx: click.Context) -> None:
 def list_queues(ctx: click.Context) -> None:
     """List every queue with what is ready, delayed and running."""
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "broker") as app:
         sizes = sorted(app.broker.queues(), key=lambda size: size.name)
+        place = app.broker.safe_url
         emit_items(
-            scope.output, "queues", sizes, lambda: draw_sizes(sizes, empty=f"No queues in {app.broker.safe_url}")
+            scope.output,
+            "queues",
+            sizes,
+            lambda: draw_sizes(sizes, caption=place, empty=f"No queues in {place}."),
+            database=place,
         )
 
 
@@ -49,7 +54,7 @@ def list_queues(ctx: click.Context) -> None:
 def peek(ctx: click.Context, queue: str, limit: int) -> None:
     """Show the messages of QUEUE that come next, without taking them."""
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "broker") as app:
         deliveries = app.broker.peek(queue, limit)
         if not deliveries:
             _find(app.broker.queues(), queue)
@@ -70,7 +75,7 @@ def peek(ctx: click.Context, queue: str, limit: int) -> None:
 def purge(ctx: click.Context, queue: str, dry_run: bool, yes: bool) -> None:
     """Delete every waiting message of QUEUE, ready or delayed. What is running goes on."""
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "broker") as app:
         size = _find(app.broker.queues(), queue)
         waiting = size.ready + size.delayed
         deleted = 0
@@ -82,7 +87,7 @@ def purge(ctx: click.Context, queue: str, dry_run: bool, yes: bool) -> None:
         emit_items(scope.output, "purged", [item], lambda: say(f"{word} from queue {queue!r}."))
 
 
-def draw_sizes(sizes: Sequence[QueueSize], *, empty: str) -> None:
+def draw_sizes(sizes: Sequence[QueueSize], *, caption: str = "", empty: str) -> None:
     """Print queue sizes as a table."""
     now = time.time()
     draw(
@@ -92,6 +97,7 @@ def draw_sizes(sizes: Sequence[QueueSize], *, empty: str) -> None:
             for size in sizes
         ],
         right=("ready", "delayed", "running"),
+        caption=caption,
         empty=empty,
     )
 
@@ -140,5 +146,6 @@ def _draw_messages(deliveries: Sequence[Delivery], queue: str) -> None:
         ("id", "task", "arguments", "priority", "attempt", "sent", "due"),
         rows,
         right=("priority", "attempt"),
+        whole=("id",),
         empty=f"Queue {queue!r} is empty.",
     )

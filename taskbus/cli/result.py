@@ -8,7 +8,7 @@ import rich_click as click
 from taskbus import codec
 from taskbus.app import TaskBus
 from taskbus.cli.exits import FAILED, NOT_FOUND, OK
-from taskbus.cli.opening import open_parts
+from taskbus.cli.opening import open_existing
 from taskbus.cli.options import Format, scope_of, shared_options
 from taskbus.cli.output import emit_one
 from taskbus.cli.phrase import ago, safe, span
@@ -30,7 +30,7 @@ def command(ctx: click.Context, task_id: str, wait: float | None, traceback: boo
     Exit status: 0 succeeded, 1 failed or revoked, 3 not known or not finished.
     """
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "results") as app:
         ctx.exit(report(app, task_id, scope.output, wait=wait, traceback=traceback))
 
 

@@ -6,7 +6,7 @@ import rich_click as click
 
 from taskbus.broker.queues import WorkerEntry
 from taskbus.cli.exits import NO_REPLY, OK
-from taskbus.cli.opening import open_parts
+from taskbus.cli.opening import open_existing
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_one
 from taskbus.cli.phrase import ago, count, span
@@ -24,21 +24,24 @@ def command(ctx: click.Context) -> None:
     Exit status: 0 if a worker is alive, 69 if none is.
     """
     scope = scope_of(ctx)
-    with open_parts(scope) as app:
+    with open_existing(scope, "broker", "results") as app:
         now = app.clock()
         workers = app.broker.workers()
         sizes = sorted(app.broker.queues(), key=lambda size: size.name)
         dead = app.store.count_dead_letters(Filter())
         is_alive = any(worker.lease_until > now for worker in workers)
 
+        place = app.broker.safe_url
+
         def table() -> None:
+            say(place, "dim")
             draw_workers(workers, now)
             click.echo()
             draw_sizes(sizes, empty="No queues yet: nothing was ever sent.")
             if dead:
                 say(f"\n{count(dead, 'dead letter')}; taskbus dlq groups tells why")
 
-        item = {"broker": app.broker.safe_url, "workers": workers, "queues": sizes, "dead_letters": dead}
+        item = {"broker": place, "database": place, "workers": workers, "queues": sizes, "dead_letters": dead}
         emit_one(scope.output, "status", item, table)
     ctx.exit(OK if is_alive else NO_REPLY)
 

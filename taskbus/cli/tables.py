@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import rich_click as click
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -22,17 +22,29 @@ def console(*, err: bool = False) -> Console:
 
 
 def draw(
-    columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, right: Sequence[str] = (), empty: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
+    caption: str = "",
+    empty: str = "",
 ) -> None:
-    """Print a table; the ``right`` columns hold numbers. ``empty`` is printed on stderr when there is no row."""
+    """Print a table, below a ``caption`` on stderr; when there is no row, ``empty`` instead, on stderr too.
+
+    The ``right`` columns hold numbers; the ``whole`` ones hold ids to copy, so that the others must give way.
+    """
     lines = [[cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row] for row in rows]
     target = console()
     if not lines:
-        console(err=True).print(empty)
+        console(err=True).print(Text(safe(empty)))
         return
+    if caption:
+        say(caption, "dim")
     table = Table(box=SIMPLE_HEAD if target.is_terminal else None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        justify: JustifyMethod = "right" if column in right else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
     for line in lines:
         table.add_row(*line)
     print_table(table)

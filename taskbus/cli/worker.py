@@ -8,11 +8,12 @@ from typing import Any
 
 import rich_click as click
 
+from taskbus.broker.broker import transport_of
 from taskbus.cli.banner import show_banner
 from taskbus.cli.exits import USAGE, CommandFailed
-from taskbus.cli.opening import apply_config_file
+from taskbus.cli.opening import apply_config_file, check_shared
 from taskbus.cli.options import scope_of, shared_options
-from taskbus.config import load
+from taskbus.config import convert, load
 from taskbus.logs import configure
 from taskbus.worker.options import POOLS, WorkerOptions
 from taskbus.worker.supervisor import run
@@ -36,19 +37,47 @@ def _split(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ..
     return tuple(dict.fromkeys(name.strip() for value in values for name in value.split(",") if name.strip()))
 
 
-count_option = partial(click.option, type=click.IntRange(min=0), metavar="N")
-seconds_option = partial(click.option, type=click.FloatRange(min=0), metavar="SECONDS")
+def _settings(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """``--set`` as settings. Raises ``ConfigError`` for a name there is not, or a value of the wrong kind."""
+    found = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{text!r} sets nothing; write it as NAME=VALUE", ctx, parameter)
+        found[name.strip()] = convert(name.strip(), value.strip(), "--set")
+    return found
+
+
+# How small a number may be is known to Config alone, which says so.
+count_option = partial(click.option, type=int, metavar="N")
+seconds_option = partial(click.option, type=float, metavar="SECONDS")
 
 
 @click.command("worker")
-@click.option_panel("Work", options=["--app", "--queues", "--name", "--broker", "--results", "--config"])
+@click.option_panel("Work", options=["--app", "--queues", "--name", "--broker", "--results", "--config", "--set"])
 @click.option_panel(
     "Slots", options=["--pool", "--concurrency", "--processes", "--threads", "--coroutines", "--lease", "--grace"]
 )
 @click.option_panel("Replacing runners", options=["--max-tasks-per-runner", "--max-memory-per-runner"])
 @click.option_panel("Development and logs", options=["--reload", "--log-level", "--log-format", "--quiet", "--verbose"])
 @click.option("-Q", "--queues", multiple=True, callback=_split, metavar="NAMES", help="Queues, with commas between.")
-@click.option("-P", "--pool", type=click.Choice(POOLS), default="prefork", show_default=True, help="Kind of slots.")
+@click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    callback=_settings,
+    metavar="NAME=VALUE",
+    help="Any setting that `taskbus config show` lists, such as sweep=2; may be given several times.",
+)
+@click.option(
+    "-P",
+    "--pool",
+    type=click.Choice(POOLS),
+    default="prefork",
+    show_default=True,
+    metavar="KIND",
+    help="Kind of slots: prefork, threads, asyncio or solo.",
+)
 @click.option(
     "-c", "--concurrency", type=click.IntRange(min=1), metavar="N", help="How many tasks at once, in that pool."
 )
@@ -69,7 +98,9 @@ seconds_option = partial(click.option, type=click.FloatRange(min=0), metavar="SE
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @shared_options("app", "broker", "results", "config", "quiet", "verbose")
 @click.pass_context
-def command(ctx: click.Context, /, reloads: bool, log_level: str | None, **given: Any) -> None:
+def command(
+    ctx: click.Context, /, reloads: bool, log_level: str | None, overrides: dict[str, Any], **given: Any
+) -> None:
     """Run tasks until told to stop: Ctrl-C or SIGTERM finishes what runs, a second one gives it back at once.
 
     Nothing is lost either way, nor when it is killed: its tasks run elsewhere when its lease is over.
@@ -82,8 +113,11 @@ def command(ctx: click.Context, /, reloads: bool, log_level: str | None, **given
     apply_config_file(scope)
     level = log_level or ("DEBUG" if scope.verbosity > 0 else "WARNING" if scope.verbosity < 0 else "INFO")
     configure(level, given["log_format"])
-    options = WorkerOptions(app=scope.app, log_level=level, overrides=scope.urls(), **given)
-    load(options.settings())  # a mistake is one line here; in the runners' server it would be a traceback
+    options = WorkerOptions(app=scope.app, log_level=level, overrides={**overrides, **scope.urls()}, **given)
+    config, _ = load(options.settings())  # a mistake is one line here; in the runners' server it would be a traceback
+    if config.broker:
+        transport_of(config.broker)
+        check_shared(config.broker)
     on_ready = partial(show_banner, as_json=options.log_format == "json", is_quiet=scope.verbosity < 0)
     ctx.exit(run(options, on_ready))
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 from urllib.parse import parse_qsl, unquote
 
-from taskbus.database.connection import Connection, begin, connect
+from taskbus.database.connection import Connection, FileGone, begin, connect
 from taskbus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ def locate(url: str) -> Location:
         raise ConfigError(f"{url!r} is no database TaskBus knows; {_advice(scheme, bool(separator))}")
     place, _, query = rest.partition("?")
     path = unquote(place.removeprefix("/"))
-    if not place.startswith("/") or not path or path == ":memory:":
+    if not place.startswith("/") or not path or os.path.basename(path) == ":memory:":
         raise ConfigError(
-            f"{url!r} names no file; write sqlite:///file.db or sqlite:////absolute/file.db"
-            " (memory:// keeps everything in this process)"
+            f"{url!r} names no file; write sqlite:///file.db or sqlite:////absolute/file.db,"
+            " or memory://name for tests, which keeps everything in one process"
         )
     options = dict(parse_qsl(query, keep_blank_values=True))
     synchronous = options.pop("synchronous", "NORMAL").upper()
@@ -77,7 +77,7 @@ def locate(url: str) -> Location:
 def _advice(scheme: str, complete: bool) -> str:
     if not complete:
         return "a URL looks like sqlite:///file.db"
-    near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+    near = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1)
     return f"did you mean {near[0]}://?" if near else f"there is {', '.join(f'{name}://' for name in SCHEMES)}"
 
 
@@ -115,8 +115,9 @@ class Database:
         """The connection of this thread, in autocommit mode.
 
         Raises:
-            sqlite3.Error: the file cannot be opened, is not a database, or was deleted or replaced since it was opened:
-                what is written to a deleted file is lost without a word.
+            sqlite3.Error: the file cannot be opened, or is not a database.
+            FileGone: it was deleted or replaced since it was opened: what is written to a deleted file is lost without
+                a word.
         """
         held: _Held | None = getattr(self._local, "held", None)
         if held is None or held.connection is None:
@@ -207,7 +208,7 @@ class _Held:
 
     def check(self, path: str) -> None:
         if _identify(path) != self.file:
-            raise sqlite3.OperationalError("the file was deleted or replaced while in use; restart what uses it")
+            raise FileGone("the file was deleted or replaced while in use; restart what uses it")
         self.check_at = time.monotonic() + CHECK_EVERY
 
     def close(self) -> None:

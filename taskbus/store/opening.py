@@ -20,7 +20,7 @@ def open_store(url: str, clock: Clock = wall_clock) -> Store:
     scheme, separator, _ = url.partition("://")
     module = SCHEMES.get(scheme)
     if module is None or not separator:
-        near = difflib.get_close_matches(scheme, SCHEMES, n=1)
+        near = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1)
         known = " and ".join(f"{name}://" for name in SCHEMES)
         advice = f"did you mean {near[0]}://?" if near and separator else f"results are kept in {known}"
         raise ConfigError(

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from taskbus.config import OVERRIDES, Config
-from taskbus.errors import ConfigError
 from taskbus.worker.options import WorkerOptions, processes
 from taskbus.worker.runner.executor import Executor
 from taskbus.worker.runner.loading import hello, load_app
@@ -44,6 +43,7 @@ class Crew:
         self.size = 0
         self._slots = 0
         self._numbers = 0
+        self._has_imported = False
         self._fork_after = 0.0
         self._early_deaths = 0
         self._memory_check_at = 0.0
@@ -54,6 +54,7 @@ class Crew:
             return self._start_solo()
         self.server = RunnerServer(self._options)
         said = self.server.hello()
+        self._has_imported = True
         self._watch(self.server)
         return said
 
@@ -80,10 +81,12 @@ class Crew:
         """Fork what is missing, retire what has grown too big."""
         if self.is_stopping:
             return
-        while len(self.runners) < self.size and now >= self._fork_after and self.server is not None:
+        if self.server is None and self.size and now >= self._fork_after:
+            self._start_server_again()
+        while len(self.runners) < self.size and now >= self._fork_after and self._can_fork:
             self._numbers += 1
             try:
-                runner = self.server.fork(self._numbers, self._slots)
+                runner = self._fork()
             except OSError as error:  # no descriptors left; or the server is dying, which its link will tell
                 logger.error("cannot start a runner (%s); trying again in %.1f s", error, self._put_off(now))
                 break
@@ -103,7 +106,7 @@ class Crew:
 
     def next_at(self, now: float) -> float | None:
         """When ``tick`` has something to do next, by the monotonic clock."""
-        if len(self.runners) < self.size and not self.is_stopping:
+        if len(self.runners) < self.size and not self.is_stopping and (self.server is None or self._can_fork):
             return max(now, self._fork_after)
         return self._memory_check_at if self._config.max_memory_per_runner else None
 
@@ -123,8 +126,10 @@ class Crew:
                     self.runners[number].started(rest[0])
                 elif kind == "exited" and number in self.runners:
                     yield self._departed(self.runners[number], rest[1], now)
+                elif kind == "ready":
+                    self._has_imported = True
                 elif kind == "failed":
-                    logger.error("a runner could not import the app: %s", number)
+                    logger.error("the app cannot be imported any more: %s", number)
         except BlockingIOError:
             return
         except EOFError:
@@ -149,25 +154,30 @@ class Crew:
 
     def _bereft(self, now: float) -> Iterator[Departure]:
         """The server has died, and with it (by the kernel's word) every runner."""
-        assert self.server is not None
-        self._unwatch(self.server)
-        self.server.close()
+        if self.server is not None:
+            self._unwatch(self.server)
+            self.server.close()
+        self.server, self._has_imported = None, False
         for runner in list(self.runners.values()):
             runner.kill()
             yield self._departed(runner, "the death of the runners' server", now)
-        if self.is_stopping:
-            self.server = None
-            return
-        logger.error("the runners' server died; starting another one")
+        if not self.is_stopping:
+            logger.error("the runners' server died; starting another one in %.1f s", self._put_off(now))
+
+    def _start_server_again(self) -> None:
+        """Without waiting for the import, which may take longer than the lease: ``news`` will tell that it is done."""
         self.server = RunnerServer(self._options)
-        try:
-            self.server.hello()
-        except ConfigError:
-            logger.exception("the app cannot be imported any more")
-            self.server.close()
-            self.server, self.size = None, 0
-            raise
+        self.server.link.setblocking(False)
         self._watch(self.server)
+
+    @property
+    def _can_fork(self) -> bool:
+        return self.server is not None and self._has_imported
+
+    def _fork(self) -> Runner:
+        if self.server is None:
+            raise OSError("there is no server to fork from")
+        return self.server.fork(self._numbers, self._slots)
 
     def kill(self) -> None:
         """SIGKILL every runner."""

@@ -40,11 +40,11 @@ NEEDS = {
     "wheels of two releases": "69",
     "memory limits of the supervisor alone, as `systemd` sets them": "17",
 }
-COVERED = {
-    "14": "the grid's SIGTERM squares",
-    "54": "case 53",
-    "57": "case 55 and the property tests of the codec and the wire",
-    "59": "the unit tests of sending",
+ELSEWHERE = {
+    "14": "played by the grid's SIGTERM squares",
+    "54": "played by case 53",
+    "57": "played by case 55 and the property tests of the codec and the wire",
+    "59": "played by the unit tests of sending",
 }
 NOT_RUN = {
     "44": "replacing a database file under a running worker is not detected yet",
@@ -111,6 +111,6 @@ def playables() -> list[Playable]:
 
 
 def not_run() -> list[tuple[str, str]]:
-    """The numbers of the fault matrix that nothing here plays, each with the reason."""
+    """The numbers of the fault matrix that no named case here plays, each with the reason."""
     needs = [(number, f"needs {what}") for what, numbers in NEEDS.items() for number in numbers.split()]
-    return sorted([*needs, *NOT_RUN.items()], key=lambda entry: int(entry[0]))
+    return sorted([*needs, *NOT_RUN.items(), *ELSEWHERE.items()], key=lambda entry: int(entry[0]))

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from .suite import Playable, playables
+from .grid import GRID
+from .suite import CASES, QUICK_SQUARES, Playable, not_run, playables
+
+LAST = 78
+"""The fault matrix has cases 1 to 78; larger numbers are our own."""
 
 
 def cells() -> list[object]:
@@ -19,3 +23,16 @@ def test_nothing_accepted_is_lost_and_nothing_runs_twice_without_a_fault(cell: P
     if outcome.not_run:
         pytest.skip(outcome.not_run)
     assert outcome.is_good, outcome.error or f"{outcome.verdict.violations}\n{outcome.verdict}"
+
+
+def test_every_case_of_the_fault_matrix_is_played_or_has_a_reason() -> None:
+    played = {int("".join(filter(str.isdigit, case.number))) for case in CASES}
+    excused = {int(number) for number, _ in not_run()}
+    assert played | excused >= set(range(1, LAST + 1))
+    assert not played & excused
+
+
+def test_cells_have_names_of_their_own_and_the_quick_squares_exist() -> None:
+    names = [cell.name for cell in playables()]
+    assert len(set(names)) == len(names)
+    assert set(QUICK_SQUARES) <= {square.name for square in GRID}

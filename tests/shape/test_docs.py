@@ -65,6 +65,19 @@ def test_files_and_tests_that_a_page_names_exist(page: Path) -> None:
     assert not missing, f"{name_of(page)} names {missing}"
 
 
+@pytest.mark.parametrize("page", sorted(DOCS.glob("explanation/*.md")), ids=name_of)
+def test_modules_and_methods_that_an_explanation_names_exist(page: Path) -> None:
+    modules = {str(file.relative_to(ROOT)): file.read_text() for file in (ROOT / "taskbus").rglob("*.py")}
+    for name in set(re.findall(r"`([\w/]+\.py)`", prose(page))):
+        assert any(f"/{module}".endswith(f"/{name}") for module in modules), f"{name_of(page)} names {name}"
+    code = "".join(modules.values())
+    for owner, method in set(re.findall(r"`([A-Z]\w+)\.(\w+)`", prose(page))):
+        assert f"class {owner}" in code, f"{name_of(page)} names {owner}.{method}"
+        assert re.search(rf"def {method}\b|^    {method}\b", code, re.MULTILINE), (
+            f"{name_of(page)} names {owner}.{method}"
+        )
+
+
 def sources_of_tests() -> list[Path]:
     return [*(ROOT / "tests").rglob("*.py"), *(ROOT / "taskbus/testing").glob("*.py")]
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import ctypes
+import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -219,3 +221,92 @@ hoard: list[bytearray] = []
 @app.task
 def sends_another(path: str) -> str:
     return record.delay(path, "from inside").id
+
+
+# --- tasks that start processes ----------------------------------------------------------------------------------
+
+forking = multiprocessing.get_context("fork")
+
+
+def square(number: int) -> int:
+    return number * number
+
+
+def stays(path: str) -> None:
+    """The body of a process that does not leave by itself."""
+    note(path, str(os.getpid()))
+    time.sleep(600)
+
+
+@app.task(retry=ONCE)
+def squares(numbers: list[int]) -> list[int]:
+    with forking.Pool(2) as pool:
+        return pool.map(square, numbers)
+
+
+@app.task(retry=ONCE)
+async def asquares(numbers: list[int]) -> list[int]:
+    return await asyncio.to_thread(squares.function, numbers)
+
+
+@app.task(retry=ONCE)
+def terminates(path: str, number: int = signal.SIGTERM) -> int | None:
+    child = forking.Process(target=stays, args=(path,))
+    child.start()
+    while not Path(path).exists():
+        time.sleep(0.005)
+    os.kill(child.pid or 0, number)
+    child.join(10)
+    return child.exitcode
+
+
+@app.task(retry=ONCE)
+def leaves_behind(path: str, in_thread: bool = False) -> int:
+    def start() -> None:
+        forking.Process(target=stays, args=(path,)).start()
+
+    if in_thread:
+        thread = threading.Thread(target=start)
+        thread.start()
+        thread.join()
+    else:
+        start()
+    while not Path(path).exists():
+        time.sleep(0.005)
+    return os.getpid()
+
+
+@app.task(retry=ONCE)
+def runs(path: str, *command: str) -> int:
+    program = subprocess.Popen(command)
+    note(path, str(program.pid))
+    return program.wait()
+
+
+@app.task(retry=ONCE)
+def comes_back_from_a_fork(path: str) -> str:
+    pid = os.fork()
+    if pid == 0:
+        return "from the child"
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    note(path, str(status))
+    return "from the parent"
+
+
+@app.task(retry=ONCE)
+async def acomes_back_from_a_fork(path: str) -> str:
+    return comes_back_from_a_fork.function(path)  # type: ignore[no-any-return]
+
+
+@app.task(retry=ONCE)
+def becomes_a_daemon(path: str) -> None:
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+        return
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            stays(path)
+    finally:
+        os._exit(0)

@@ -142,7 +142,9 @@ def test_a_dry_run_replays_and_purges_nothing() -> None:
 
 
 def test_a_replay_may_be_limited() -> None:
-    assert [item["task_id"] for item in taskbus("dlq", "replay", "--limit", "1", "--yes", "-o", "jsonl").lines] == ["a-1"]
+    assert [item["task_id"] for item in taskbus("dlq", "replay", "--limit", "1", "--yes", "-o", "jsonl").lines] == [
+        "a-1"
+    ]
     assert (len(ids()), ready()) == (2, 1)
 
 

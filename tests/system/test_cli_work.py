@@ -70,7 +70,8 @@ def test_a_call_that_cannot_be_sent_says_why_and_sends_nothing(
     done = taskbus("call", *arguments)
     assert (done.status, done.out) == (status, "")
     assert says in done.err
-    assert taskbus("queues", "-o", "json").json["items"] == []
+    queues = taskbus("queues", "-o", "json")
+    assert queues.status == 3 or queues.json["items"] == []
 
 
 def test_an_app_that_cannot_be_imported_shows_its_own_traceback(tmp_path: Path) -> None:
@@ -99,12 +100,15 @@ def test_the_result_of_a_failed_task_is_a_failure_with_its_traceback(worker: Wor
 
 
 def test_the_result_of_an_unknown_task_is_pending() -> None:
+    taskbus("call", "any.task")
     done = taskbus("result", "no-such-id", "--wait", "0.01", "-o", "json")
     assert (done.status, done.json["state"]) == (3, "PENDING")
     assert "Nothing is recorded" in done.err
 
 
 def test_ctrl_c_ends_a_waiting_command_without_a_traceback(tmp_path: Path) -> None:
+    taskbus("call", "any.task")
+    assert not (tmp_path / "taskbus.db-wal").exists()
     process = subprocess.Popen(
         [sys.executable, "-m", "taskbus", "result", "no-such-id", "--wait", "60"], stderr=subprocess.PIPE, text=True
     )

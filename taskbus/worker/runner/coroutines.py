@@ -87,6 +87,7 @@ class Coroutines:
         self._board.mark(slot, job.tag, monotonic())
         failpoint("runner.start")
         report = await self._executor.execute_async(job)
+        self._link.stay_or_leave()
         failpoint("runner.body_done")
         self._board.clear(slot)
         self._free.append(slot)

@@ -4,8 +4,12 @@ import ctypes
 import os
 import signal
 import sys
+import threading
+from collections.abc import Callable
 from types import FrameType
 
+OWN_THREADS = "taskbus-"
+"""How the names of a runner's own threads begin; they last as long as it does."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -20,6 +24,33 @@ def die_with(parent: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it died before the call
         os._exit(1)
+
+
+def disown_forks(let_go: Callable[[], None]) -> None:
+    """From now on, a process that a task forks from this one is no runner: signals end it, and it does not stay.
+
+    ``let_go`` is called in the child. It dies with its parent, as a runner does with the server, with two exceptions. A
+    process with a session of its own is a daemon, and meant to stay. And one that is forked by a thread which the task
+    has made has to do without: the kernel would kill it at the end of that thread.
+    """
+    forking = threading.local()
+
+    def before() -> None:
+        thread = threading.current_thread()
+        lasts = thread is threading.main_thread() or thread.name.startswith(OWN_THREADS)
+        forking.parent = os.getpid() if lasts else 0
+        forking.session = os.getsid(0)
+
+    def in_child() -> None:
+        for number, default in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+            if signal.getsignal(number) is _do_nothing:  # else the task has a handler of its own
+                signal.signal(number, default)
+        let_go()
+        if forking.parent and forking.session == home:
+            die_with(forking.parent)
+
+    home = os.getsid(0)
+    os.register_at_fork(before=before, after_in_child=in_child)
 
 
 def leave_signals_to_the_supervisor() -> None:

@@ -34,10 +34,22 @@ class Link:
         self._bytes = 0
         self._oldest_at = 0.0
         self._is_left_behind = threading.Event()
+        self._is_let_go = False
 
     def start(self) -> None:
         """Start the thread that sends what a long task leaves behind."""
         threading.Thread(target=self._send_left_behind, name="taskbus-flusher", daemon=True).start()
+
+    def let_go(self) -> None:
+        """Close this end in a process that was forked from the runner: what it says is not for the supervisor."""
+        self._is_let_go = True
+        self._link.close()
+
+    def stay_or_leave(self) -> None:
+        """To be called when a task's body has ended: in a process that it has forked, this does not return."""
+        if self._is_let_go:
+            logger.error("a process that a task has forked came back from the task; end it with os._exit()")
+            os._exit(1)
 
     def report(self, report: Report, *, more: bool) -> None:
         """Send a report, now or with those to come. ``more``: whether the caller goes on to another attempt at once."""

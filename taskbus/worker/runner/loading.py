@@ -22,6 +22,9 @@ def load_app(path: str) -> TaskBus:
     module_name, _, name = path.partition(":")
     if not module_name:
         raise AppNotFound(f"-A {path!r} names no module; write it as module:name, such as -A shop:app")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        near = _as_module(module_name) + path[len(module_name) :]
+        raise AppNotFound(f"-A {path}: {module_name!r} is no name of a module; did you mean -A {near}?")
     module = _import(module_name)
     apps = {key: value for key, value in vars(module).items() if isinstance(value, TaskBus)}
     if name:
@@ -31,6 +34,12 @@ def load_app(path: str) -> TaskBus:
     if apps:
         raise AppNotFound(f"-A {path}: that module holds several; say which: {_listed(module_name, apps)}")
     raise AppNotFound(f"-A {path}: {module.__file__} holds no TaskBus; make one there: app = TaskBus({module_name!r})")
+
+
+def _as_module(path: str) -> str:
+    """The name that a module's path most likely means, seen from the working folder."""
+    parts = [part for part in Path(path.removesuffix(".py")).parts if part not in ("/", ".", "..")]
+    return ".".join(part for part in ".".join(parts).split(".") if part) or "module"
 
 
 def hello(app: TaskBus) -> dict[str, Any]:

@@ -38,6 +38,7 @@ class Slot:
             self._board.mark(self._number, job.tag, monotonic())
             failpoint("runner.start")
             report = self._executor.execute(job, self._call)
+            self._link.stay_or_leave()
             failpoint("runner.body_done")
             self._board.clear(self._number)
             self._link.report(report, more=not self._jobs.empty())

@@ -23,7 +23,7 @@ from taskbus.middleware import Middleware
 from taskbus.worker.runner.board import Board
 from taskbus.worker.runner.coroutines import Coroutines
 from taskbus.worker.runner.executor import AnyTask, Executor
-from taskbus.worker.runner.kinship import die_with, leave_signals_to_the_supervisor
+from taskbus.worker.runner.kinship import die_with, disown_forks, leave_signals_to_the_supervisor
 from taskbus.worker.runner.limits import AlarmLimits, Limits, Watch
 from taskbus.worker.runner.link import Link
 from taskbus.worker.runner.loading import load_app
@@ -83,6 +83,7 @@ class Runner:
 
     def serve(self) -> None:
         """Work until told to stop and everything that had started has ended."""
+        disown_forks(self._let_go)
         self._link.start()
         if self._coroutines is not None:
             self._coroutines.start()
@@ -97,6 +98,11 @@ class Runner:
         if self._coroutines is not None:
             self._coroutines.join()
         self._link.flush()
+
+    def _let_go(self) -> None:
+        """In a process that a task has forked: keep nothing that the supervisor reads, or waits for the end of."""
+        self._link.let_go()
+        self._board.close()
 
     def _serve_in_threads(self) -> None:
         watch = Watch()
