@@ -42,12 +42,12 @@ bench: $(VENV)/dev.stamp ## measure tasks a second and latency on this machine
 
 docs: $(VENV)/dev.stamp ## regenerate the reference pages, check every link and run the README's and tutorial's code
 	$(BIN)/python docs/generate.py
-	$(BIN)/pytest tests/shape/test_docs.py tests/shape/test_readme.py
+	$(BIN)/pytest tests/shape/test_docs.py tests/shape/test_pages_run.py $(ARGS)
 
 clean: ## remove the environment and everything that can be made again
 	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
-	rm -f bench.db bench.db-wal bench.db-shm examples/*/*.db examples/*/*.db-wal examples/*/*.db-shm
+	rm -f *.db *.db-wal *.db-shm examples/*.db* examples/*/*.db* examples/*/*.log
 
 # --- the environment: made once, brought up to date when pyproject.toml changes --------------------------------------
 

@@ -21,7 +21,10 @@ class Arguments:
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         self.function = function
-        parameters = list(inspect.signature(function).parameters.values())
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except ValueError as error:  # some of Python's own functions have none
+            raise ConfigError(f"task {name!r}: {error}; write a def that calls it") from None
         self.takes_context = bool(parameters) and _is_context(parameters[0].annotation)
         if self.takes_context:
             del parameters[0]

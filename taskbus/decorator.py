@@ -1,10 +1,13 @@
 """The decorator ``@task``, typed: what it makes has the signature of the function it was given."""
 
 from collections.abc import Callable, Coroutine
-from inspect import iscoroutinefunction
+from dataclasses import fields
+from difflib import get_close_matches
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, ismethod, unwrap
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from taskbus.context import Context
+from taskbus.errors import ConfigError
 from taskbus.retry import RetryPolicy
 from taskbus.task import AsyncTask, SyncTask, Task, TaskOptions
 
@@ -86,15 +89,49 @@ class TaskFactory:
     ) -> Decorator: ...
 
     def __call__(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
-        """Make a task of a function. For the options see ``TaskOptions``."""
+        """Make a task of a function. For the options see ``TaskOptions``.
+
+        Raises ``ConfigError`` for what is no function, and for an option that makes no sense.
+        """
+        for option in options.keys() - _OPTIONS:
+            near = get_close_matches(option, _OPTIONS, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_OPTIONS)}"
+            raise ConfigError(f"@task has no option {option!r}; {hint}")
         given = TaskOptions(**options)
         return self._make(function, given) if function is not None else lambda f: self._make(f, given)
 
     def _make(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
+        fault = _fault(function, options.name)
+        if fault:
+            raise ConfigError(f"@task cannot make a task of {function!r}: {fault}")
         kind = AsyncTask if iscoroutinefunction(function) else SyncTask
         made: Task[..., Any] = kind(function, options)
         self._adopt(made)
         return made
+
+
+_OPTIONS = [field.name for field in fields(TaskOptions)]
+
+
+def _fault(function: Any, name: str) -> str:
+    """Why no worker could run this by its name and arguments; "" if one can."""
+    if isinstance(function, Task):
+        return "it is a task already; app.include() adopts the tasks of a module"
+    if isinstance(function, type):
+        return "it is a class, and tasks are functions; write one that calls it"
+    if ismethod(function) or isinstance(function, classmethod):
+        return "it is a method, and tasks are functions; write one that calls it"
+    if not callable(function) or not hasattr(function, "__qualname__"):
+        return "tasks are functions; write one with def or async def"
+    if isgeneratorfunction(function) or isasyncgenfunction(function):
+        return "it yields, and a task returns its result; write return"
+    if function.__name__ == "<lambda>" and not name:
+        return "a lambda has no name that a worker could find it by; give it one with name=..."
+    outer, _, _ = function.__qualname__.rpartition(".")
+    code = getattr(unwrap(function), "__code__", None)
+    if outer and not outer.endswith("<locals>") and code is not None and code.co_varnames[:1] in (("self",), ("cls",)):
+        return f"it is a method of {outer}, and tasks are functions; move it out of the class"
+    return ""
 
 
 def _adopt_later(_: Task[..., Any]) -> None:

@@ -12,6 +12,7 @@
     │   ├── EncodeError
     │   └── DecodeError
     ├── BrokerError               the broker cannot be used
+    │   ├── BrokerGone            its database was deleted or replaced while in use
     │   └── LeaseLost             this worker's lease was taken away
     ├── StoreError                the result store cannot be used
     ├── ResultError
@@ -19,6 +20,7 @@
     │   ├── TaskRevoked           the task was called off before it ran
     │   │   └── TaskExpired       it was not started before ``expires``
     │   └── RemoteError           the task raised, and its class may not be rebuilt here
+    │       └── TaskTimedOut      its ``time_limit`` ended it
     ├── SoftTimeLimitExceeded     raised inside a task at ``soft_time_limit``
     └── Verdict                   raised inside a task to end its attempt on purpose
         ├── Reject                bury the message now, without another attempt
@@ -28,6 +30,8 @@
 
 A message says what happened, with the value, and what to do next.
 """
+
+from typing import Any
 
 
 class TaskBusError(Exception):
@@ -81,6 +85,10 @@ class BrokerError(TaskBusError):
     """The broker cannot be reached or used."""
 
 
+class BrokerGone(BrokerError):
+    """The broker's database was deleted or replaced while in use: what is sent now goes elsewhere. Start anew."""
+
+
 class LeaseLost(BrokerError):
     """This worker's lease was taken away: its deliveries now belong to others."""
 
@@ -90,7 +98,7 @@ class StoreError(TaskBusError):
 
 
 class ResultError(TaskBusError):
-    """A result that is not a value."""
+    """A result that is not a value, or that is not kept."""
 
 
 class ResultTimeout(ResultError, TimeoutError):
@@ -108,14 +116,26 @@ class TaskExpired(TaskRevoked):
 class RemoteError(ResultError):
     """The task raised an error whose class is not rebuilt on this side.
 
-    ``type`` is the dotted name of the remote class as text (it is never imported), ``remote_traceback`` the
-    text of the remote traceback.
+    ``type`` is the dotted name of the remote class as text (it is never imported), ``message`` what it said,
+    ``remote_traceback`` the text of the remote traceback.
     """
 
     def __init__(self, type: str, message: str, remote_traceback: str = "") -> None:
         super().__init__(f"{type}: {message}" if message else type)
         self.type = type
+        self.message = message
         self.remote_traceback = remote_traceback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Python's own way would call the class with the finished text alone.
+        return self.__class__, (self.type, self.message, self.remote_traceback), self.__dict__
+
+
+class TaskTimedOut(RemoteError):
+    """The task ran into its ``time_limit``, in its last attempt.
+
+    Inside the task that is a ``TimeLimitExceeded``; out of ``get`` a ``BaseException`` would do harm.
+    """
 
 
 class SoftTimeLimitExceeded(TaskBusError):

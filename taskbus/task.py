@@ -4,6 +4,7 @@ A ``Task`` is a definition. It knows its function, its options and how to make a
 the message is the business of the ``Sender`` it is bound to.
 """
 
+import re
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,7 @@ class CallOptions:
 
 MAX_OWN_HEADERS = compact.MAX_HEADERS - 8
 """Headers a caller may set; the rest is room for those that TaskBus adds on the way."""
+QUEUE_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
 _PLAIN = CallOptions()
 _DEFAULT_RETRY = RetryPolicy()
 
@@ -84,13 +86,17 @@ class Task(Generic[P, R]):
     def __init__(self, function: Callable[..., Any], options: TaskOptions, sender: Sender | None = None) -> None:
         self.function = function
         self.options_given = options
-        self.name = options.name or name_of(function)
+        self.name = _text("name", options.name or name_of(function), "a task")
         self.is_async = iscoroutinefunction(function)
         self.arguments = Arguments(self.name, function)
         self.takes_context = self.arguments.takes_context
-        self.retry = options.retry or _DEFAULT_RETRY
+        self.retry = _policy(options.retry, self.name)
         self.time_limit = _positive("time_limit", options.time_limit, self.name)
         self.soft_time_limit = _positive("soft_time_limit", options.soft_time_limit, self.name)
+        _must_be_ordered(self.soft_time_limit, self.time_limit, self.name)
+        _positive("result_ttl", options.result_ttl, self.name)
+        _queue(options.queue, self.name)
+        _serializer(options.serializer, self.name)
         self.priority = _priority(options.priority)
         self.at_most_once = options.at_most_once
         self.__doc__ = function.__doc__
@@ -171,11 +177,11 @@ class Task(Generic[P, R]):
         return Call(
             self,
             CallOptions(
-                queue=queue,
+                queue=_queue(queue, self.name),
                 priority=None if priority is None else _priority(priority),
                 due_at=due_at,
                 expires_at=_expiry(expires, now),
-                task_id=task_id,
+                task_id=None if task_id is None else _text("task_id", task_id, f"task {self.name!r}"),
                 headers=headers,
             ),
         )
@@ -227,6 +233,10 @@ class Task(Generic[P, R]):
     def pack_result(self, value: Any) -> tuple[bytes | None, str]:
         """The return value as bytes and their encoding, None when the task keeps no results; raises ``EncodeError``."""
         return (codec.encode(value, self.serializer) if self.store_results else None), self.serializer
+
+    def __reduce__(self) -> str:
+        # As functions are: by module and name, where the same object is found again.
+        return self.function.__qualname__
 
     def __repr__(self) -> str:
         return f"<Task {self.name}{self.arguments.signature}>"
@@ -293,8 +303,45 @@ def _priority(value: int) -> int:
 
 
 def _positive(name: str, value: float | None, task: str) -> float | None:
-    if value is not None and not value > 0:
+    if value is not None and (not isinstance(value, int | float) or not value > 0):
         raise ConfigError(f"task {task!r}: {name}={value!r} must be a positive number of seconds")
+    return value
+
+
+def _must_be_ordered(soft: float | None, hard: float | None, task: str) -> None:
+    if soft is not None and hard is not None and soft >= hard:
+        raise ConfigError(
+            f"task {task!r}: soft_time_limit={soft!r} would never be reached; it must be less than time_limit={hard!r}"
+        )
+
+
+def _policy(value: RetryPolicy | None, task: str) -> RetryPolicy:
+    if value is None:
+        return _DEFAULT_RETRY
+    if not isinstance(value, RetryPolicy):
+        raise ConfigError(
+            f"task {task!r}: retry={value!r} is no RetryPolicy; write retry=RetryPolicy(stop=stop_after_attempt(3)), "
+            "with tenacity's stop_after_attempt, or retry=RetryPolicy.never()"
+        )
+    return value
+
+
+def _queue(value: str | None, task: str) -> str | None:
+    if value is not None and not (isinstance(value, str) and QUEUE_NAME.fullmatch(value)):
+        raise ConfigError(
+            f"task {task!r}: queue={value!r} is no name of a queue; use 1 to 200 of the characters A-Z a-z 0-9 _ . : -"
+        )
+    return value
+
+
+def _serializer(value: str | None, task: str) -> None:
+    if value is not None and value not in codec.CONTENT_TYPES:
+        raise ConfigError(f"task {task!r}: serializer={value!r} is not one of {', '.join(codec.CONTENT_TYPES)}")
+
+
+def _text(name: str, value: str, of: str) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= compact.MAX_NAME:
+        raise ConfigError(f"{of}: {name}={value!r} is not a text of 1 to {compact.MAX_NAME} characters")
     return value
 
 

@@ -25,13 +25,13 @@ class Report:
         self.counts: list[Count] = []
         self.dead: list[str] = []
         self.first_at = self.last_at = 0.0
+        self.own = 0
 
     def opening(self, files: int, own: int) -> None:
         version = ".".join(map(str, sys.version_info[:3]))
-        console.print(f"Census of the standard library of Python {version}: {files:,} files, one task each,")
-        if own:
-            console.print(f"and {own} broken fixtures of ours, as this Python comes without its tests.")
-        self.files, self.own = files, own
+        fixtures = f", and {own} broken fixtures of ours, as this Python comes without its tests" if own else ""
+        self.own = own
+        console.print(f"Census of the standard library of Python {version}: {files:,} files, one task each{fixtures}.")
         console.print(f"Queue, results and dead letters: {self.database}   Worker's log: {self.log}")
 
     def sent(self, tasks: int, seconds: float) -> None:
@@ -56,7 +56,8 @@ class Report:
         )
         if not self.dead:
             return
-        console.print(f"\n{len(self.dead)} files did not parse, in four attempts each. They are kept as dead letters:")
+        which = "The fixtures" if len(self.dead) == self.own else f"{len(self.dead):,} files"
+        console.print(f"\n{which} did not parse, in four attempts each. They are kept as dead letters:")
         self._taskbus("dlq", "groups", "--broker", self._url())
         console.print("Look at one, with the traceback of every attempt, then send it again:")
         console.print(f"  .venv/bin/taskbus dlq show {self.dead[0]} --broker {self._url()}", style="bold")
@@ -75,7 +76,8 @@ class Report:
             table.add_row(name, f"{total:,}", f"most in {short(most.path)}: {getattr(most, name):,}")
         longest = max(self.counts, key=lambda count: count.longest_lines)
         table.add_row("longest function", f"{longest.longest_lines:,}", f"{longest.longest}() in {short(longest.path)}")
-        table.add_row("files", f"{len(self.counts):,}", f"and {len(self.dead)} that do not parse")
+        theirs = max(0, len(self.dead) - self.own)  # the fixtures are no files of the library
+        table.add_row("files", f"{len(self.counts) + theirs:,}", f"{theirs} of them do not parse")
         return table
 
     def _tick(self) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskbus import codec
+from taskbus.cli.phrase import count
 from taskbus.errors import CodecError
 from taskbus.message import Message
 from taskbus.wire import compact
@@ -45,7 +46,7 @@ def hexadecimal(octets: bytes, limit: int = 256) -> str:
         text = "".join(chr(octet) if 32 <= octet < 127 else "." for octet in row)
         lines.append(f"{start:06x}  {row.hex(' '):<47}  {text}")
     if len(octets) > limit:
-        lines.append(f"... {len(octets) - limit:,} more bytes; -o json prints all")
+        lines.append(f"... {count(len(octets) - limit, 'more byte')}; -o json prints all")
     return "\n".join(lines)
 
 

@@ -12,6 +12,8 @@ from rich.text import Text
 from taskbus.cli.phrase import safe
 
 UNBOUNDED = 100_000
+LEAST_COLUMN = 16
+"""Characters a line that text folded in a column needs at least to be read."""
 
 
 def console(*, err: bool = False) -> Console:
@@ -32,7 +34,8 @@ def draw(
 ) -> None:
     """Print a table, below a ``caption`` on stderr; when there is no row, ``empty`` instead, on stderr too.
 
-    The ``right`` columns hold numbers; the ``whole`` ones hold ids to copy, so that the others must give way.
+    The ``right`` columns hold numbers; the ``whole`` ones hold ids to copy, so that the others must give way. Where a
+    terminal leaves those no room, each row becomes a block of lines.
     """
     lines = [[cell if isinstance(cell, Text) else Text(safe(cell)) for cell in row] for row in rows]
     target = console()
@@ -47,7 +50,18 @@ def draw(
         table.add_column(column, justify=justify, overflow="fold", no_wrap=column in whole)
     for line in lines:
         table.add_row(*line)
+    foldable = [number for number, column in enumerate(columns) if column not in whole]
+    widest = max(line[number].cell_len for line in lines for number in foldable)
+    if whole and target.is_terminal and _natural_width(table, target) - target.width > max(0, widest - LEAST_COLUMN):
+        for line in lines:
+            click.echo()
+            draw_fields(zip(columns, line, strict=True))
+        return
     print_table(table)
+
+
+def _natural_width(table: Table, target: Console) -> int:
+    return target.measure(table, options=target.options.update(width=UNBOUNDED)).maximum
 
 
 def draw_fields(fields: Iterable[tuple[str, str | Text]]) -> None:

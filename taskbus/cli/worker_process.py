@@ -63,7 +63,7 @@ class WorkerProcess:
             if now != last:
                 last, moved_at = now, time.monotonic()
             elif time.monotonic() - moved_at > PATIENCE:
-                raise CommandFailed(f"no task ran for {PATIENCE:.0f} s, {total - now:,} are missing:\n{self.log()}")
+                raise CommandFailed(f"no task ran for {PATIENCE:.0f} s, missing: {total - now:,}.\n{self.log()}")
             self.check()
             time.sleep(POLL)
         seen(now)

@@ -5,9 +5,9 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
-from taskbus.errors import ResultTimeout
+from taskbus.errors import ResultError, ResultTimeout
 from taskbus.outcome import Failure, State
 from taskbus.store.base import Store, StoredResult
 from taskbus.store.remote import KNOWN, error_of
@@ -21,7 +21,7 @@ QUERY_SIZE = 1000
 class AsyncResult(Generic[R]):
     """The result of one call of a task. Once it is final it is kept here, and the store is not asked again."""
 
-    __slots__ = ("__weakref__", "_allowed", "_decode", "_final", "_store", "id")
+    __slots__ = ("__weakref__", "_allowed", "_decode", "_final", "_is_kept", "_store", "_task", "id")
 
     def __init__(
         self,
@@ -30,19 +30,27 @@ class AsyncResult(Generic[R]):
         *,
         decode: Callable[[bytes, str], R],
         allowed: Mapping[str, type[BaseException]] = KNOWN,
+        is_kept: bool = True,
+        task: str = "",
     ) -> None:
-        """``decode`` turns stored bytes and their content type into the value; ``allowed``: see ``remote.error_of``."""
+        """``decode`` turns stored bytes and their content type into the value; ``allowed``: see ``remote.error_of``.
+
+        ``is_kept`` False: the task, named ``task``, keeps no results, so that waiting for one would never end.
+        """
         self.id = task_id
         self._store = store
         self._decode = decode
         self._allowed = allowed
+        self._is_kept = is_kept
+        self._task = task
         self._final: StoredResult | None = None
 
     def get(self, timeout: float | None = None) -> R:
         """The return value, as soon as it is there. Sleeps until then; never polls.
 
         Raises:
-            ResultTimeout: not within ``timeout`` seconds.
+            ResultTimeout: not within ``timeout`` seconds; the task may still finish.
+            ResultError: the task is declared with ``store_results=False``.
             TaskExpired, TaskRevoked: the task was called off.
             RemoteError: the task failed; or its own class of error, if it is Python's or one the app ``raises``.
         """
@@ -50,10 +58,14 @@ class AsyncResult(Generic[R]):
 
     async def aget(self, timeout: float | None = None) -> R:
         """As ``get``; the event loop goes on meanwhile."""
+        self._must_be_kept()
         return self._value(self._final or await self._arrive(timeout))
 
     def wait(self, timeout: float | None = None) -> State:
-        """The final state, as soon as it is there, or the present one after ``timeout`` seconds; never the error."""
+        """The final state, as soon as it is there, or the present one after ``timeout`` seconds.
+
+        Never raises the task's error; raises ``ResultError`` if the task keeps no results.
+        """
         try:
             return self._await(timeout).state
         except ResultTimeout:
@@ -61,7 +73,11 @@ class AsyncResult(Generic[R]):
 
     @property
     def state(self) -> State:
-        """How the task stands now; ``PENDING`` if nothing is known of it: not started, forgotten, or never sent."""
+        """How the task stands, as far as it is on record.
+
+        ``PENDING`` while nothing is: it waits, it is running for the first time (a start is not recorded), its result
+        was forgotten or is too old, or it was never sent. ``RETRY`` from its first failed attempt to its end.
+        """
         found = self._read()
         return State.PENDING if found is None else found.state
 
@@ -81,6 +97,16 @@ class AsyncResult(Generic[R]):
         self._store.forget((self.id,))
         self._final = None
 
+    def _must_be_kept(self) -> None:
+        """Raise ``ResultError`` if there will never be a result."""
+        if not self._is_kept:
+            raise ResultError(
+                f"task {self._task or self.id} keeps no results; declare it with store_results=True to wait for them"
+            )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an AsyncResult cannot be pickled: pass result.id, and use app.result(id) on the other side")
+
     def __repr__(self) -> str:
         return f"<AsyncResult {self.id}{f' {self._final.state}' if self._final else ''}>"
 
@@ -93,6 +119,7 @@ class AsyncResult(Generic[R]):
         return found
 
     def _await(self, timeout: float | None) -> StoredResult:
+        self._must_be_kept()
         found = self._read()
         if found is not None and found.state.is_final:
             return found
@@ -151,17 +178,25 @@ def _resolve(future: "asyncio.Future[Arrival]", arrival: Arrival) -> None:
 
 
 def _timed_out(what: str, timeout: float | None) -> ResultTimeout:
-    return ResultTimeout(f"no result of {what} within {timeout:g} s; it may still finish")
+    seconds = max(0.0, timeout or 0.0)
+    return ResultTimeout(
+        f"no result of {what} within {seconds:g} s; it may still come, unless no worker takes its queue, "
+        "the app.batch() it was sent in is still open, or the result was forgotten or outlived its result_ttl"
+    )
 
 
 def as_completed(results: Iterable[AsyncResult[R]], timeout: float | None = None) -> Iterator[AsyncResult[R]]:
-    """The results as they become final, each once, whatever they hold. One query serves all that are waited for.
+    """The results as they become final, each object once, whatever they hold. One query serves all that are waited for.
 
-    Raises ``ResultTimeout`` when ``timeout`` seconds have passed since the first was asked for and some are missing.
+    Raises ``ResultTimeout`` when ``timeout`` seconds have passed since the first was asked for and some are missing,
+    ``ResultError`` before all others if one is of a task that keeps none.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     pending: dict[str, list[AsyncResult[R]]] = {}
-    for result in results:
+    distinct = list({id(result): result for result in results}.values())
+    for result in distinct:
+        result._must_be_kept()
+    for result in distinct:
         if result._final is not None:
             yield result
         else:

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import Iterator
 
-from taskbus.errors import BrokerError, LeaseLost, StoreError
+from taskbus.errors import BrokerError, BrokerGone, LeaseLost, StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +20,10 @@ class Patience:
 
     @contextlib.contextmanager
     def trying_to(self, act: str, now: float) -> Iterator[None]:
-        """A block that talks to them. Their errors end it and begin a pause; ``LeaseLost`` is for the caller."""
+        """A block that talks to them. Their errors end it and begin a pause, but for those that no patience mends."""
         try:
             yield
-        except LeaseLost:
+        except (LeaseLost, BrokerGone):
             raise
         except (BrokerError, StoreError) as error:
             self.not_before = now + self._pause

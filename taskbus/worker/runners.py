@@ -41,9 +41,7 @@ class RunnerServer:
         environment = {**os.environ, OVERRIDES: json.dumps(options.settings())}
         # A session of its own: Ctrl-C in the terminal is for the supervisor alone, else it would end the programs that
         # tasks run; and one that asks for a password there is refused, where it would be stopped and never go on.
-        self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], env=environment, start_new_session=True
-        )
+        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, start_new_session=True)
         theirs.close()
         self.frames = Frames(self.link)
 

@@ -11,11 +11,11 @@ import selectors
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskbus.broker.broker import Broker
-from taskbus.broker.delivery import Act, Settlement
+from taskbus.broker.delivery import Act, Delivery, Settlement
 from taskbus.clock import wall_clock
 from taskbus.config import Config
 from taskbus.errors import BrokerError, LeaseLost, StoreError
@@ -28,6 +28,7 @@ from taskbus.worker.leases import Leases
 from taskbus.worker.mourning import estate
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
+from taskbus.worker.quarantine import Quarantine
 from taskbus.worker.runner.protocol import Job
 from taskbus.worker.runners import Runner, RunnerServer
 from taskbus.worker.settlement import Ended, Held, settlement
@@ -86,6 +87,7 @@ class Supervisor:
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._intake = Intake(specs, config)
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
+        self._quarantine = Quarantine(config.max_losses)
         self._ended: list[Ended] = []
         self._other: list[Settlement] = []
         self._to_judge: deque[Held] = deque()
@@ -151,6 +153,8 @@ class Supervisor:
             self._settle(now)
             self._keep_lease(time.monotonic())
             self._fetch(now)
+            if self._quarantine.is_closed and (delivery := self._quarantine.next(is_idle=self._is_idle())):
+                self._take_in([delivery], now)
             # By a fresh clock, and again: who was stopped meanwhile must not start what another worker runs by now.
             self._keep_lease(time.monotonic())
         except LeaseLost:
@@ -171,7 +175,7 @@ class Supervisor:
         instants = [now + MAX_IDLE, self._leases.next_at]
         instants += filter(None, (self._crew.next_at(now), self._dispatcher.next_look(self._crew.runners.values())))
         if self._ended or self._other or self._may_fetch:
-            can_act = self._has_room(now) or self._ended or self._other
+            can_act = self._room(now) > 0 or self._ended or self._other
             instants.append(max(self._patience.not_before, now) if can_act else now + MAX_IDLE)
         due_at = self._consumer.next_due_at()
         if due_at is not None and self._stop_deadline is None:
@@ -186,26 +190,36 @@ class Supervisor:
         self._consumer.clear()
         self._may_fetch = True
 
-    def _has_room(self, now: float) -> bool:
-        return self._stop_deadline is None and self._dispatcher.room(self._crew.runners.values(), now) > 0
+    def _room(self, now: float) -> int:
+        if self._stop_deadline is not None or self._quarantine.is_closed:
+            return 0
+        return self._dispatcher.room(self._crew.runners.values(), now)
 
     def _fetch(self, now: float) -> None:
         due_at = self._consumer.next_due_at()
         if due_at is not None and due_at <= time.time():
             self._may_fetch = True
-        if not self._may_fetch or self._stop_deadline is not None or now < self._patience.not_before:
-            return
-        room = self._dispatcher.room(self._crew.runners.values(), now)
-        if room <= 0:
+        room = self._room(now)
+        if not self._may_fetch or room <= 0 or now < self._patience.not_before:
             return
         self._consumer.clear()
         with self._patience.trying_to("fetch", now):
             deliveries = self._consumer.fetch(room)
             self._may_fetch = len(deliveries) >= room
-            wall = time.time()
-            to_run = [self._sort(self._intake.look(delivery, wall)) for delivery in deliveries]
-            for held in self._acked_first([held for held in to_run if held is not None]):
-                self._dispatcher.park(held, now)
+            harmless, given_back = self._quarantine.set_apart(deliveries)
+            self._other += given_back
+            self._take_in(harmless, now)
+
+    def _take_in(self, deliveries: Sequence[Delivery], now: float) -> None:
+        wall = time.time()
+        to_run = [self._sort(self._intake.look(delivery, wall)) for delivery in deliveries]
+        for held in self._acked_first([held for held in to_run if held is not None]):
+            self._dispatcher.park(held, now)
+
+    def _is_idle(self) -> bool:
+        """Whether this worker holds nothing, but for what is in quarantine."""
+        has_work = any(runner.held or runner.judging for runner in self._crew.runners.values())
+        return not (has_work or self._dispatcher.parked or self._ended or self._other or self._to_judge)
 
     def _sort(self, looked_at: Held | Ended | Settlement) -> Held | None:
         match looked_at:
@@ -260,6 +274,7 @@ class Supervisor:
         """Everything held belongs to others now: end it here, settle nothing."""
         logger.error("this worker was taken for dead (was it stopped?); dropping its tasks and joining anew")
         self._dispatcher.empty()
+        self._quarantine.give_up()
         self._ended, self._other = [], []
         self._to_judge.clear()
         for runner in self._crew.runners.values():
@@ -353,6 +368,7 @@ class Supervisor:
     def _begin_to_stop(self, now: float) -> None:
         self._stop_deadline = now + self.config.grace
         self._crew.is_stopping = True
+        self._other += self._quarantine.give_up()
         parked = self._dispatcher.empty()
         self._ended += (Ended(held, Released()) for held in parked)
         running = sum(len(runner.running()) for runner in self._crew.runners.values())
@@ -379,7 +395,5 @@ class Supervisor:
     def _is_done(self) -> bool:
         if self._stop_deadline is None:
             return False
-        is_idle = not any(runner.held or runner.judging for runner in self._crew.runners.values())
-        is_settled = not self._ended and not self._other and not self._to_judge
-        has_left = not self._crew.runners or (self._crew.server is None and is_idle)
-        return (has_left and is_settled) or (self._is_killing and time.monotonic() > self._stop_deadline)
+        has_left = not self._crew.runners or self._crew.server is None
+        return (has_left and self._is_idle()) or (self._is_killing and time.monotonic() > self._stop_deadline)

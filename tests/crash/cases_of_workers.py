@@ -93,19 +93,17 @@ def stop_while_starting(folder: Path) -> Verdict:
         return cell.finish()
 
 
-def _known_gap() -> str:
-    return "a known gap: what a worker holds each time it dies is buried with the message it dies of"
-
-
-@case("20b", "a message with which the whole worker dies each time buries no innocent with it", obstacle=_known_gap)
+@case("20b", "a message with which the whole worker dies each time buries no innocent with it")
 def poison_among_innocents(folder: Path) -> Verdict:
     with Cell(folder) as cell:
         cell.send("quick", count=3)
         (id,) = cell.send("doomsday", expect="dead", results=False)
         cell.send("quick", count=3)
         for _ in range(3):
-            worker = cell.worker(mutant="doomsday", overrides={"max_losses": 3})
+            fault = "intake.doomsday:kill9.group@1"
+            worker = cell.worker(mutant="doomsday", faults=fault, overrides={"max_losses": 3})
             cell.until(lambda worker=worker: not worker.is_alive, "the worker to die")
+            (cell.ledger.folder / "struck-intake.doomsday").unlink()
         cell.worker(overrides={"max_losses": 3})
         verdict = cell.finish(10.0)
         assert [event["reason"] for event in cell.of("dlq_seen", id)] == ["poison"]

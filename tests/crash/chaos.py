@@ -49,9 +49,6 @@ def strike(ledger: Ledger, action: str, victim: str, supervisor: int, why: str =
     pids = victims(victim, supervisor)
     name = "producer" if victim == "self" and not supervisor else _role(victim, supervisor)
     ledger.log("nem", fault=why, on=True, action=action, victim=name, worker=supervisor, pids=pids)
-    if victim == "group":
-        os.killpg(supervisor, SIGNALS[action])
-        return pids
     for pid in sorted(pids, key=os.getpid().__eq__):
         try:
             os.kill(pid, SIGNALS[action])

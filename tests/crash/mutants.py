@@ -3,8 +3,6 @@
 The suite plays a cell with it and must say what is lost; a mutant whose cell stays green is a blind spot of the suite.
 """
 
-import os
-import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -105,7 +103,7 @@ def doomsday() -> None:
 
     def look(self: Any, delivery: Any, now: float) -> Any:
         if b"doomsday" in delivery.wire:
-            os.kill(os.getpid(), signal.SIGKILL)
+            failpoint("intake.doomsday")
         return whole(self, delivery, now)
 
     intake.Intake.look = look  # type: ignore[method-assign]

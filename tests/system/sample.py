@@ -310,3 +310,13 @@ def becomes_a_daemon(path: str) -> None:
             stays(path)
     finally:
         os._exit(0)
+
+
+@app.task(retry=ONCE)
+def starts_a_service(path: str) -> None:
+    note(path, str(subprocess.Popen(["sleep", "600"], preexec_fn=os.setsid).pid))
+
+
+@app.task(retry=ONCE)
+def leaves_a_program(path: str) -> None:
+    note(path, str(subprocess.Popen(["sleep", "600"]).pid))

@@ -179,6 +179,36 @@ def test_a_purge_deletes_what_it_said_and_only_when_told(tmp_path: Path) -> None
     assert taskbus("dlq", "list").err == f"No dead letters in sqlite:///{tmp_path}/taskbus.db.\n"
 
 
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+@pytest.mark.parametrize("act", ["list", "groups"])
+def test_ids_are_whole_on_a_terminal_of_any_width(act: str, width: int, tmp_path: Path) -> None:
+    task_id = "01a1fe1d-69c4-78fe-906b-a2423d51fa66"
+    with TaskBus("tests", broker=f"sqlite:///{tmp_path}/taskbus.db") as app:
+        bury(app, task_id, task="shop.newsletter.send_mail")
+    shown = on_terminal("dlq", act, "--id", task_id, width=width)
+    assert task_id in shown
+    assert "retries_exhausted" in shown
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def on_terminal(*arguments: str, width: int) -> str:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "taskbus", *arguments],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "COLUMNS": str(width), "NO_COLOR": "1", "TERM": "dumb"},
+    )
+    os.close(theirs)
+    seen = bytearray()
+    while part := drain(ours):
+        seen += part
+    os.close(ours)
+    assert process.wait(20) == 0, seen
+    return seen.decode()
+
+
 @pytest.mark.parametrize(("answer", "left"), [(b"n\n", 3), (b"y\n", 0)])
 def test_on_a_terminal_it_asks_first(answer: bytes, left: int) -> None:
     ours, theirs = pty.openpty()

@@ -254,7 +254,7 @@ def test_the_bench_measures_every_figure_on_the_given_broker(tmp_path: Path) -> 
             "end to end, sent one by one",
         ):
             assert measures[name, results]["tasks_per_second"] > 0
-            assert 100 < measures[name, results]["tasks"] <= 200
+            assert 0 < measures[name, results]["tasks"] <= 200
     latency = measures["latency, delay to get", True]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"]
     queues = taskbus("queues", "-b", "sqlite:///bench.db", "-o", "json").json["items"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sample
 from conftest import StartWorker
-from runner_rig import Rig, job
+from runner_rig import Rig
 from worker_process import Worker, is_alive, wait_until
 
 from taskbus import AsyncResult, Task, TaskBus
@@ -16,16 +16,17 @@ from taskbus import AsyncResult, Task, TaskBus
 
 def pid_in(path: Path) -> int:
     wait_until(lambda: path.exists() and path.read_text().endswith("\n"), what=f"a pid in {path}")
-    return int(path.read_text())
+    return int(path.read_text().split()[0])
 
 
 @pytest.fixture
 def child(tmp_path: Path) -> Iterator[Path]:
-    """Where a task's process notes its pid; if it is left behind it is killed after the test."""
+    """Where a task's processes note their pids; what is left behind is killed after the test."""
     path = tmp_path / "child"
     yield path
-    if path.exists() and is_alive(pid_in(path)):
-        os.kill(pid_in(path), signal.SIGKILL)
+    for pid in map(int, path.read_text().split() if path.exists() else ()):
+        if is_alive(pid):
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.mark.parametrize("pool", ["prefork", "threads"])
@@ -66,11 +67,12 @@ def test_a_forked_process_outlives_the_thread_that_forked_it(
     assert is_alive(pid_in(child))
 
 
+@pytest.mark.parametrize("task", [sample.becomes_a_daemon, sample.starts_a_service])
 def test_a_process_with_a_session_of_its_own_is_a_daemon_and_stays(
-    bus: TaskBus, start_worker: StartWorker, child: Path
+    bus: TaskBus, start_worker: StartWorker, child: Path, task: Task[[str], None]
 ) -> None:
     worker = start_worker("-c", "1")
-    sample.becomes_a_daemon.delay(str(child)).get(timeout=15)
+    task.delay(str(child)).get(timeout=15)
     assert worker.stop() == 0
     assert is_alive(pid_in(child))
 
@@ -118,6 +120,33 @@ def test_ctrl_c_lets_a_task_finish_the_program_it_runs(bus: TaskBus, start_worke
     assert worker.process.wait(20) == 0
     assert result.get(timeout=5) == 0
     assert not is_alive(pid)
+
+
+def test_a_stop_at_once_ends_the_programs_that_tasks_run(bus: TaskBus, start_worker: StartWorker, child: Path) -> None:
+    worker = start_worker("-c", "1")
+    sample.runs.delay(str(child), "sleep", "600")
+    pid = pid_in(child)
+    worker.stop(signal.SIGQUIT)
+    wait_until(lambda: not is_alive(pid), what="the program's end")
+
+
+def test_a_program_ends_with_the_runner_that_its_task_loses(
+    bus: TaskBus, start_worker: StartWorker, child: Path
+) -> None:
+    worker = start_worker("-c", "1")
+    sample.runs.delay(str(child), "sleep", "600")
+    pid = pid_in(child)
+    os.kill(worker.runners()[0], signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), what="the program's end")
+
+
+def test_a_stop_in_good_order_leaves_alone_what_a_task_has_left_running(
+    bus: TaskBus, start_worker: StartWorker, child: Path
+) -> None:
+    worker = start_worker("-c", "1")
+    sample.leaves_a_program.delay(str(child)).get(timeout=15)
+    assert worker.stop() == 0
+    assert is_alive(pid_in(child))
 
 
 def test_a_task_has_no_terminal_to_stop_at(bus: TaskBus, start_worker: StartWorker, child: Path) -> None:

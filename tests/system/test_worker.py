@@ -381,3 +381,13 @@ def test_an_app_that_cannot_be_imported_is_a_clear_error(bus: TaskBus, tmp_path:
         assert worker.process.wait(20) != 0
         assert "no_such_module" in worker.log.read_text()
         assert "Traceback" not in worker.log.read_text()
+
+
+def test_a_worker_whose_database_is_deleted_says_so_and_leaves(bus: TaskBus, start_worker: StartWorker) -> None:
+    worker = start_worker("-c", "1")
+    assert sample.add.delay(1, 1).get(timeout=15) == 2
+    for path in Path(bus.broker_url.removeprefix("sqlite:///")).parent.glob("bus.db*"):
+        path.unlink()
+    assert worker.process.wait(20) == 1
+    assert "was deleted or replaced while in use" in worker.log.read_text()
+    assert "Traceback" not in worker.log.read_text()

@@ -6,11 +6,13 @@ import json
 import math
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
 
 from taskbus.cli import confirming, phrase, preview
+from taskbus.cli.banner import show_banner
 from taskbus.cli.call import parse_arguments
 from taskbus.cli.counting import Counter
 from taskbus.cli.exits import USAGE, CommandFailed
@@ -21,6 +23,7 @@ from taskbus.cli.worker import Size
 from taskbus.codec import encode
 from taskbus.message import Message
 from taskbus.wire import compact
+from taskbus.worker.options import TaskSpec, WorkerInfo
 
 
 def test_words_that_are_json_become_values_and_others_stay_text() -> None:
@@ -179,6 +182,7 @@ def test_raw_bytes_are_shown_in_hex_with_their_text() -> None:
     assert shown.splitlines()[0].startswith("000000  68 65 6c 6c 6f 00")
     assert "hello..........." in shown
     assert "10 more bytes" in shown
+    assert "1 more byte;" in preview.hexadecimal(bytes(17), limit=16)
 
 
 def test_nothing_is_destroyed_where_nobody_can_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,6 +191,21 @@ def test_nothing_is_destroyed_where_nobody_can_be_asked(monkeypatch: pytest.Monk
     with pytest.raises(CommandFailed, match="add --yes") as failed:
         confirming.confirm("Delete all", yes=False)
     assert failed.value.exit_code == USAGE
+
+
+def test_a_banner_stands_odd_names_and_counts_in_proper_words(capsys: pytest.CaptureFixture[str]) -> None:
+    odd: Any = ("default", 7, None, "a\x1b[2Jb")
+    tasks: Any = {"mail": TaskSpec(queue="mails", at_most_once=True), 3: TaskSpec(queue=odd[2]), "x": TaskSpec(queue=8)}
+    info = WorkerInfo(
+        "shop", "w", 1, "b", "r", False, "prefork", 1, 1, 1, odd, tasks, lease=30.0, grace=25.0, started_in=0.1
+    )
+    show_banner(info)
+    shown = capsys.readouterr().err
+    assert "default, 7, None" in shown and "\x1b" not in shown
+    assert "does not consume: 8, mails" in shown and "2 queues that this worker" in shown
+    assert "1 process, each with 1 thread for def and 1 coroutine for async def" in shown
+    show_banner(info, as_json=True)
+    assert json.loads(capsys.readouterr().err)["queues"] == list(odd)
 
 
 def test_the_filesystem_of_a_folder_is_known_on_linux(tmp_path: Path) -> None:

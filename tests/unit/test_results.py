@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import pickle
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from taskbus import codec
-from taskbus.errors import ResultTimeout, StoreError, TaskExpired, TaskRevoked
+from taskbus.errors import ResultError, ResultTimeout, StoreError, TaskExpired, TaskRevoked
 from taskbus.outcome import Failure, State
 from taskbus.store import waiting
 from taskbus.store.base import Store, StoredResult
@@ -122,9 +123,10 @@ def test_a_state_that_is_not_final_does_not_end_the_wait(store: Store) -> None:
 
 
 def test_no_result_within_the_timeout_is_an_error_that_names_the_task(store: Store) -> None:
-    for timeout in (0, 0.01, -1):
-        with pytest.raises(ResultTimeout, match=r"no result of task t1 within") as raised:
+    for timeout, shown in ((0, "0"), (0.01, "0.01"), (-1, "0")):
+        with pytest.raises(ResultTimeout, match=rf"no result of task t1 within {shown} s; it may still") as raised:
             result_of(store).get(timeout=timeout)
+        assert all(cause in str(raised.value) for cause in ("no worker", "app.batch()", "forgotten", "result_ttl"))
         assert isinstance(raised.value, TimeoutError)
     assert not waiting.waiting_for(store)._wakes
 
@@ -313,6 +315,34 @@ def test_results_come_as_they_finish_each_once(store: Store) -> None:
     finish(store, "t1", 1)
     assert [each.get(0) for each in iterator] == [1]
     assert not waiting.waiting_for(store)._wakes
+
+
+def test_an_object_given_twice_comes_once(store: Store) -> None:
+    results = [result_of(store, f"t{number}") for number in range(4)]
+    for number in range(4):
+        finish(store, f"t{number}", number)
+    results[3].get(0)
+    found = list(as_completed(results + results, timeout=SOON))
+    assert sorted(map(id, found)) == sorted(map(id, results))
+
+
+def test_waiting_for_a_task_that_keeps_no_results_is_an_error_at_once(store: Store) -> None:
+    result: AsyncResult[Any] = AsyncResult("t1", store, decode=codec.decode, is_kept=False, task="shop.buy")
+    waits: list[Callable[[], object]] = [
+        result.get,
+        result.wait,
+        lambda: asyncio.run(result.aget()),
+        lambda: next(as_completed([result_of(store, "t2"), result])),
+    ]
+    for wait in waits:
+        with pytest.raises(ResultError, match=r"task shop\.buy keeps no results; declare it with store_results=True"):
+            wait()
+    assert result.state is State.PENDING
+
+
+def test_a_result_is_not_pickled_but_its_id_is_passed_on(store: Store) -> None:
+    with pytest.raises(TypeError, match=r"pass result\.id, and use app\.result\(id\)"):
+        pickle.dumps(result_of(store))
 
 
 def test_results_of_several_stores_may_be_awaited_together(tmp_path: Path) -> None:

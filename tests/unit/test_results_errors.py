@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskbus import codec, errors
-from taskbus.errors import RemoteError, SoftTimeLimitExceeded, TaskBusError, TaskExpired, TaskRevoked
+from taskbus.errors import RemoteError, SoftTimeLimitExceeded, TaskBusError, TaskExpired, TaskRevoked, TaskTimedOut
 from taskbus.outcome import Failure, State
 from taskbus.store import remote
 from taskbus.store.base import StoredResult
@@ -29,6 +29,17 @@ class Demanding(Exception):
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
+
+
+class Described(Exception):
+    """An error that cannot even be shown without what its constructor sets."""
+
+    def __init__(self, code: int, message: str) -> None:
+        self.code = code
+        self.text = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
 
 
 class Converting(Exception):
@@ -75,10 +86,25 @@ def test_an_error_nobody_named_is_a_remote_error_with_everything_in_it() -> None
 
 
 @pytest.mark.parametrize("kind", [Demanding, Converting])
-def test_an_error_that_cannot_be_made_of_its_message_is_a_remote_error(kind: type[Exception]) -> None:
+def test_an_error_the_app_names_is_raised_as_itself_even_if_its_constructor_wants_more(kind: type[Exception]) -> None:
+    error = raised_by(Failure("shop.Wrong", "boom", TRACE), shop__Wrong=kind)
+    assert (type(error), str(error), error.args) == (kind, "boom", ("boom",))
+    assert isinstance(error.__cause__, RemoteError)
+
+
+@pytest.mark.parametrize("kind", [Described, UnicodeDecodeError, ExceptionGroup])
+def test_an_error_that_cannot_say_its_message_is_a_remote_error(kind: type[Exception]) -> None:
     error = raised_by(Failure("shop.Wrong", "boom"), shop__Wrong=kind)
     assert type(error) is RemoteError
     assert str(error) == "shop.Wrong: boom"
+
+
+def test_a_time_limit_is_an_ordinary_exception_with_a_class_of_its_own() -> None:
+    error = raised_by(Failure("taskbus.errors.TimeLimitExceeded", "it ran longer", TRACE))
+    assert type(error) is TaskTimedOut
+    assert isinstance(error, RemoteError)
+    assert (error.type, error.message) == ("taskbus.errors.TimeLimitExceeded", "it ran longer")
+    assert "line 7, in buy" in "".join(traceback.format_exception(error))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +115,7 @@ def test_an_error_that_cannot_be_made_of_its_message_is_a_remote_error(kind: typ
         "builtins.", "ValueError.__init__", "builtins.ValueError.mro", "posix.system", "taskbus.errors.__builtins__",
         "taskbus.errors.TaskBusError.__subclasses__", "KeyboardInterrupt", "builtins.SystemExit", "GeneratorExit",
         "BaseException", "StopIteration", "StopAsyncIteration", "ExceptionGroup", "BaseExceptionGroup",
-        "taskbus.errors.TimeLimitExceeded", "taskbus.errors.RemoteError", "importlib.import_module", "\x00", "x" * 9999,
+        "taskbus.errors.TaskTimedOut", "taskbus.errors.RemoteError", "importlib.import_module", "\x00", "x" * 9999,
     ],
 )  # fmt: skip
 def test_a_name_of_anything_else_is_inert_text(name: str, monkeypatch: pytest.MonkeyPatch) -> None:

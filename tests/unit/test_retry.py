@@ -1,6 +1,7 @@
 """``RetryPolicy``: tenacity's objects as a value that is asked once."""
 
 import time
+from typing import Any
 
 import pytest
 from tenacity import (
@@ -16,6 +17,7 @@ from tenacity import (
     wait_none,
 )
 
+from taskbus.errors import ConfigError
 from taskbus.retry import MAX_DELAY, RetryPolicy
 
 BOOM = ValueError("boom")
@@ -104,3 +106,36 @@ def test_an_age_below_zero_from_clocks_that_disagree_counts_as_none() -> None:
 def test_a_policy_is_a_value_that_cannot_change() -> None:
     with pytest.raises(AttributeError):
         RetryPolicy().stop = stop_after_attempt(1)  # type: ignore[misc]
+
+
+async def judge(_: object) -> bool:
+    return True
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"stop": 3}, r"stop=3.*cannot be called; write stop=stop_after_attempt\(5\)"),
+        ({"stop": stop_after_attempt}, "that is a class, not an object of it"),
+        ({"stop": wait_fixed(3)}, "that object is for another field"),
+        ({"wait": 30}, r"wait=30.*write wait=wait_fixed\(30\)"),
+        ({"wait": None}, "cannot be called"),
+        ({"retry": ValueError}, r"that is a class; write retry=retry_if_exception_type\(OSError\)"),
+        ({"retry": (ValueError, OSError)}, "cannot be called"),
+        ({"retry": judge}, "coroutine function"),
+    ],
+)
+def test_what_is_no_object_of_tenacity_is_refused_where_it_is_written(given: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        RetryPolicy(**given)
+
+
+def test_a_function_of_the_attempt_will_do() -> None:
+    policy = RetryPolicy(
+        stop=lambda state: state.attempt_number > 1,  # type: ignore[arg-type]
+        wait=lambda state: 7.0 * state.attempt_number,  # type: ignore[arg-type]
+        retry=lambda state: True,  # type: ignore[arg-type]
+    )
+    assert (policy.is_exhausted(BOOM, 2, 0.0), policy.delay(BOOM, 2, 0.0), policy.is_retryable(BOOM, 1, 0.0)) == (
+        True, 14.0, True,
+    )  # fmt: skip

@@ -1,6 +1,9 @@
 """``@task``: what a call becomes, what the options say, and the function as a plain function."""
 
 import asyncio
+import copy
+import functools
+import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -166,6 +169,14 @@ def test_a_call_with_options_may_be_sent_many_times(outbox: Outbox) -> None:
         ({"priority": -1}, "whole number from 0 to 9"),
         ({"priority": True}, "whole number from 0 to 9"),
         ({"headers": {"n": 1}}, "is not text to text"),
+        ({"queue": ""}, r"test_task\.add': queue='' is no name of a queue; use 1 to 200 of the characters"),
+        ({"queue": "two words"}, "queue='two words' is no name"),
+        ({"queue": "q\n"}, "is no name of a queue"),
+        ({"queue": "q" * 201}, "is no name of a queue"),
+        ({"queue": 7}, "queue=7 is no name of a queue"),
+        ({"task_id": ""}, r"add': task_id='' is not a text of 1 to 200 characters"),
+        ({"task_id": "x" * 201}, "is not a text of 1 to 200 characters"),
+        ({"task_id": 7}, "task_id=7 is not a text"),
     ],
 )
 def test_an_option_that_makes_no_sense_says_so_at_the_caller(
@@ -187,20 +198,94 @@ def test_a_task_without_an_application_says_how_to_get_one() -> None:
         lonely.delay()
 
 
-@pytest.mark.parametrize("options", [{"time_limit": 0}, {"time_limit": -1.0}, {"soft_time_limit": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [{"time_limit": 0}, {"time_limit": -1.0}, {"time_limit": "5"}, {"soft_time_limit": 0}, {"result_ttl": "1 day"}],
+)
 def test_a_time_limit_is_a_positive_number(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="must be a positive number of seconds"):
-        task(**options)(lambda: None)
+        task(name="t", **options)(lambda: None)
 
 
-def test_a_priority_is_checked_where_the_task_is_defined() -> None:
-    with pytest.raises(ConfigError, match="whole number from 0 to 9"):
-        task(priority=11)(lambda: None)
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"priority": 11}, "whole number from 0 to 9"),
+        ({"queue": "a/b"}, "task 't': queue='a/b' is no name of a queue"),
+        ({"serializer": "pickle"}, "task 't': serializer='pickle' is not one of msgpack, json"),
+        ({"retry": 3}, r"task 't': retry=3 is no RetryPolicy; write retry=RetryPolicy\("),
+        ({"retry": RetryPolicy}, "is no RetryPolicy"),
+        ({"soft_time_limit": 5, "time_limit": 5}, "soft_time_limit=5 would never be reached.*less than time_limit=5"),
+        ({"soft_time_limit": 9, "time_limit": 5}, "soft_time_limit=9 would never be reached"),
+        ({"name": "n" * 201}, "is not a text of 1 to 200 characters"),
+        ({"qeue": "mail"}, "@task has no option 'qeue'; did you mean 'queue'?"),
+        ({"colour": "red"}, "@task has no option 'colour'; there are name, queue,"),
+    ],
+)
+def test_an_option_that_makes_no_sense_says_so_where_the_task_is_defined(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        task(**{"name": "t", **options})(lambda: None)
 
 
-def test_an_unknown_option_is_an_error_where_the_task_is_defined() -> None:
-    with pytest.raises(TypeError, match="colour"):
-        task(colour="red")  # type: ignore[call-overload]
+class Shop:
+    def buy(self, page: int) -> None: ...
+
+    @classmethod
+    def sell(cls, page: int) -> None: ...
+
+    def __call__(self) -> None: ...
+
+
+def counting() -> Any:
+    yield 1
+
+
+async def acounting() -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("thing", "says"),
+    [
+        (int, "it is a class, and tasks are functions"),
+        (Shop, "it is a class"),
+        (Shop.sell, "it is a method"),
+        (Shop().buy, "it is a method"),
+        (vars(Shop)["sell"], "it is a method"),
+        (Shop.buy, "it is a method of Shop, and tasks are functions; move it out"),
+        (Shop(), "tasks are functions"),
+        (functools.partial(print, 1), "tasks are functions"),
+        ("name", "tasks are functions"),
+        (add, r"a task already; app\.include\(\)"),
+        (counting, "it yields"),
+        (acounting, "it yields"),
+        (lambda: None, r"a lambda has no name.*name=\.\.\."),
+        (max, "no signature found.*write a def that calls it"),
+    ],
+)
+def test_what_is_no_function_is_no_task(thing: Any, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        task(thing)
+
+
+def test_a_function_in_a_function_and_a_decorated_one_are_tasks() -> None:
+    @task
+    @functools.lru_cache
+    def cached(n: int) -> int:
+        return n
+
+    assert cached.name.endswith("<locals>.cached")
+
+
+def test_a_task_is_the_same_object_after_a_pickle() -> None:
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(add, protocol)) is add
+    assert copy.deepcopy(add) is add
+
+
+def test_a_task_that_its_modules_name_does_not_lead_to_cannot_be_pickled() -> None:
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        pickle.dumps(task(name="t")(len))
 
 
 def test_a_task_keeps_the_functions_name_and_docstring() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from taskbus.broker.transports import sql_schema
 from taskbus.broker.transports.statements import load
-from taskbus.database.connection import begin, explain
+from taskbus.database.connection import FileGone, begin, explain
 from taskbus.database.sql import Database
-from taskbus.errors import BrokerError, PublishFailed, PublishUnknown, TaskBusError
+from taskbus.errors import BrokerError, BrokerGone, PublishFailed, PublishUnknown, TaskBusError
 
 SQL = load("sqlite.sql")
 
@@ -52,6 +52,8 @@ class Session:
             raise self.failure(error) from error
 
     def failure(self, error: sqlite3.Error, kind: type[TaskBusError] = BrokerError) -> TaskBusError:
+        if isinstance(error, FileGone) and kind is BrokerError:
+            kind = BrokerGone
         return kind(explain(error, self.database.path))
 
 

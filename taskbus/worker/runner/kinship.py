@@ -29,32 +29,38 @@ def die_with(parent: int) -> None:
 def disown_forks(let_go: Callable[[], None]) -> None:
     """From now on, a process that a task forks from this one is no runner: signals end it, and it does not stay.
 
-    ``let_go`` is called in the child. It dies with its parent, as a runner does with the server, with two exceptions. A
-    process with a session of its own is a daemon, and meant to stay. And one that is forked by a thread which the task
-    has made has to do without: the kernel would kill it at the end of that thread.
+    ``let_go`` is called in the child. It dies with its parent, as a runner does with the server, unless it is meant to
+    stay (it has a session of its own, or is to become a program), or was forked by a thread that the task has made: the
+    kernel would kill it at the end of that thread.
     """
     forking = threading.local()
 
     def before() -> None:
         thread = threading.current_thread()
         lasts = thread is threading.main_thread() or thread.name.startswith(OWN_THREADS)
-        forking.parent = os.getpid() if lasts else 0
-        forking.session = os.getsid(0)
+        is_program = sys._getframe(1).f_globals.get("__name__") == "subprocess"  # forks so where it has a preexec_fn
+        forking.parent = os.getpid() if lasts and not is_program else 0
+        # A signal that finds the child with our handlers still would be lost on it: Pool.terminate() is that fast.
+        forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+
+    def after() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, forking.mask)
 
     def in_child() -> None:
         for number, default in ((signal.SIGTERM, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
             if signal.getsignal(number) is _do_nothing:  # else the task has a handler of its own
                 signal.signal(number, default)
         let_go()
-        if forking.parent and forking.session == home:
+        if forking.parent and os.getsid(0) == home:
             die_with(forking.parent)
+        after()
 
     home = os.getsid(0)
-    os.register_at_fork(before=before, after_in_child=in_child)
+    os.register_at_fork(before=before, after_in_parent=after, after_in_child=in_child)
 
 
 def leave_signals_to_the_supervisor() -> None:
-    """Do nothing at SIGINT and SIGTERM, which reach the whole process group: the supervisor says when to stop.
+    """Do nothing at SIGINT and SIGTERM, which may reach all processes of a worker: the supervisor says when to stop.
 
     A handler, not SIG_IGN: the programs that tasks start would inherit that.
     """

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import importlib
 import os
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -38,8 +39,11 @@ def load_app(path: str) -> TaskBus:
 
 def _as_module(path: str) -> str:
     """The name that a module's path most likely means, seen from the working folder."""
-    parts = [part for part in Path(path.removesuffix(".py")).parts if part not in ("/", ".", "..")]
-    return ".".join(part for part in ".".join(parts).split(".") if part) or "module"
+    found, folder = Path(path.removesuffix(".py")), Path.cwd()
+    if found.is_absolute():
+        found = found.relative_to(folder) if found.is_relative_to(folder) else Path(found.name)
+    parts = [part for word in found.parts for part in word.split(".") if part]
+    return ".".join(re.sub(r"\W", "_", part) for part in parts) or "module"
 
 
 def hello(app: TaskBus) -> dict[str, Any]:

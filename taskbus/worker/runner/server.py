@@ -145,6 +145,7 @@ class Server:
         status = 1
         try:
             die_with(parent)
+            os.setpgid(0, 0)
             signal.set_wakeup_fd(-1)
             for fd in (self._wake, self._waker, *self._fds):
                 os.close(fd)
@@ -176,7 +177,9 @@ class Server:
         os.set_inheritable(link_fd, True)
         os.set_inheritable(board_fd, True)
         # Blocked until the child has handlers of its own: a SIGTERM for the group must not kill it before.
-        return os.posix_spawn(sys.executable, command, os.environ, setsigmask=(signal.SIGINT, signal.SIGTERM))
+        return os.posix_spawn(
+            sys.executable, command, os.environ, setpgroup=0, setsigmask=(signal.SIGINT, signal.SIGTERM)
+        )
 
     def _reap(self) -> None:
         """Tell of every child that has left. Only our own: what the app's import started is for the app to wait for."""
@@ -184,6 +187,8 @@ class Server:
             left, status = os.waitpid(pid, os.WNOHANG)
             if left:
                 del self._children[pid]
+                if status:
+                    end_programs(pid)
                 self._send("exited", number, pid, how_it_left(os.waitstatus_to_exitcode(status)))
 
     def _kill_all(self) -> None:
@@ -191,9 +196,21 @@ class Server:
             os.kill(pid, signal.SIGKILL)
         for pid in self._children:
             os.waitpid(pid, 0)
+            end_programs(pid)
 
     def _send(self, *frame: object) -> None:
         self._link.sendall(pack(*frame))
+
+
+def end_programs(runner: int) -> None:
+    """SIGTERM to what is left of a runner's process group, after its end: the programs that its tasks were running.
+
+    Those tasks will run them again. A runner that leaves in good order has no task left: what it leaves is to stay.
+    """
+    try:
+        os.killpg(runner, signal.SIGTERM)
+    except (ProcessLookupError, PermissionError):
+        pass  # there are none, or they are someone else's by now
 
 
 def how_it_left(code: int) -> str:
