@@ -35,7 +35,9 @@ class TaskBus:
 
     Without ``broker`` and ``results`` everything lives in one SQLite file, ``taskbus.db`` in the working folder.
     ``raises`` names the exception classes (besides Python's own) that a result may raise again on the caller's side.
-    Further keywords are the settings of ``Config``.
+    Constructors of such exceptions are not called if they want more than a message: the error then has its message, but
+    not the attributes they would set. An exception group, and a class whose ``__str__`` needs such attributes, arrive
+    as a ``RemoteError``. Further keywords are the settings of ``Config``.
 
     Making one connects to nothing: broker and store are opened when they are first used, and again after a fork.
     """
@@ -130,7 +132,14 @@ class TaskBus:
 
     def expect(self, task: Task[..., R], task_id: str) -> AsyncResult[R]:
         """The result of a call of ``task``, decoded as its return annotation says."""
-        return AsyncResult(task_id, self.store, decode=task.arguments.result, allowed=self.raises)
+        return AsyncResult(
+            task_id,
+            self.store,
+            decode=task.arguments.result,
+            allowed=self.raises,
+            is_kept=task.store_results,
+            task=task.name,
+        )
 
     def result(self, task_id: str) -> AsyncResult[Any]:
         """The result of any task, by id."""

@@ -137,6 +137,13 @@ class Runner:
         self.send("run", jobs)
         self.is_recalled = False
 
+    def judge(self, held: Held) -> None:
+        """Ask what follows for an attempt that was killed at its time limit: only runners know the retry policies."""
+        self.judging[held.tag] = held
+        delivery = held.delivery
+        job = Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire)
+        self.send("judge", job, "time_limit")
+
     def send(self, *frame: Any) -> None:
         """Send a frame, keeping what the socket does not take for ``flush``."""
         self._unsent += pack(*frame)

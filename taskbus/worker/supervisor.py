@@ -18,7 +18,7 @@ from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Act, Delivery, Settlement
 from taskbus.clock import wall_clock
 from taskbus.config import Config
-from taskbus.errors import BrokerError, LeaseLost, StoreError
+from taskbus.errors import BrokerError, ConfigError, LeaseLost, StoreError
 from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker.crew import Crew
@@ -29,7 +29,6 @@ from taskbus.worker.mourning import estate
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
 from taskbus.worker.quarantine import Quarantine
-from taskbus.worker.runner.protocol import Job
 from taskbus.worker.runners import Runner, RunnerServer
 from taskbus.worker.settlement import Ended, Held, settlement
 from taskbus.worker.signals import Signals
@@ -79,6 +78,10 @@ class Supervisor:
             hello["broker"], max_message_bytes=config.max_message_bytes, publish_timeout=config.publish_timeout
         )
         self._closing.callback(broker.close)
+        if not broker.features.processes:
+            raise ConfigError(
+                f"broker {broker.safe_url} lives in one process, where no worker can reach it; use a file"
+            )
         self._store = open_store(hello["results"], wall_clock)
         self._closing.callback(self._store.close)
         self._shares = bool(broker.database) and broker.database == self._store.database
@@ -357,11 +360,7 @@ class Supervisor:
         for runner in self._crew.runners.values():
             if self._to_judge and runner.is_up and not runner.is_stopping:
                 while self._to_judge:
-                    held = self._to_judge.popleft()
-                    runner.judging[held.tag] = held
-                    delivery = held.delivery
-                    job = Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire)
-                    runner.send("judge", job, "time_limit")
+                    runner.judge(self._to_judge.popleft())
 
     # --- stopping ------------------------------------------------------------------------------------------------
 
