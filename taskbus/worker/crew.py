@@ -61,6 +61,7 @@ class Crew:
     def _start_solo(self) -> dict[str, Any]:
         os.environ[OVERRIDES] = json.dumps(self._options.settings())  # the app reads them where it is imported: here
         app = load_app(self._options.app)
+        del os.environ[OVERRIDES]
         executor = Executor(app.tasks, app.middleware, app.config.max_message_bytes, app.clock)
         self.runners[0] = SoloRunner(executor, {name: task.is_async for name, task in app.tasks.items()})
         self._watch(self.runners[0])

@@ -197,6 +197,11 @@ def dies_later(path: str) -> None:
 
 
 @app.task
+def private_variables() -> list[str]:
+    return [name for name in os.environ if name.startswith("_TASKBUS")]
+
+
+@app.task
 def leaves() -> None:
     sys.exit(3)
 

@@ -391,3 +391,13 @@ def test_a_worker_whose_database_is_deleted_says_so_and_leaves(bus: TaskBus, sta
     assert worker.process.wait(20) == 1
     assert "was deleted or replaced while in use" in worker.log.read_text()
     assert "Traceback" not in worker.log.read_text()
+
+
+@pytest.mark.parametrize(
+    "options", [(), ("--set", "start_method=spawn"), ("-P", "solo")], ids=["fork", "spawn", "solo"]
+)
+def test_a_workers_own_settings_do_not_reach_programs_that_tasks_start(
+    bus: TaskBus, start_worker: StartWorker, options: tuple[str, ...]
+) -> None:
+    start_worker("-c", "1", "-b", bus.broker_url, *options)
+    assert sample.private_variables.delay().get(timeout=20) == []

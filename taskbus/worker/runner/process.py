@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 
 from taskbus import logs
 from taskbus.clock import Clock, wall_clock
+from taskbus.config import OVERRIDES
 from taskbus.middleware import Middleware
 from taskbus.worker.runner.board import Board
 from taskbus.worker.runner.coroutines import Coroutines
@@ -215,6 +216,7 @@ def main() -> None:
     for fd in (given.link_fd, given.board_fd):
         os.set_inheritable(fd, False)
     app = load_app(given.app)
+    os.environ.pop(OVERRIDES, None)
     work = Work(
         app.tasks, app.middleware, app.config.max_message_bytes, given.threads, given.coroutines, clock=app.clock
     )

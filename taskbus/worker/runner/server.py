@@ -23,6 +23,7 @@ from typing import NoReturn
 import msgpack
 
 from taskbus import TaskBus, logs
+from taskbus.config import OVERRIDES
 from taskbus.errors import AppNotFound
 from taskbus.worker.runner.failing import traceback_of
 from taskbus.worker.runner.kinship import die_with, leave_signals_to_the_supervisor
@@ -55,10 +56,11 @@ class ServerOptions:
 class Server:
     """The children of this process, by pid, and the loop that makes and reaps them."""
 
-    def __init__(self, link: socket.socket, app: TaskBus, options: ServerOptions) -> None:
+    def __init__(self, link: socket.socket, app: TaskBus, options: ServerOptions, overrides: str = "{}") -> None:
         config = app.config
         self._link = link
         self._options = options
+        self._overrides = overrides
         self._work = Work(
             app.tasks,
             app.middleware,
@@ -174,11 +176,12 @@ class Server:
             "taskbus.worker.runner.process",
             *(f"{key}={value}" for key, value in given.items()),
         ]
+        environment = {**os.environ, OVERRIDES: self._overrides}
         os.set_inheritable(link_fd, True)
         os.set_inheritable(board_fd, True)
         # Blocked until the child has handlers of its own: a SIGTERM for the group must not kill it before.
         return os.posix_spawn(
-            sys.executable, command, os.environ, setpgroup=0, setsigmask=(signal.SIGINT, signal.SIGTERM)
+            sys.executable, command, environment, setpgroup=0, setsigmask=(signal.SIGINT, signal.SIGTERM)
         )
 
     def _reap(self) -> None:
@@ -238,9 +241,10 @@ def serve(options: ServerOptions) -> int:
         cause = error.__cause__
         link.sendall(pack("failed", str(error), "" if cause is None else traceback_of(cause)))
         return 1
+    overrides = os.environ.pop(OVERRIDES, "{}")  # for this app alone, not for programs that its tasks start
     leave_signals_to_the_supervisor()  # again: the import may have had other ideas
     link.sendall(pack("ready", hello(app)))
-    Server(link, app, options).serve()
+    Server(link, app, options, overrides).serve()
     return 0
 
 
