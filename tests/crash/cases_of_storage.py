@@ -117,8 +117,10 @@ def _fill(ballast: Path) -> None:
 @case("43", "a foreign writer locks the file for longer than the lease", quick=True)
 def foreign_writer(folder: Path) -> Verdict:
     with Cell(folder) as cell:
-        cell.send("hold", GATE, count=2)
         workers = [cell.worker(), cell.worker()]
+        for worker in workers:
+            cell.until(is_complete(worker), "the runners")
+        cell.send("hold", GATE, count=2)
         running(cell, 2)
         with closing(sqlite3.connect(cell.database, isolation_level=None, timeout=10.0)) as foreign:
             foreign.execute("BEGIN EXCLUSIVE")
