@@ -1,12 +1,18 @@
 """What every test gets: no settings of the machine it runs on, and no leftovers in the working folder."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import taskbus
+
+
+# A shell's background job ignores Ctrl-C, and so would every program the tests start to interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
