@@ -9,7 +9,6 @@ import pytest
 
 import taskbus
 
-
 # A shell's background job ignores Ctrl-C, and so would every program the tests start to interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
