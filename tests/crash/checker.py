@@ -231,6 +231,8 @@ def _unstable(joined: Joined) -> tuple[list[str], list[str]]:
         for before, after in pairwise(seen):
             if before["state"] not in FINAL or joined.life(id, before["t"]) != joined.life(id, after["t"]):
                 continue
+            if after["state"] == "PENDING" and joined.replays.get(id) and before["state"] == "FAILURE":
+                continue  # the replay that had begun has taken the failure out; its own result is still to come
             (vanish if after["state"] == "PENDING" else flip).append(id)
     return flip, vanish
 
