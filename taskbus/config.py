@@ -146,7 +146,7 @@ def _variables(environment: Mapping[str, str]) -> list[tuple[str, Mapping[str, A
     return [
         (key, {key.removeprefix("TASKBUS_").lower(): value})
         for key, value in sorted(environment.items())
-        if key.startswith("TASKBUS_") and key not in _NOT_SETTINGS and not key.startswith("_TASKBUS")
+        if key.startswith("TASKBUS_") and key not in _NOT_SETTINGS
     ]
 
 

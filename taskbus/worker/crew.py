@@ -63,7 +63,7 @@ class Crew:
         app = load_app(self._options.app)
         del os.environ[OVERRIDES]
         executor = Executor(app.tasks, app.middleware, app.config.max_message_bytes, app.clock)
-        self.runners[0] = SoloRunner(executor, {name: task.is_async for name, task in app.tasks.items()})
+        self.runners[0] = SoloRunner(executor)
         self._watch(self.runners[0])
         return hello(app)
 
@@ -84,10 +84,10 @@ class Crew:
             return
         if self.server is None and self.size and now >= self._fork_after:
             self._start_server_again()
-        while len(self.runners) < self.size and now >= self._fork_after and self._can_fork:
+        while len(self.runners) < self.size and now >= self._fork_after and self.server and self._has_imported:
             self._numbers += 1
             try:
-                runner = self._fork()
+                runner = self.server.fork(self._numbers, self._slots)
             except OSError as error:  # no descriptors left; or the server is dying, which its link will tell
                 logger.error("cannot start a runner (%s); trying again in %.1f s", error, self._put_off(now))
                 break
@@ -107,7 +107,7 @@ class Crew:
 
     def next_at(self, now: float) -> float | None:
         """When ``tick`` has something to do next, by the monotonic clock."""
-        if len(self.runners) < self.size and not self.is_stopping and (self.server is None or self._can_fork):
+        if len(self.runners) < self.size and not self.is_stopping and (self.server is None or self._has_imported):
             return max(now, self._fork_after)
         return self._memory_check_at if self._config.max_memory_per_runner else None
 
@@ -118,7 +118,7 @@ class Crew:
             runner.send("stop")
 
     def news(self, now: float) -> Iterator[Departure]:
-        """What the server has to say: which runners have left. Starts a new server if the old one has died."""
+        """What the server has to say: which runners have left, and that a new server has imported the app."""
         if self.server is None:
             return
         try:
@@ -170,15 +170,6 @@ class Crew:
         self.server = RunnerServer(self._options)
         self.server.link.setblocking(False)
         self._watch(self.server)
-
-    @property
-    def _can_fork(self) -> bool:
-        return self.server is not None and self._has_imported
-
-    def _fork(self) -> Runner:
-        if self.server is None:
-            raise OSError("there is no server to fork from")
-        return self.server.fork(self._numbers, self._slots)
 
     def kill(self) -> None:
         """SIGKILL every runner."""

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from taskbus.failpoint import failpoint
 from taskbus.worker.options import TaskSpec
 from taskbus.worker.runner.protocol import Job
-from taskbus.worker.runners import Runner
+from taskbus.worker.runners import Runner, job_of
 from taskbus.worker.settlement import Held
 
 QUICK = 0.001
@@ -141,8 +141,7 @@ class Dispatcher:
         else:
             runner.sync_load += 1
             runner.slow_load += held.is_slow
-        delivery = held.delivery
-        return Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire)
+        return job_of(held)
 
     def release(self, runner: Runner, tag: int) -> Held | None:
         """Take a delivery back from a runner: it has ended there, or will not start."""

@@ -140,9 +140,7 @@ class Runner:
     def judge(self, held: Held) -> None:
         """Ask what follows for an attempt that was killed at its time limit: only runners know the retry policies."""
         self.judging[held.tag] = held
-        delivery = held.delivery
-        job = Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire)
-        self.send("judge", job, "time_limit")
+        self.send("judge", job_of(held), "time_limit")
 
     def send(self, *frame: Any) -> None:
         """Send a frame, keeping what the socket does not take for ``flush``."""
@@ -207,3 +205,9 @@ class Runner:
         if self.pidfd >= 0:
             os.close(self.pidfd)
             self.pidfd = -1
+
+
+def job_of(held: Held) -> Job:
+    """What a runner is told of a delivery."""
+    delivery = held.delivery
+    return Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire)

@@ -17,12 +17,11 @@ from taskbus.worker.runners import Runner
 class SoloRunner(Runner):
     """A runner that is no process: ``run`` returns when the jobs are done."""
 
-    def __init__(self, executor: Executor, is_async: dict[str, bool]) -> None:
+    def __init__(self, executor: Executor) -> None:
         ours, self._bell = socket.socketpair()
         super().__init__(0, ours, Board.create(1))
         self.is_up = True
         self._executor = executor
-        self._is_async = is_async
         self._reports: list[Report] = []
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -31,8 +30,7 @@ class SoloRunner(Runner):
         self._bell.send(b".")
 
     def _execute(self, job: Job) -> Report:
-        held = self.held[job.tag]
-        if held.message is not None and self._is_async.get(held.message.task, False):
+        if self.held[job.tag].spec.is_async:
             return asyncio.run(self._executor.execute_async(job))
         return self._executor.execute(job)
 

@@ -3,7 +3,6 @@
 import os
 import sqlite3
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from taskbus.database.connection import explain, is_locked
 from taskbus.database.sql import Database, locate
 from taskbus.database.watch import subscribe
 from taskbus.errors import ConfigError
+from taskbus.testing.transport_processes import in_child
 
 # Forking a process with threads is what some of this is about; Python 3.12 and later warn of it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
@@ -32,18 +32,6 @@ def insert(database: Database, *numbers: int) -> None:
 
 def numbers(database: Database) -> list[int]:
     return [n for (n,) in database.connection().execute("SELECT n FROM numbers ORDER BY rowid")]
-
-
-def in_child(work: Callable[[], object]) -> int:
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
 # --- URLs ---
