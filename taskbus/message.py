@@ -12,6 +12,8 @@ from types import MappingProxyType
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 MIN_PRIORITY, MAX_PRIORITY = 0, 9
+OWN_HEADERS = "taskbus-"
+"""What the names of the headers start with that workers add on a message's way."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.errors import DecodeError
-from taskbus.message import Message
+from taskbus.message import OWN_HEADERS, Message
 from taskbus.store.base import Change, DeadLetter, Exhume, Filter, Group, Purge, Store
 from taskbus.wire import compact
 
@@ -100,7 +100,8 @@ class DeadLetters:
                 f"content type {letter.content_type!r} is not {compact.CONTENT_TYPE!r}: no TaskBus message"
             )
         message = compact.decode(letter.wire, letter.queue, letter.priority, self._max_message_bytes)
-        return replace(message, attempt=1, sent_at=self._clock(), due_at=None, expires_at=None)
+        headers = {name: text for name, text in message.headers.items() if not name.startswith(OWN_HEADERS)}
+        return replace(message, attempt=1, sent_at=self._clock(), due_at=None, expires_at=None, headers=headers)
 
     def purge(self, where: Filter = EVERYTHING) -> int:
         """Delete the letters that match, with their attempts, and return how many; the tasks' results stay."""

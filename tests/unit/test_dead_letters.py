@@ -16,6 +16,7 @@ from taskbus.store.opening import open_store
 from taskbus.testing.clock import START, MovableClock
 from taskbus.testing.records import FAILURE, attempted, dead, saved
 from taskbus.wire import compact
+from taskbus.worker.settlement import CRASHES_IN_COMPANY, HELD_SINCE
 
 
 class Outbox:
@@ -86,6 +87,15 @@ def test_a_replayed_task_starts_anew_with_its_own_id_and_arguments(
     (done,) = letters.replay()
     assert (done.task_id, done.task, done.refused) == ("t1", "mail.send", "")
     assert outbox.sent == [replace(message, attempt=1, sent_at=clock(), due_at=None, expires_at=None)]
+
+
+def test_a_replayed_task_forgets_what_workers_noted_on_it(store: Store, outbox: Outbox, letters: DeadLetters) -> None:
+    """Else a task that was unknown once would have no grace left, and one that was suspected would run alone for ever."""
+    message = bury(store, "t1")
+    marked = replace(message, headers={**message.headers, HELD_SINCE: "1.5", CRASHES_IN_COMPANY: "2"})
+    store.apply([Bury(dead("t1", wire=compact.encode(marked)))])
+    list(letters.replay())
+    assert [dict(sent.headers) for sent in outbox.sent] == [{"trace": "abc"}]
 
 
 def test_a_replayed_letter_is_gone_with_its_attempts_and_its_result(store: Store, letters: DeadLetters) -> None:
