@@ -23,6 +23,7 @@ from taskbus.errors import ConfigError
 from taskbus.message import Message
 from taskbus.middleware import Middleware, sending
 from taskbus.store.base import Store
+from taskbus.store.opening import SCHEMES as STORE_SCHEMES
 from taskbus.store.opening import open_store
 from taskbus.store.results import AsyncResult
 from taskbus.task import Task, TaskOptions
@@ -100,6 +101,10 @@ class TaskBus:
 
     # --- sending -------------------------------------------------------------------------------------------------
 
+    def now(self) -> float:
+        """The broker's time, by which countdowns and expiries are measured."""
+        return self.broker.now()
+
     def submit(self, message: Message) -> None:
         """Hand a message to the broker, through the middleware; durable when this returns."""
         if not self.middleware:
@@ -158,6 +163,7 @@ class TaskBus:
                         clock=self.clock,
                         max_message_bytes=self.config.max_message_bytes,
                         publish_timeout=self.config.publish_timeout,
+                        dedup_window=self.config.dedup_window,
                     )
         return self._broker
 
@@ -212,7 +218,7 @@ class TaskBus:
 
     def _default_results(self) -> str:
         scheme = self.broker_url.partition(":")[0]
-        return self.broker_url if scheme in ("sqlite", "memory") else f"sqlite:///{DEFAULT_DATABASE}"
+        return self.broker_url if scheme in STORE_SCHEMES else f"sqlite:///{DEFAULT_DATABASE}"
 
 
 def _anything(*args: Any, **kwargs: Any) -> Any:

@@ -40,6 +40,8 @@ class Config:
     """Largest message accepted by a send, and read by a worker."""
     publish_timeout: float = 5.0
     """Total time a send may take before it raises."""
+    dedup_window: float = 60.0
+    """How long a broker remembers the id of a task sent, and refuses it a second time; 0: not at all."""
     lease: float = 30.0
     """How long a silent worker keeps its deliveries; renewed every third of it. Then they go to others."""
     sweep: float = 5.0
@@ -75,8 +77,9 @@ class Config:
 
 
 _FLOORS: dict[str, float] = {
-    "result_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "lease": 0.1, "sweep": 0.05, "grace": 0,
-    "max_crashes": 1, "max_losses": 1, "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0,
+    "result_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "dedup_window": 0, "lease": 0.1,
+    "sweep": 0.05, "grace": 0, "max_crashes": 1, "max_losses": 1, "unknown_task_grace": 0, "processes": 0,
+    "threads": 0, "coroutines": 0,
     "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
 }  # fmt: skip
 _CHOICES = {"serializer": ("msgpack", "json"), "start_method": ("forkserver", "spawn")}

@@ -15,7 +15,6 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from taskbus import codec, context
 from taskbus.arguments import Arguments
-from taskbus.clock import Clock
 from taskbus.config import Config
 from taskbus.context import Context
 from taskbus.errors import ConfigError
@@ -31,8 +30,10 @@ R = TypeVar("R")
 class Sender(Protocol):
     """What a task needs of its application; ``TaskBus`` is the one that exists."""
 
-    clock: Clock
     config: Config
+
+    def now(self) -> float:
+        """The broker's time."""
 
     def submit(self, message: Message) -> None: ...
 
@@ -172,7 +173,7 @@ class Task(Generic[P, R]):
         """The same task, to be called with these options: ``task.options(countdown=60).delay(...)``; typed too."""
         if countdown is not None and eta is not None:
             raise ConfigError(f"{self.name}: give countdown or eta, not both")
-        now = self._bound().clock()
+        now = self._bound().now()
         due_at = _instant("eta", eta) if eta is not None else None if countdown is None else now + _seconds(countdown)
         return Call(
             self,
@@ -198,7 +199,7 @@ class Task(Generic[P, R]):
             options.queue or self.queue,
             self.priority if options.priority is None else options.priority,
             1,
-            sender.clock(),
+            sender.now(),
             options.due_at,
             options.expires_at,
             NO_HEADERS if options.headers is None else _text_headers(options.headers),

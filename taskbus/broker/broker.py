@@ -3,7 +3,6 @@
 Wire bytes are made here; what is below knows only queues, priorities and bytes.
 """
 
-import difflib
 import os
 import threading
 import time
@@ -21,15 +20,16 @@ from taskbus.broker.delivery import Delivery, Record, Settlement
 from taskbus.broker.parcels import to_delivery, to_parcel
 from taskbus.broker.queues import QueueSize, WorkerEntry
 from taskbus.broker.transports.features import Features
-from taskbus.broker.transports.kombu_transport import ALIASES
 from taskbus.broker.transports.port import Parcel, Storage
+from taskbus.broker.transports.schemes import transport_of
 from taskbus.clock import Clock, wall_clock
+from taskbus.database.remark import Remark
 from taskbus.database.sql import locate
-from taskbus.errors import BrokerError, ConfigError, PayloadTooLarge, PublishFailed
+from taskbus.database.urls import redacted
+from taskbus.errors import BrokerError, PayloadTooLarge, PublishFailed
 from taskbus.message import Message
 from taskbus.wire.compact import CONTENT_TYPE, encode
 
-SCHEMES = {"sqlite": ALIASES[0], "memory": ALIASES[1]}
 RETRY_ROOM = 128
 """Bytes by which a message may grow on its way: attempt number, due time, and the headers that workers add."""
 CONSUMER_TIMEOUT = 5.0
@@ -41,10 +41,11 @@ class Broker:
     Args:
         url: where it is; ``sqlite:///file.db`` or ``memory://name``.
         publish_timeout: the longest a publish may take, in seconds.
+        dedup_window: seconds for which a task id, once accepted, is refused a second time.
 
     Raises:
-        ConfigError: the URL is not one of a broker.
-        BrokerError: it cannot be used; the message says what to do.
+        ConfigError: the URL is not one of a broker, or what it needs is not installed.
+        BrokerError: it is a file that cannot be used; the message says what to do.
     """
 
     def __init__(
@@ -54,14 +55,17 @@ class Broker:
         clock: Clock = wall_clock,
         max_message_bytes: int = 1 << 20,
         publish_timeout: float = 5.0,
+        dedup_window: float = 60.0,
     ) -> None:
         self._transport = transport_of(url)
         self._clock = clock
         self._timeout = publish_timeout
+        self._dedup_window = dedup_window
         self._max_message_bytes = max_message_bytes
         self._local = threading.local()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
-        self.url = self.safe_url = locate(url).url if url.startswith("sqlite") else url
+        self.url = locate(url).url if url.startswith("sqlite") else url
+        self.safe_url = redacted(self.url)
         storage = self._storage()
         self.features: Features = storage.features
         self.database: str = storage.database
@@ -84,9 +88,11 @@ class Broker:
         producer = self._producer()
         batch = producer.channel.open_batch
         if batch is not None:  # past kombu's producer, which costs more than all the rest of a batched publish
-            batch.add(Parcel(message.queue, wire, message.priority, message.due_at))
+            batch.add(Parcel(message.queue, wire, message.priority, message.due_at, id=message.id))
             return
-        properties = {} if message.due_at is None else {"due_at": message.due_at}
+        properties: dict[str, Any] = {"message_id": message.id}
+        if message.due_at is not None:
+            properties["due_at"] = message.due_at
         try:
             producer.publish(
                 wire,
@@ -130,6 +136,10 @@ class Broker:
 
     # --- views ---
 
+    def now(self) -> float:
+        """The broker's time, by which due times and expiries are set and compared."""
+        return self._storage().now()
+
     def queues(self) -> list[QueueSize]:
         """Every queue that is declared or holds a message, by name."""
         return self._storage().sizes()
@@ -151,6 +161,10 @@ class Broker:
         storage, started = self._storage(), time.perf_counter()
         storage.ping()
         return time.perf_counter() - started
+
+    def examine(self) -> Sequence[Remark]:
+        """What the broker's live settings mean for those who rely on it."""
+        return self._storage().examine()
 
     def close(self) -> None:
         """Close this thread's connections and all that are idle; using the broker again opens new ones."""
@@ -181,16 +195,10 @@ class Broker:
         return cast(Storage, self._producer().channel.storage)
 
     def _connect(self, timeout: float) -> Connection:
-        options: dict[str, Any] = {"url": self.url, "clock": self._clock, "timeout": timeout}
+        options: dict[str, Any] = {
+            "url": self.url,
+            "clock": self._clock,
+            "timeout": timeout,
+            "dedup_window": self._dedup_window,
+        }
         return Connection(transport=self._transport, transport_options=options)
-
-
-def transport_of(url: str) -> str:
-    """The kombu transport for ``url``, by alias; raises ``ConfigError`` for a scheme that is not a broker's."""
-    scheme, separator, _ = url.partition("://")
-    if separator and scheme in SCHEMES:
-        return SCHEMES[scheme]
-    known = ", ".join(f"{name}://" for name in SCHEMES)
-    near = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1, cutoff=0.6)
-    hint = f"did you mean {near[0]}://?" if near else f"there are {known}"
-    raise ConfigError(f"{url!r} is no broker this TaskBus knows; {hint}")

@@ -58,6 +58,10 @@ class Consumer:
         """When the next delayed message becomes due, as of the last ``fetch``; an instant past means fetch again."""
         return self._next_due_at
 
+    def now(self) -> float:
+        """The broker's time: what ``next_due_at``, expiries and the due times of retries are measured by."""
+        return self._storage.now()
+
     # --- deliveries ---
 
     def fetch(self, limit: int) -> list[Delivery]:

@@ -7,7 +7,7 @@ import sqlite3
 from typing import Literal
 
 from taskbus.app import TaskBus
-from taskbus.broker.broker import transport_of
+from taskbus.broker.transports.schemes import transport_of
 from taskbus.cli.exits import NOT_FOUND, USAGE, CommandFailed
 from taskbus.cli.options import Scope
 from taskbus.config import OVERRIDES, load

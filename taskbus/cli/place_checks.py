@@ -12,7 +12,9 @@ from taskbus.cli.finding import Finding, Level
 from taskbus.cli.opening import named
 from taskbus.cli.phrase import size, span
 from taskbus.database import look
+from taskbus.database.remark import Remark, Weight
 from taskbus.database.sql import Database, locate
+from taskbus.database.urls import redacted
 from taskbus.errors import TaskBusError
 
 LEAST_SQLITE = (3, 35, 0)
@@ -49,7 +51,7 @@ def check_places(app: TaskBus) -> Iterator[Finding]:
         else:
             yield from _check_results(app)
     except (TaskBusError, sqlite3.Error, OSError) as error:
-        yield Finding(Level.ERROR, "broker", f"{app.broker_url}: {error}")
+        yield Finding(Level.ERROR, "broker", f"{redacted(app.broker_url)}: {error}")
 
 
 def is_ours(url: str) -> bool:
@@ -75,7 +77,7 @@ def _check_broker(app: TaskBus) -> Iterator[Finding]:
     hint = "who holds it? a slow disk, or a long transaction of another program" if took > SLOW_PING else ""
     yield Finding(level, "broker", f"{app.broker.safe_url} answers in {span(took)}", hint)
     if not url.startswith("sqlite:"):
-        yield from (Finding(Level.OK, "broker", note) for note in app.broker.features.notes)
+        yield from map(_finding, app.broker.examine())
     else:
         yield from _check_file(Path(locate(url).path))
         yield from _check_durability(Database.open(url))
@@ -139,12 +141,20 @@ def _check_durability(database: Database) -> Iterator[Finding]:
         )
 
 
+def _finding(remark: Remark) -> Finding:
+    return Finding(_LEVELS[remark.weight], remark.subject, remark.text, remark.advice)
+
+
+_LEVELS = {Weight.FINE: Level.OK, Weight.RISK: Level.WARNING, Weight.REFUSED: Level.ERROR}
+
+
 def _check_results(app: TaskBus) -> Iterator[Finding]:
     if not is_ours(app.results_url):
         yield from _check_future(app.results_url, "results")
     else:
         app.store.results(["doctor"])
-        yield Finding(Level.OK, "results", f"{app.store.database or app.results_url} answers")
+        yield Finding(Level.OK, "results", f"{app.store.database or redacted(app.results_url)} answers")
+        yield from map(_finding, app.store.examine())
     hint = "leave --results out to keep both in one database"
     text = "not in the broker's database: a crash between the two may run a finished task again, it never loses one"
     yield Finding(Level.WARNING, "results", text, hint)

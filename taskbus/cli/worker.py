@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from taskbus.broker.broker import transport_of
+from taskbus.broker.transports.schemes import transport_of
 from taskbus.cli.banner import show_banner
 from taskbus.cli.exits import USAGE, CommandFailed
 from taskbus.cli.opening import apply_config_file, check_shared

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from taskbus.database.remark import Remark
 from taskbus.outcome import Failure, Reason, State
 
 
@@ -181,6 +182,9 @@ class Store(Protocol):
         ``notify`` must neither block nor raise. Returns a function that ends it. Where the database cannot tell,
         ``notify`` is called on a slow timer.
         """
+
+    def examine(self) -> Sequence[Remark]:
+        """What the database's live settings mean for results and dead letters; asks, and changes nothing."""
 
     def close(self) -> None:
         """Release connections. Using the store again opens new ones."""

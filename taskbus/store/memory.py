@@ -138,6 +138,9 @@ class MemoryStore:
 
         return cancel
 
+    def examine(self) -> list[Remark]:
+        return []
+
     def close(self) -> None:
         """Nothing to release."""
 

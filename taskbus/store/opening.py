@@ -8,13 +8,15 @@ from taskbus.errors import ConfigError
 from taskbus.store.base import Store
 
 SCHEMES = {"memory": "taskbus.store.memory", "sqlite": "taskbus.store.sql"}
+EXTRAS: dict[str, str] = {}
+"""What pip must install for a scheme, where that is not part of TaskBus's own requirements."""
 
 
 def open_store(url: str, clock: Clock = wall_clock) -> Store:
     """The store at ``url``: ``sqlite:////absolute/file.db`` or ``memory://name``, with its tables in place.
 
     Raises:
-        ConfigError: no store has that scheme, or the rest of the URL cannot be used.
+        ConfigError: no store has that scheme, the rest of the URL cannot be used, or a library it needs is missing.
         StoreError: the database cannot be opened or written to.
     """
     scheme, separator, _ = url.partition("://")
@@ -26,5 +28,10 @@ def open_store(url: str, clock: Clock = wall_clock) -> Store:
         raise ConfigError(
             f"no result store for {scheme}:// ({advice})" if separator else f"{url!r} is no URL; {advice}"
         )
-    store: Store = import_module(module).open_url(url, clock)
-    return store
+    try:
+        opened: Store = import_module(module).open_url(url, clock)
+    except ModuleNotFoundError as error:
+        if scheme not in EXTRAS or str(error.name).startswith("taskbus"):
+            raise
+        raise ConfigError(f"{scheme}:// needs {error.name}: pip install 'taskbus[{EXTRAS[scheme]}]'") from None
+    return opened

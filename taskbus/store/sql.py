@@ -14,6 +14,7 @@ from typing import Any
 from taskbus.clock import Clock, wall_clock
 from taskbus.database import watch
 from taskbus.database.connection import explain
+from taskbus.database.remark import Remark
 from taskbus.database.sql import Database
 from taskbus.errors import StoreError
 from taskbus.outcome import Failure, Reason, State
@@ -113,6 +114,9 @@ class SqlStore:
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
         return watch.subscribe(self._database, notify)
+
+    def examine(self) -> list[Remark]:
+        return []
 
     def close(self) -> None:
         self._database.close()

@@ -75,8 +75,9 @@ class Supervisor:
         queues = config.queues or tuple(dict.fromkeys([config.default_queue, *(spec.queue for spec in specs.values())]))
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
         broker = Broker(
-            hello["broker"], max_message_bytes=config.max_message_bytes, publish_timeout=config.publish_timeout
-        )
+            hello["broker"], max_message_bytes=config.max_message_bytes, publish_timeout=config.publish_timeout,
+            dedup_window=config.dedup_window,
+        )  # fmt: skip
         self._closing.callback(broker.close)
         if not broker.features.processes:
             raise ConfigError(
@@ -182,7 +183,7 @@ class Supervisor:
             instants.append(max(self._patience.not_before, now) if can_act else now + MAX_IDLE)
         due_at = self._consumer.next_due_at()
         if due_at is not None and self._stop_deadline is None:
-            instants.append(now + max(0.0, due_at - time.time()))
+            instants.append(now + max(0.0, due_at - self._consumer.now()))
         if self._stop_deadline is not None:
             instants.append(self._stop_deadline)
         return max(0.0, min(instants) - now)
@@ -200,7 +201,7 @@ class Supervisor:
 
     def _fetch(self, now: float) -> None:
         due_at = self._consumer.next_due_at()
-        if due_at is not None and due_at <= time.time():
+        if due_at is not None and due_at <= self._consumer.now():
             self._may_fetch = True
         room = self._room(now)
         if not self._may_fetch or room <= 0 or now < self._patience.not_before:
@@ -214,7 +215,7 @@ class Supervisor:
             self._take_in(harmless, now)
 
     def _take_in(self, deliveries: Sequence[Delivery], now: float) -> None:
-        wall = time.time()
+        wall = self._consumer.now()
         to_run = [self._sort(self._intake.look(delivery, wall)) for delivery in deliveries]
         for held in self._acked_first([held for held in to_run if held is not None]):
             self._dispatcher.park(held, now)
@@ -255,7 +256,7 @@ class Supervisor:
         if not (self._ended or self._other) or now < self._patience.not_before:
             return
         ended, other = self._ended, self._other
-        wall = time.time()
+        wall = self._consumer.now()
         settlements = [*(settlement(each, self.name, wall, self.config) for each in ended), *other]
         settlements = [each for each in settlements if each.delivery or each.changes or each.follow_ups]
         with self._patience.trying_to("settle", now):

@@ -90,7 +90,7 @@ def test_a_replayed_task_starts_anew_with_its_own_id_and_arguments(
 
 
 def test_a_replayed_task_forgets_what_workers_noted_on_it(store: Store, outbox: Outbox, letters: DeadLetters) -> None:
-    """Else a task that was unknown once would have no grace left, and one that was suspected would run alone for ever."""
+    """Else a task that was unknown once would have no grace left, and a suspected one would run alone for ever."""
     message = bury(store, "t1")
     marked = replace(message, headers={**message.headers, HELD_SINCE: "1.5", CRASHES_IN_COMPANY: "2"})
     store.apply([Bury(dead("t1", wire=compact.encode(marked)))])

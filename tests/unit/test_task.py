@@ -25,7 +25,7 @@ class Outbox:
     """The port a task sends through: keeps what it is given."""
 
     config: Config = field(default_factory=Config)
-    clock: Callable[[], float] = lambda: NOW
+    now: Callable[[], float] = lambda: NOW
     messages: list[Message] = field(default_factory=list)
 
     def submit(self, message: Message) -> None:
@@ -35,7 +35,7 @@ class Outbox:
         self.messages.append(message)
 
     def expect(self, task: Task[..., Any], task_id: str) -> AsyncResult[Any]:
-        return AsyncResult(task_id, open_store("memory://tasks", self.clock), decode=codec.decode)
+        return AsyncResult(task_id, open_store("memory://tasks", self.now), decode=codec.decode)
 
 
 @pytest.fixture

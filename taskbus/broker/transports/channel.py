@@ -30,6 +30,10 @@ AUTO_DELETE_AFTER = 300.0
 """Seconds without a consumer after which an auto-delete queue is taken for abandoned."""
 
 
+_PLAIN = frozenset(("delivery_mode", "due_at", "message_id"))
+"""Properties of a message that needs no envelope: what they say is in its body, or the same for all."""
+
+
 class Prepared(NamedTuple):
     """A message as kombu's Producer hands it over."""
 
@@ -339,8 +343,8 @@ def parcel(message: Prepared, exchange: str, routing_key: str) -> Parcel:
     due_at = properties.get("due_at")
     if not MIN_PRIORITY <= priority <= MAX_PRIORITY:
         priority = min(max(priority, MIN_PRIORITY), MAX_PRIORITY)
-    if content_type == CONTENT_TYPE and not headers and not exchange and len(properties) <= 1 + (due_at is not None):
-        return Parcel(routing_key, body, priority, due_at)
+    if content_type == CONTENT_TYPE and not headers and not exchange and properties.keys() <= _PLAIN:
+        return Parcel(routing_key, body, priority, due_at, id=properties.get("message_id", ""))
     try:
         packed = pack(Envelope(content_type, content_encoding, {**properties}, {**headers}, exchange, routing_key))
     except EncodeError as error:

@@ -10,7 +10,8 @@ class Features:
     ``durable``: an accepted message survives the death of every process. ``priorities``: 0 to 9, strictly. ``delays``:
     messages wait in the broker until due. ``fanout``: exchanges deliver a copy to each bound queue. ``atomic_settle``:
     a settlement, with the store's changes where they share a database, happens whole or not at all. ``processes``:
-    several processes can use it at once. ``notes`` say what else a user should know.
+    several processes can use it at once. ``dedup``: a second publish of the same task id is refused within the window.
+    ``notes`` say what else a user should know.
     """
 
     name: str
@@ -20,4 +21,5 @@ class Features:
     fanout: bool
     atomic_settle: bool
     processes: bool
+    dedup: bool = False
     notes: tuple[str, ...] = ()

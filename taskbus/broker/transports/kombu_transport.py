@@ -1,32 +1,33 @@
-"""The kombu transports, by the aliases ``taskbus-sql`` and ``taskbus-memory``; kombu's own names stay untouched.
+"""What kombu calls a transport, on any ``Storage``; ``schemes`` says which there are.
 
-``Connection(transport="taskbus-sql", transport_options={"url": "sqlite:///file.db"})``. Other options: ``clock``,
-``timeout`` (the longest wait for a lock, in seconds) and ``lease`` (of what this connection consumes, in seconds).
+``Connection(transport="taskbus-sql", transport_options={"url": "sqlite:///file.db"})``. Other options: those of
+``port.Opening``, and ``lease`` (of what this connection consumes, in seconds).
 """
 
+import dataclasses
 import os
 import select
 import time
 from typing import Any, Protocol
 
 # mypy: allow-untyped-calls
-from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport.base import Transport, default_transport_capabilities
 
 from taskbus.broker.transports.channel import Channel
 from taskbus.broker.transports.envelope import EXCHANGE_TYPES
-from taskbus.broker.transports.memory import MemoryStorage
-from taskbus.broker.transports.port import Storage, Watch
-from taskbus.broker.transports.sql import SqlStorage
-from taskbus.clock import Clock, wall_clock
+from taskbus.broker.transports.port import Opening, Storage, Watch
+from taskbus.clock import Clock
 from taskbus.errors import BrokerError, ConfigError, PublishFailed
 
 LONGEST_WAIT = 1.0
 """Seconds a drain sleeps at most before it looks for itself: leases must be kept."""
 
 
+OPENING = tuple(field.name for field in dataclasses.fields(Opening))
+
+
 class OpenStorage(Protocol):
-    def __call__(self, url: str, clock: Clock, timeout: float) -> Storage: ...
+    def __call__(self, opening: Opening) -> Storage: ...
 
 
 class Link:
@@ -74,9 +75,8 @@ class StorageTransport(Transport):
         options = self.client.transport_options
         if "url" not in options:
             raise ConfigError(f"{type(self).__name__} needs transport_options={{'url': ...}}")
-        clock: Clock = options.get("clock", wall_clock)
-        storage = self.open(options["url"], clock, options.get("timeout", 5.0))
-        return Link(self.client, storage, clock, options.get("lease", 30.0))
+        opening = Opening(**{name: options[name] for name in OPENING if name in options})
+        return Link(self.client, self.open(opening), opening.clock, options.get("lease", 30.0))
 
     def close_connection(self, connection: Link) -> None:
         connection.close()
@@ -109,15 +109,3 @@ class StorageTransport(Transport):
 
     def driver_version(self) -> str:
         return "1"
-
-
-class SqlTransport(StorageTransport):
-    open = SqlStorage
-
-
-class MemoryTransport(StorageTransport):
-    open = MemoryStorage
-
-
-ALIASES = ("taskbus-sql", "taskbus-memory")
-TRANSPORT_ALIASES.update(zip(ALIASES, (f"{__name__}:SqlTransport", f"{__name__}:MemoryTransport"), strict=True))

@@ -12,9 +12,10 @@ from itertools import zip_longest
 from taskbus.broker.delivery import Act, Delivery, Record, Settlement
 from taskbus.broker.queues import QueueSize, WorkerEntry
 from taskbus.broker.transports.features import Features
+from taskbus.broker.transports.kombu_transport import StorageTransport
 from taskbus.broker.transports.memory_hall import DELAYED, READY, Bell, Hall, Row, Worker
-from taskbus.broker.transports.port import Claimed, Claims, Holder, Parcel, QueueCount
-from taskbus.clock import Clock
+from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount
+from taskbus.database.remark import Remark, Weight
 from taskbus.errors import BrokerError, LeaseLost
 from taskbus.failpoint import failpoint
 from taskbus.message import Message
@@ -32,15 +33,15 @@ FEATURES = Features(
 
 
 class MemoryStorage:
-    """A ``Storage`` in this process. ``timeout`` means nothing here: nothing is ever waited for."""
+    """A ``Storage`` in this process. ``Opening.timeout`` means nothing here: nothing is ever waited for."""
 
     features = FEATURES
     database = ""
 
-    def __init__(self, url: str, clock: Clock, timeout: float) -> None:
+    def __init__(self, opening: Opening) -> None:
         with _opening:
-            self._hall = _halls.setdefault(url, Hall())
-        self._clock = clock
+            self._hall = _halls.setdefault(opening.url, Hall())
+        self.now = opening.clock
         self._pid = os.getpid()
 
     def _enter(self) -> threading.RLock:
@@ -57,7 +58,7 @@ class MemoryStorage:
         failpoint("publish.after")
 
     def _insert(self, parcels: Sequence[Parcel]) -> None:
-        now = self._clock()
+        now = self.now()
         routed = [
             (queue, parcel)
             for parcel in parcels
@@ -71,7 +72,7 @@ class MemoryStorage:
 
     def join(self, name: str, queues: Sequence[str], lease: float) -> Holder:
         with self._enter():
-            now, incarnation = self._clock(), uuid.uuid4().hex
+            now, incarnation = self.now(), uuid.uuid4().hex
             id = next(self._hall.worker_ids)
             self._hall.workers[id] = Worker(name, incarnation, tuple(queues), now, now + lease)
             return Holder(id, incarnation, lease)
@@ -79,7 +80,7 @@ class MemoryStorage:
     def renew(self, holder: Holder) -> None:
         failpoint("renew.before")
         with self._enter():
-            self._worker(holder).lease_until = self._clock() + holder.lease
+            self._worker(holder).lease_until = self.now() + holder.lease
 
     def _worker(self, holder: Holder) -> Worker:
         worker = self._hall.workers.get(holder.id)
@@ -89,7 +90,7 @@ class MemoryStorage:
 
     def reap(self) -> int:
         with self._enter():
-            now = self._clock()
+            now = self.now()
             reaped = 0
             for id in [id for id, worker in self._hall.workers.items() if worker.lease_until < now]:
                 reaped += self._dismiss(id, losses=1)
@@ -116,7 +117,7 @@ class MemoryStorage:
 
     def claim(self, holder: Holder, queues: Sequence[str], limit: int) -> Claims:
         with self._enter():
-            now = self._clock()
+            now = self.now()
             worker = self._worker(holder)
             for queue in queues:
                 self._hall.promote(queue, now)
@@ -164,7 +165,7 @@ class MemoryStorage:
                 return None
             failpoint("settle.inside")
             self._insert(parcels)
-            now = self._clock()
+            now = self.now()
             for settlement in held:
                 if settlement.delivery is not None:
                     self._act(settlement, settlement.delivery, now)
@@ -241,6 +242,9 @@ class MemoryStorage:
 
     # --- topology ---
 
+    def examine(self) -> list[Remark]:
+        return [Remark(Weight.RISK, "durability", "everything is lost when the process ends")]
+
     def purge(self, queue: str) -> int:
         with self._enter():
             return self._hall.purge(queue)
@@ -248,7 +252,7 @@ class MemoryStorage:
     def declare_queue(self, queue: str, *, expires: float | None, passive: bool) -> QueueCount:
         with self._enter():
             if not passive:
-                self._hall.queues[queue] = (expires, self._clock())
+                self._hall.queues[queue] = (expires, self.now())
             elif queue not in self._hall.queues:
                 raise BrokerError(f"there is no queue {queue!r}")
             return QueueCount(queue, *self._hall.count(queue))
@@ -281,6 +285,12 @@ def _claimed(row: Row, fence: int) -> Claimed:
     return Claimed(
         9 - parcel.priority, row.tag, row.queue, parcel.body, parcel.properties, fence, row.crashes, row.losses
     )
+
+
+class MemoryTransport(StorageTransport):
+    """kombu's name for it."""
+
+    open = MemoryStorage
 
 
 _halls: dict[str, Hall] = {}

@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 from taskbus.broker.delivery import Delivery, Record, Settlement
 from taskbus.broker.queues import QueueSize, WorkerEntry
 from taskbus.broker.transports.features import Features
+from taskbus.clock import Clock, wall_clock
+from taskbus.database.remark import Remark
 from taskbus.message import Message
 
 
@@ -17,6 +19,7 @@ class Parcel(NamedTuple):
     """A message on its way in. ``key`` is the queue where ``exchange`` is "", else the routing key.
 
     ``properties`` None: a plain TaskBus message; else the packed rest of a kombu message (``envelope.pack``).
+    ``id``: the task id, by which a storage with ``Features.dedup`` refuses a second publish; "": it is not remembered.
     """
 
     key: str
@@ -25,6 +28,22 @@ class Parcel(NamedTuple):
     due_at: float | None = None
     properties: bytes | None = None
     exchange: str = ""
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """How a storage is opened. Nothing is connected to before it is first used, save by a SQLite file.
+
+    ``clock``: where it is not ``wall_clock`` (a test's, to be moved) every instant is by it; else leases and due times
+    are compared by the broker's own clock. ``timeout``: seconds any one call may take in all, reconnecting included.
+    ``dedup_window``: seconds for which the id of a published task is remembered; 0: never.
+    """
+
+    url: str
+    clock: Clock = wall_clock
+    timeout: float = 5.0
+    dedup_window: float = 60.0
 
 
 class Claimed(NamedTuple):
@@ -84,7 +103,9 @@ class Watch(Protocol):
 class Storage(Protocol):
     """Messages, topology and leases. Every method is one atomic step and may be called from any thread.
 
-    ``database`` names the database for those who could share a transaction ("": there is none to share).
+    ``database`` names the database for those who could share a transaction ("": there is none to share). A step whose
+    outcome was lost with the connection is found out, or done again without doing it twice, when it is called again;
+    only ``publish`` leaves that to its caller, and says so with ``PublishUnknown``.
 
     Raises:
         BrokerError: from any method, when the broker cannot be used; ``publish`` raises ``PublishFailed``.
@@ -94,7 +115,14 @@ class Storage(Protocol):
     database: str
 
     def publish(self, parcels: Sequence[Parcel]) -> None:
-        """Accept all or none. A parcel to a queue nobody declared is kept there."""
+        """Accept all or none, in ``Opening.timeout`` seconds. A parcel to a queue nobody declared is kept there.
+
+        A parcel whose ``id`` was accepted within the dedup window counts as accepted, and is not queued again. Raises
+        ``PublishUnknown`` where the parcels may be queued, or not: publishing them again under their ids is safe.
+        """
+
+    def now(self) -> float:
+        """The broker's time, by which due times and expiries are set; the local clock's while it cannot be asked."""
 
     def join(self, name: str, queues: Sequence[str], lease: float) -> Holder:
         """Register a lease holder, its lease running from now."""
@@ -134,6 +162,12 @@ class Storage(Protocol):
 
     def ping(self) -> None:
         """Make one round trip that needs the broker to be alive."""
+
+    def examine(self) -> Sequence[Remark]:
+        """What the broker's live settings mean: its version, what an accepted task survives, how far its clock is off.
+
+        Asks the broker and changes nothing. A setting that may not be read is itself a remark.
+        """
 
     def purge(self, queue: str) -> int:
         """Delete what is ready or delayed, never what somebody holds; how many."""

@@ -16,9 +16,10 @@ from taskbus.broker.delivery import Act, Delivery, Record, Settlement
 from taskbus.broker.queues import QueueSize, WorkerEntry
 from taskbus.broker.transports import sql_topology
 from taskbus.broker.transports.features import Features
-from taskbus.broker.transports.port import Claimed, Claims, Holder, Parcel, QueueCount
+from taskbus.broker.transports.kombu_transport import StorageTransport
+from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount
 from taskbus.broker.transports.sql_session import SQL, Session
-from taskbus.clock import Clock
+from taskbus.database.remark import Remark
 from taskbus.database.watch import Watch, watch
 from taskbus.errors import LeaseLost, PublishFailed
 from taskbus.failpoint import failpoint
@@ -48,9 +49,9 @@ class SqlStorage:
 
     features = FEATURES
 
-    def __init__(self, url: str, clock: Clock, timeout: float) -> None:
-        self._session = Session(url, timeout)
-        self._clock = clock
+    def __init__(self, opening: Opening) -> None:
+        self._session = Session(opening.url, opening.timeout)
+        self.now = opening.clock
         self.database = self._session.database.identity
 
     # --- in ---
@@ -63,10 +64,10 @@ class SqlStorage:
         failpoint("publish.after")
 
     def _insert(self, cursor: Cursor, parcels: Sequence[Parcel]) -> None:
-        now = self._clock()
+        now = self.now()
         rows = [
             (key, 9 - priority, due_at, READY if due_at is None or due_at <= now else DELAYED, now, body, properties)
-            for key, body, priority, due_at, properties, exchange in self._routed(cursor, parcels)
+            for key, body, priority, due_at, properties, *_ in self._routed(cursor, parcels)
         ]
         if len(rows) == 1:
             cursor.execute(SQL["publish"], rows[0])
@@ -87,7 +88,7 @@ class SqlStorage:
     # --- leases ---
 
     def join(self, name: str, queues: Sequence[str], lease: float) -> Holder:
-        incarnation, now = uuid.uuid4().hex, self._clock()
+        incarnation, now = uuid.uuid4().hex, self.now()
         with self._session.writing() as cursor:
             cursor.execute(SQL["join"], (incarnation, name, os.getpid(), json.dumps(list(queues)), now, now + lease))
             holder = Holder(int(cursor.lastrowid or 0), incarnation, lease)
@@ -96,11 +97,11 @@ class SqlStorage:
     def renew(self, holder: Holder) -> None:
         failpoint("renew.before")
         with self._session.writing() as cursor:
-            if cursor.execute(SQL["renew"], (self._clock() + holder.lease, holder.id)).rowcount == 0:
+            if cursor.execute(SQL["renew"], (self.now() + holder.lease, holder.id)).rowcount == 0:
                 raise _lost(holder)
 
     def reap(self) -> int:
-        now = self._clock()
+        now = self.now()
         reaped = 0
         if self._session.read("expired", (now,))[0][0]:
             with self._session.writing() as cursor:
@@ -120,7 +121,7 @@ class SqlStorage:
     # --- out ---
 
     def claim(self, holder: Holder, queues: Sequence[str], limit: int) -> Claims:
-        names, now = json.dumps(list(queues)), self._clock()
+        names, now = json.dumps(list(queues)), self.now()
         ready, due, next_due_at = _sort_out(self._session.read("probe", (names,)), now)
         if limit < 1 or not (ready or due):
             return Claims([], next_due_at)
@@ -178,7 +179,7 @@ class SqlStorage:
         record: Record | None,
     ) -> None:
         """All of it in one transaction. Raises ``_Stale``, having done nothing, if one of them is not held any more."""
-        now = self._clock()
+        now = self.now()
         count = 0
         acks: list[tuple[Any, ...]] = []
         returns: list[tuple[Any, ...]] = []
@@ -247,6 +248,9 @@ class SqlStorage:
         with self._session.writing():
             return
 
+    def examine(self) -> list[Remark]:
+        return []  # doctor looks at the file itself
+
     def watch(self) -> Watch:
         return watch(self._session.database)
 
@@ -261,7 +265,7 @@ class SqlStorage:
 
     def declare_queue(self, queue: str, *, expires: float | None, passive: bool) -> QueueCount:
         with self._session.writing() as cursor:
-            return sql_topology.declare_queue(cursor, queue, expires, self._clock(), passive=passive)
+            return sql_topology.declare_queue(cursor, queue, expires, self.now(), passive=passive)
 
     def delete_queue(self, queue: str, *, if_unused: bool, if_empty: bool) -> int:
         with self._session.writing() as cursor:
@@ -327,3 +331,9 @@ def _claim_in_turn(cursor: Cursor, mark: tuple[int, int], queues: Sequence[str],
     if len(taken) == 1:
         return taken[queues[0]]
     return [claimed for turn in zip_longest(*taken.values()) for claimed in turn if claimed is not None]
+
+
+class SqlTransport(StorageTransport):
+    """kombu's name for it."""
+
+    open = SqlStorage

@@ -1,0 +1,134 @@
+"""What all servers of the tests share: finding the program, a port, starting, stopping and killing it by pid."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+PLACES = ("/usr/sbin", "/usr/lib/rabbitmq/bin")
+START_TIMEOUT = 60.0
+
+
+def find(program: str, *folders: str) -> str | None:
+    """Where a server's program is; Debian keeps some outside of the path."""
+    return shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", ""), *PLACES, *folders)))
+
+
+def need(program: str, *folders: str) -> str:
+    """The path of a server's program. Without it the test is skipped; where ``CI`` is set, it fails."""
+    found = find(program, *folders)
+    if found is None:
+        reason = f"{program} is not installed; run `make services`"
+        if os.environ.get("CI"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return found
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def until(is_true: Callable[[], bool], what: str, timeout: float = START_TIMEOUT) -> None:
+    """Return once ``is_true``; fail after ``timeout`` seconds."""
+    deadline, never = time.monotonic() + timeout, threading.Event()
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout:g} s")
+        never.wait(0.02)
+
+
+class Server:
+    """One server process. A subclass says how it is started (``command``) and when it is up (``is_up``).
+
+    Stopping and starting keeps port and data folder, so that clients find the same server again.
+    """
+
+    program = ""
+
+    def __init__(self, folder: Path, port: int | None = None) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.log = folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def command(self) -> Sequence[str]:
+        raise NotImplementedError
+
+    def environment(self) -> Mapping[str, str]:
+        return os.environ
+
+    def is_up(self) -> bool:
+        """Whether it answers; must not raise while it does not."""
+        raise NotImplementedError
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server was not started"
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        self.launch()
+        self.wait_until_up()
+
+    def launch(self) -> None:
+        """Start it, and return at once."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(self.environment()),
+                cwd=self.folder, start_new_session=True,
+            )  # fmt: skip
+
+    def wait_until_up(self) -> None:
+        def is_up() -> bool:
+            assert self._process is not None
+            if self._process.poll() is not None:
+                raise AssertionError(f"{self.program} ended: {self.log.read_text(errors='replace')[-2000:]}")
+            return self.is_up()
+
+        until(is_up, f"{self.program} on port {self.port} answers")
+
+    def stop(self) -> None:
+        """End it as an operator would; returns when it has ended."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """``kill -9``, its children too: what it had not written is lost."""
+        self._end(signal.SIGKILL)
+
+    def pause(self) -> None:
+        """Stop its whole group in its tracks: connections stay open, nothing is answered."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.killpg(self.pid, signal.SIGCONT)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None or process.poll() is not None:
+            return
+        if number is signal.SIGKILL:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
+        try:
+            process.wait(START_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(START_TIMEOUT)
