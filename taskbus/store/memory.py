@@ -7,6 +7,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from taskbus.clock import Clock, wall_clock
+from taskbus.database.remark import Remark
 from taskbus.store import matching
 from taskbus.store.base import (
     Bury,
