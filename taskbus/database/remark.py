@@ -15,7 +15,7 @@ class Weight(StrEnum):
 
 
 class Remark(NamedTuple):
-    """One finding: ``subject`` is a word ("durability"), ``text`` what was found, ``advice`` what to do ("": nothing)."""
+    """One finding: ``subject`` is a word ("durability"), ``text`` what was found, ``advice`` what to do, if anything."""
 
     weight: Weight
     subject: str
