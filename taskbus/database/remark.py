@@ -15,7 +15,7 @@ class Weight(StrEnum):
 
 
 class Remark(NamedTuple):
-    """One finding: ``subject`` is a word ("durability"), ``text`` what was found, ``advice`` what to do, if anything."""
+    """One finding: ``subject`` is a word ("durability"), ``text`` what was found, ``advice`` what to do, or empty."""
 
     weight: Weight
     subject: str
