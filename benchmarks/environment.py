@@ -7,7 +7,19 @@ from pathlib import Path
 
 HOME = Path(__file__).parent
 ENVIRONMENTS = HOME.parent / ".bench"
-REQUIREMENTS: dict[str, list[str]] = {"taskbus": [], "huey": ["huey==3.5.4"]}
+REQUIREMENTS: dict[str, list[str]] = {
+    "taskbus": [],
+    "huey": ["huey==3.5.4", "redis==8.1.0", "hiredis==3.5.0"],
+    "celery": ["celery[redis]==5.7.0", "hiredis==3.5.0", "packaging"],
+    "dramatiq": ["dramatiq[redis,rabbitmq]==2.2.1", "hiredis==3.5.0"],
+    "taskiq": ["taskiq==0.13.0", "taskiq-redis==1.2.4", "hiredis==3.5.0"],
+    "rq": ["rq==3.0.0", "hiredis==3.5.0"],
+    "arq": ["arq==0.28.0", "hiredis==3.5.0"],
+    "saq": ["saq[redis,hiredis]==0.26.4", "typing_extensions"],
+    "streaq": ["streaq==7.2.0"],
+    "procrastinate": ["procrastinate==3.10.0", "psycopg[binary]==3.3.9"],
+    "flexiq": ["flexiq==2.1.0"],
+}
 """What to install for each peer; nothing: it runs in the environment of this script, which holds TaskBus."""
 
 

@@ -1,138 +1,57 @@
 """One round: every figure of every peer once, the peers taking turns at each, so that noise falls on all alike."""
 
-import json
-import os
-import signal
-import statistics
-import subprocess
+import sys
 import tempfile
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from environment import HOME, interpreter
+import figures
+from field import Field
+from figures import Figure
+from grounds import Ground
 
-from taskbus.cli import counting
-from taskbus.cli.counting import Counter
-
-POLL = 0.002
-PATIENCE = 60.0
-LATENCY_CALLS = 300
+Measure = Callable[[Field], Iterator[Figure]]
 
 
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """``value`` is tasks a second; for latencies, seconds. None: the peer has no such thing."""
-
-    peer: str
-    name: str
-    value: float | None
-
-
-class Field:
-    """A peer (``name`` or ``name:variant``) in a folder of its own, with its database and the shared counter."""
-
-    def __init__(self, peer: str, folder: str, results: bool) -> None:
-        self.peer = peer
-        self.folder = folder
-        name, _, variant = peer.partition(":")
-        self.command = [interpreter(name), str(HOME / "peers" / "adapter.py"), name]
-        self.counter = Counter.create(f"{folder}/counter")
-        self.environment = {
-            **os.environ,
-            "PEER_FOLDER": folder,
-            "PEER_VARIANT": variant,
-            "PEER_RESULTS": "on" if results else "off",
-            "PEER_COUNTER": f"{folder}/counter",
-            "PEER_COUNTING": str(counting.__file__),
-        }
-
-    def ask(self, *words: str) -> Any:
-        """What the peer's script answers."""
-        answer = subprocess.run(
-            [*self.command, *words], env=self.environment, stdout=subprocess.PIPE, check=True, text=True
-        )
-        return json.loads(answer.stdout)
-
-    @contextmanager
-    def worker(self, processes: int) -> Iterator[subprocess.Popen[bytes]]:
-        """The peer's worker, ended when the block is left, and with it whatever it started."""
-        argv = [*self.command, "worker", "--processes", str(processes)]
-        log = open(f"{self.folder}/worker.log", "wb")  # noqa: SIM115 (left to the worker)
-        process = subprocess.Popen(argv, env=self.environment, process_group=0, stdout=log, stderr=log)
-        log.close()
-        try:
-            yield process
-        finally:
-            process.terminate()
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
-
-    def wait_for(self, total: int, process: subprocess.Popen[bytes]) -> float:
-        """Tasks a second, from the first seen done to the last."""
-        first: tuple[float, int] | None = None
-        last, moved_at = 0, time.monotonic()
-        while (now := self.counter.total()) < total:
-            if now and first is None:
-                first = (time.perf_counter(), now)
-            if now != last:
-                last, moved_at = now, time.monotonic()
-            if process.poll() is not None or time.monotonic() - moved_at > PATIENCE:
-                log = Path(f"{self.folder}/worker.log").read_text(errors="replace")[-2000:]
-                raise SystemExit(f"{self.peer}: stopped working at {now} of {total} tasks\n{log}")
-            time.sleep(POLL)
-        since, done = first or (time.perf_counter(), total)
-        return (total - done) / max(time.perf_counter() - since, 1e-9)
-
-
-def run_round(peers: Sequence[str], tasks: int) -> Iterator[Figure]:
-    """Every figure once. The order of ``peers`` is the order of turns."""
-    for results in (False, True):
+def run_round(ground: Ground, peers: Sequence[str], tasks: int) -> Iterator[Figure]:
+    """Every figure once. The order of ``peers`` is the order of turns. A peer that fails is told of, and has none."""
+    for results, measure in plan(tasks):
         for peer in peers:
-            yield from _enqueue(peer, tasks, results)
-        for processes in (1, 2):
-            for peer in peers:
-                yield _drain(peer, tasks, results, processes)
-    for peer in peers:
-        yield from _latency(peer)
+            with field(ground, peer, results=results) as each:
+                try:
+                    yield from measure(each)
+                except (RuntimeError, ValueError) as error:
+                    print(f"{peer}: {error}", file=sys.stderr)
 
 
-def _enqueue(peer: str, tasks: int, results: bool) -> Iterator[Figure]:
-    if results:
-        return  # a send does not know whether a result will be kept
-    with _field(peer, results) as field:
-        yield Figure(peer, "enqueue one by one", tasks / field.ask("enqueue", "--tasks", str(tasks))["seconds"])
-        seconds = field.ask("enqueue", "--tasks", str(tasks), "--bulk")["seconds"]
-        yield Figure(peer, "enqueue in bulk", None if seconds is None else tasks / seconds)
+def plan(tasks: int) -> list[tuple[bool, Measure]]:
+    """What is measured, in its order, and whether with results on."""
+    drains = [
+        (results, _drain(tasks, processes, f"drain, {processes} {plural}, results {'on' if results else 'off'}"))
+        for results in (False, True)
+        for processes, plural in ((1, "process"), (2, "processes"))
+    ]
+    return [
+        (False, lambda each: figures.enqueue(each, tasks)),
+        *drains,
+        (False, _drain(max(200, tasks // 2), 1, "naps of 10 ms, 100 at once", "nap")),
+        (False, _drain(max(50, tasks // 20), 2, "sums of 5 ms, 2 processes", "sum")),
+        (True, figures.latency),
+        (False, figures.footprint),
+    ]
 
 
-def _drain(peer: str, tasks: int, results: bool, processes: int) -> Figure:
-    with _field(peer, results) as field:
-        extra = ["--bulk"] if peer == "taskbus" else []
-        field.ask("enqueue", "--tasks", str(tasks), *extra)
-        with field.worker(processes) as process:
-            rate = field.wait_for(tasks + 1, process)
-    plural = "process" if processes == 1 else "processes"
-    return Figure(peer, f"drain, {processes} {plural}, results {'on' if results else 'off'}", rate)
+def _drain(tasks: int, processes: int, name: str, kind: str = "noop") -> Measure:
+    def measure(each: Field) -> Iterator[Figure]:
+        yield Figure(each.peer, name, figures.drain(each, tasks, processes, kind))
 
-
-def _latency(peer: str) -> Iterator[Figure]:
-    with _field(peer, results=True) as field, field.worker(1) as process:
-        field.ask("enqueue", "--tasks", "20")
-        field.wait_for(21, process)
-        times = field.ask("latency", "--calls", str(LATENCY_CALLS))["seconds"]
-    shares = statistics.quantiles(times, n=100, method="inclusive")
-    for share in (50, 95, 99):
-        yield Figure(peer, f"latency p{share}", shares[share - 1])
+    return measure
 
 
 @contextmanager
-def _field(peer: str, results: bool) -> Iterator[Field]:
-    with tempfile.TemporaryDirectory(prefix=f"bench-{peer}-", ignore_cleanup_errors=True) as folder:
-        yield Field(peer, str(Path(folder)), results)
+def field(ground: Ground, peer: str, *, results: bool) -> Iterator[Field]:
+    """A peer on an empty place."""
+    name = f"bench-{peer.replace(':', '-')}-"
+    with tempfile.TemporaryDirectory(prefix=name, ignore_cleanup_errors=True) as folder:
+        yield Field(peer, str(Path(folder)), ground.fresh(), results=results)

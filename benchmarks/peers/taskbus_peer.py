@@ -1,13 +1,18 @@
 """TaskBus beside its rivals, with its defaults."""
 
+import asyncio
+import os
 import sys
+import time
 from typing import Any
 
-from adapter import FOLDER, KEEPS_RESULTS, counter_hit
+from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, URL, VARIANT, add_up, counter_hit
 
 from taskbus import TaskBus, __version__
 
-app = TaskBus("bench", broker=f"sqlite:///{FOLDER}/taskbus.db", store_results=KEEPS_RESULTS)
+BROKER = URL or f"sqlite:///{FOLDER}/taskbus.db"
+RESULTS = os.environ.get("PEER_RESULTS_URL") or BROKER
+app = TaskBus("bench", broker=BROKER, results=RESULTS, store_results=KEEPS_RESULTS)
 hit = counter_hit()
 
 
@@ -18,30 +23,63 @@ def noop(number: int) -> int:
     return number
 
 
+@app.task(name="nap")
+async def nap(number: int) -> int:
+    """Waits, as for a network."""
+    hit()
+    await asyncio.sleep(NAP)
+    return number
+
+
+@app.task(name="sum")
+def sum_up(number: int) -> int:
+    """Computes."""
+    hit()
+    return add_up()
+
+
+@app.task(name="instant")
+def instant() -> float:
+    """When it ran."""
+    return time.time()
+
+
+TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "sum": sum_up}
+ACK = {
+    True: "late: after the task, together with its result, in one atomic step",
+    False: "late: after the task, its result first",
+}
+
+
 class TaskBusPeer:
     def about(self) -> dict[str, str]:
         return {
             "name": "TaskBus",
             "version": __version__,
-            "ack": "late: after the task, together with its result, in one transaction",
+            "ack": ACK[RESULTS == BROKER],
             "guarantee": "at least once: what a killed process was running runs again",
-            "tuning": "none (WAL, synchronous=NORMAL; sends return after COMMIT)",
+            "tuning": "none",
         }
 
-    def send(self, number: int) -> object:
-        return noop.delay(number)
+    def send(self, kind: str, number: int) -> object:
+        return TASKS[kind].delay(number)
 
-    def send_many(self, tasks: int) -> bool:
+    def send_many(self, kind: str, tasks: int) -> bool:
+        task = TASKS[kind]
         with app.batch():
             for number in range(tasks):
-                noop.delay(number)
+                task.delay(number)
         return True
 
-    def wait(self, sent: Any) -> None:
-        sent.get(timeout=60)
+    def send_later(self, delay: float) -> object:
+        return instant.options(countdown=delay).delay()
 
-    def work(self, processes: int) -> list[str]:
-        line = f"-m taskbus worker -A taskbus_peer:app --processes {processes} --log-level WARNING"
+    def wait(self, sent: Any) -> Any:
+        return sent.get(timeout=60)
+
+    def work(self, kind: str, processes: int) -> list[str] | None:
+        slots = f" --coroutines {IO_SLOTS}" if kind == "nap" else ""
+        line = f"-m taskbus worker -A taskbus_peer:app --processes {processes}{slots} --log-level WARNING {VARIANT}"
         return [sys.executable, *line.split()]
 
 
