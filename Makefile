@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check crash bench docs clean
+.PHONY: help install demo services test check crash bench docs clean
 
 help: ## list what make can do
 	@echo "TaskBus: make TARGET"
@@ -22,7 +22,11 @@ install: $(VENV)/dev.stamp ## make the environment .venv with everything for dev
 demo: $(VENV)/user.stamp ## count every line of Python's standard library, with a worker and two runners
 	@$(BIN)/python examples/stdlib_census
 
+services: ## install the servers the tests start: Redis, RabbitMQ, PostgreSQL, MariaDB (apt-get, as root or by sudo)
+	@.ci/services
+
 test: $(VENV)/dev.stamp ## run the tests, the fast part of the crash suite included, with coverage
+	@.ci/services --soft
 	@rm -f .coverage .coverage.*
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
 

@@ -1,24 +1,31 @@
 """What all servers of the tests share: finding the program, a port, starting, stopping and killing it by pid."""
 
+import atexit
 import os
+import pwd
 import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 PLACES = ("/usr/sbin", "/usr/lib/rabbitmq/bin")
+TWINS = {"redis-server": "valkey-server"}
+"""Servers that do as well, where the first is not there."""
 START_TIMEOUT = 60.0
 
 
 def find(program: str, *folders: str) -> str | None:
     """Where a server's program is; Debian keeps some outside of the path."""
-    return shutil.which(program, path=os.pathsep.join((os.environ.get("PATH", ""), *PLACES, *folders)))
+    path = os.pathsep.join((os.environ.get("PATH", ""), *PLACES, *folders))
+    return shutil.which(program, path=path) or shutil.which(TWINS.get(program, program), path=path)
 
 
 def need(program: str, *folders: str) -> str:
@@ -29,6 +36,44 @@ def need(program: str, *folders: str) -> str:
         if os.environ.get("CI"):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
+    return found
+
+
+def as_user(account: str | None) -> dict[str, Any]:
+    """What ``subprocess`` needs to run a program as another user; nothing for None."""
+    if account is None:
+        return {}
+    return {"user": account, "group": pwd.getpwnam(account).pw_gid, "extra_groups": []}
+
+
+def humble(*accounts: str) -> str | None:
+    """The first of these users there is, for a server that refuses to run as root; None when we are not root."""
+    if os.geteuid() != 0:
+        return None
+    known = {each.pw_name for each in pwd.getpwall()}
+    return next(account for account in (*accounts, "nobody") if account in known)
+
+
+def own_folder(name: str, account: str | None) -> Path:
+    """A new folder that this user can reach, which pytest's own are not; removed when the tests end."""
+    folder = Path(tempfile.mkdtemp(prefix=f"taskbus-{name}-"))
+    if account is not None:
+        shutil.chown(folder, account)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def family(pid: int) -> list[int]:
+    """A process and all its descendants. Source: proc(5)."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+    found = [pid]
+    for each in found:
+        found += [child for child, parent in parents.items() if parent == each]
     return found
 
 
@@ -55,6 +100,8 @@ class Server:
     """
 
     program = ""
+    account: str | None = None
+    """The user it runs as; None: whoever runs the tests."""
 
     def __init__(self, folder: Path, port: int | None = None) -> None:
         self.folder = folder
@@ -88,7 +135,7 @@ class Server:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self.command(), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=dict(self.environment()),
-                cwd=self.folder, start_new_session=True,
+                cwd=self.folder, start_new_session=True, **as_user(self.account),
             )  # fmt: skip
 
     def wait_until_up(self) -> None:

@@ -1,0 +1,177 @@
+"""redis-server for tests, alone, with Sentinels, or as a cluster; and one command at a time to it, as an operator."""
+
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import hiredis
+
+from tests.servers.server import Server, free_port, need, until
+
+ALWAYS = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
+"""What is accepted survives ``kill``."""
+QUICK_COPIES = ("--repl-diskless-sync-delay", "0")
+"""A replica is sent its copy at once, not when some more may have come."""
+VOLATILE = ("--appendonly", "no", "--save", "")
+
+
+class RedisServer(Server):
+    """One server; ``options`` are redis-server's own (``("--maxmemory", "10mb")``)."""
+
+    program = "redis-server"
+
+    def __init__(
+        self, folder: Path, *options: str, port: int | None = None, password: str = "", certificates: Path | None = None
+    ) -> None:
+        super().__init__(folder, port)
+        self.options = options
+        self.password = password
+        self.certificates = certificates
+        self.plain_port = self.port if certificates is None else free_port()
+
+    @property
+    def url(self) -> str:
+        login = f":{self.password}@" if self.password else ""
+        return f"redis://{login}127.0.0.1:{self.port}/0"
+
+    def command(self) -> Sequence[str]:
+        login = ("--requirepass", self.password) if self.password else ()
+        return (
+            need(self.program), "--port", str(self.plain_port), "--bind", "127.0.0.1", "--dir", str(self.folder),
+            "--daemonize", "no", *self._tls(), *login, *(self.options or VOLATILE),
+        )  # fmt: skip
+
+    def _tls(self) -> Sequence[str]:
+        """``port`` is for TLS then; the tests' own commands go by another."""
+        if self.certificates is None:
+            return ()
+        files = (("cert-file", "server.pem"), ("key-file", "server.key"), ("ca-cert-file", "ca.pem"))
+        options = [option for name, file in files for option in (f"--tls-{name}", str(self.certificates / file))]
+        return ("--tls-port", str(self.port), *options, "--tls-auth-clients", "optional")
+
+    def is_up(self) -> bool:
+        try:
+            return self.cli("PING") == b"PONG"
+        except (OSError, hiredis.ReplyError):
+            return False
+
+    def cli(self, *command: object) -> Any:
+        """The reply to one command on a connection of its own; raises ``hiredis.ReplyError`` when it is refused."""
+        with socket.create_connection(("127.0.0.1", self.plain_port), 10) as connection:
+            if self.password:
+                _ask(connection, ("AUTH", self.password))
+            return _ask(connection, command)
+
+    def cli_as(self, user: str, password: str, *command: object) -> Any:
+        """The same, as another user."""
+        with socket.create_connection(("127.0.0.1", self.plain_port), 10) as connection:
+            _ask(connection, ("AUTH", user, password))
+            return _ask(connection, command)
+
+    def is_copied(self) -> bool:
+        """Whether its replica has all it has."""
+        told = dict(line.split(":", 1) for line in self.cli("INFO", "replication").decode().splitlines() if ":" in line)
+        replica = told.get("slave0", "")
+        return "state=online" in replica and f"offset={told['master_repl_offset']}," in replica
+
+    def keys(self, pattern: str = "*") -> list[str]:
+        """The names of all keys, in order."""
+        return sorted(key.decode() for key in self.cli("KEYS", pattern))
+
+
+class RedisSentinel(Server):
+    """One Sentinel that watches ``primary`` under the name ``mymaster``, and is quick to act."""
+
+    program = "redis-server"
+
+    def __init__(self, folder: Path, primary: RedisServer, quorum: int) -> None:
+        super().__init__(folder)
+        self.settings = folder / "sentinel.conf"
+        self.settings.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n"
+            f"sentinel monitor mymaster 127.0.0.1 {primary.port} {quorum}\n"
+            "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
+        )
+
+    def command(self) -> Sequence[str]:
+        return (need(self.program), str(self.settings), "--sentinel")
+
+    def is_up(self) -> bool:
+        try:
+            return self.cli("PING") == b"PONG"
+        except (OSError, hiredis.ReplyError):
+            return False
+
+    def cli(self, *command: object) -> Any:
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            return _ask(connection, command)
+
+    def is_ready(self, replicas: int, sentinels: int) -> bool:
+        """Whether it knows all of them, without which it may not act."""
+        told = self.cli("SENTINEL", "MASTER", "mymaster")
+        known = dict(zip(told[::2], told[1::2], strict=True))
+        return (int(known[b"num-slaves"]), int(known[b"num-other-sentinels"])) == (replicas, sentinels - 1)
+
+
+class RedisCluster:
+    """Primaries with all slots between them, and one replica for each of the first ``replicas`` of them."""
+
+    def __init__(self, folder: Path, primaries: int = 3, replicas: int = 0) -> None:
+        self.folder = folder
+        self.count = primaries
+        self.nodes: list[RedisServer] = []
+        self._buses: list[int] = []
+        for n in range(primaries + replicas):
+            self._buses.append(free_port())
+            options = ("--cluster-enabled", "yes", "--cluster-port", str(self._buses[-1]), "--cluster-node-timeout",
+                       "1000", "--cluster-require-full-coverage", "no", *QUICK_COPIES, *ALWAYS)  # fmt: skip
+            self.nodes.append(RedisServer(folder / f"node{n}", *options))
+
+    @property
+    def url(self) -> str:
+        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+
+    def start(self) -> None:
+        """Start the nodes, let them meet, and return when each knows that all is well."""
+        for node in self.nodes:
+            node.start()
+        step = 16384 // self.count
+        for n, node in enumerate(self.nodes[: self.count]):
+            node.cli("CLUSTER", "ADDSLOTSRANGE", n * step, 16383 if n == self.count - 1 else (n + 1) * step - 1)
+        for node, bus in zip(self.nodes[1:], self._buses[1:], strict=True):
+            self.nodes[0].cli("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        self.wait_until_well()
+        for primary, replica in zip(self.nodes, self.nodes[self.count :], strict=False):
+            replica.cli("CLUSTER", "REPLICATE", primary.cli("CLUSTER", "MYID"))
+            until(lambda replica=replica: b"master_link_status:up" in replica.cli("INFO", "replication"), "it follows")
+
+    def wait_until_well(self) -> None:
+        known = f"cluster_known_nodes:{len(self.nodes)}".encode()
+
+        def is_well(node: RedisServer) -> bool:
+            told = node.cli("CLUSTER", "INFO")
+            return b"cluster_state:ok" in told and known in told
+
+        until(lambda: all(map(is_well, self.nodes)), "the cluster is well")
+
+    def flush(self) -> None:
+        for node in self.nodes:
+            node.cli("FLUSHALL")
+
+    def kill(self) -> None:
+        for node in self.nodes:
+            node.kill()
+
+
+def _ask(connection: socket.socket, command: Sequence[object]) -> Any:
+    reader = hiredis.Reader()
+    connection.sendall(hiredis.pack_command(tuple(str(word) if isinstance(word, Path) else word for word in command)))
+    while (reply := reader.gets()) is False:
+        received = connection.recv(65536)
+        if not received:
+            raise ConnectionResetError("redis-server closed the connection")
+        reader.feed(received)
+    if isinstance(reply, hiredis.ReplyError):
+        raise reply
+    return reply
