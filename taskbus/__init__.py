@@ -28,6 +28,7 @@ _HOME = {
     "ResultTimeout": "taskbus.errors",
     "RetryPolicy": "taskbus.retry",
     "SoftTimeLimitExceeded": "taskbus.errors",
+    "SpoolFailed": "taskbus.errors",
     "State": "taskbus.outcome",
     "Task": "taskbus.task",
     "TaskBus": "taskbus.app",

@@ -13,6 +13,7 @@ from taskbus.errors import RemoteError as RemoteError
 from taskbus.errors import ResultError as ResultError
 from taskbus.errors import ResultTimeout as ResultTimeout
 from taskbus.errors import SoftTimeLimitExceeded as SoftTimeLimitExceeded
+from taskbus.errors import SpoolFailed as SpoolFailed
 from taskbus.errors import TaskBusError as TaskBusError
 from taskbus.errors import TaskExpired as TaskExpired
 from taskbus.errors import TaskTimedOut as TaskTimedOut

@@ -16,12 +16,15 @@ from typing import Any, TypeVar
 from taskbus import codec
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Record
+from taskbus.broker.joining import Transaction, run_in
 from taskbus.clock import Clock, wall_clock
 from taskbus.config import DEFAULT_DATABASE, load
 from taskbus.decorator import TaskFactory
-from taskbus.errors import ConfigError
+from taskbus.errors import BrokerError, ConfigError, PublishFailed
 from taskbus.message import Message
 from taskbus.middleware import Middleware, sending
+from taskbus.spool.outlet import Outlet
+from taskbus.spool.spool import Spool
 from taskbus.store.base import Store
 from taskbus.store.opening import SCHEMES as STORE_SCHEMES
 from taskbus.store.opening import open_store
@@ -29,6 +32,8 @@ from taskbus.store.results import AsyncResult
 from taskbus.task import Task, TaskOptions
 
 R = TypeVar("R")
+ANY_SIZE = 1 << 40
+"""What is relayed was checked when it was sent."""
 
 
 class TaskBus:
@@ -62,12 +67,16 @@ class TaskBus:
         self.raises = {f"{error.__module__}.{error.__qualname__}": error for error in raises}
         self.broker_url = absolute(self.config.broker or f"sqlite:///{DEFAULT_DATABASE}")
         self.results_url = absolute(self.config.results or self._default_results())
+        spool = self.config.spool and Path(self.config.spool).expanduser().absolute()
+        self.spool = Spool(str(spool), self.config.max_spool_bytes) if spool else None
         self.tasks: dict[str, Task[..., Any]] = {}
         self.task = TaskFactory(self._adopt)
         self._opening = threading.RLock()
         self._broker: Broker | None = None
         self._store: Store | None = None
+        self._outlet: Outlet | None = None
         self._outbox: tuple[int, ThreadPoolExecutor] | None = None
+        self._store_when_asked = lambda: self.store
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -102,19 +111,30 @@ class TaskBus:
     # --- sending -------------------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """The broker's time, by which countdowns and expiries are measured."""
-        return self.broker.now()
+        """The broker's time, by which countdowns and expiries are measured; the local one where it cannot be opened."""
+        try:
+            return self.broker.now()
+        except BrokerError:
+            return self.clock()
 
-    def submit(self, message: Message) -> None:
-        """Hand a message to the broker, through the middleware; durable when this returns."""
+    def submit(self, message: Message, session: "Transaction | None" = None) -> None:
+        """Hand a message to the broker, through the middleware; durable when this returns.
+
+        With a spool it may be durable on this disk, to be relayed when the broker is back. With a ``session`` it is
+        durable when that commits. Raises as ``Task.delay``.
+        """
+        publish = self.outlet.publish if session is None else partial(self._publish_in, session)
         if not self.middleware:
-            self.broker.publish(message)
+            publish(message)
             return
         with sending(self.middleware, message) as changed:
-            self.broker.publish(changed)
+            publish(changed)
 
-    async def asubmit(self, message: Message) -> None:
+    async def asubmit(self, message: Message, session: "Transaction | None" = None) -> None:
         """As ``submit``, in a thread of the application's own, so that the event loop goes on."""
+        if session is not None:
+            await run_in(session, partial(self.submit, message))
+            return
         send = partial(copy_context().run, self.submit, message)  # middleware reads the caller's context variables
         await asyncio.get_running_loop().run_in_executor(self._outbox_thread(), send)
 
@@ -122,9 +142,9 @@ class TaskBus:
         """Send what this thread sends inside the block together, ``max_size`` at a time: one round trip for many.
 
         The tasks are accepted when the block has ended without an error. An error inside it discards what was not yet
-        sent.
+        sent. ``PublishFailed`` and ``PublishUnknown`` name in ``task_ids`` those of the round trip that failed.
         """
-        return self.broker.batch(max_size)
+        return self.outlet.batch(max_size)
 
     def send(
         self, task_name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -139,7 +159,7 @@ class TaskBus:
         """The result of a call of ``task``, decoded as its return annotation says."""
         return AsyncResult(
             task_id,
-            self.store,
+            self._store_when_asked,
             decode=task.arguments.result,
             allowed=self.raises,
             is_kept=task.store_results,
@@ -148,7 +168,7 @@ class TaskBus:
 
     def result(self, task_id: str) -> AsyncResult[Any]:
         """The result of any task, by id."""
-        return AsyncResult(task_id, self.store, decode=codec.decode, allowed=self.raises)
+        return AsyncResult(task_id, self._store_when_asked, decode=codec.decode, allowed=self.raises)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -158,14 +178,40 @@ class TaskBus:
         if self._broker is None:
             with self._opening:
                 if self._broker is None:
-                    self._broker = Broker(
-                        self.broker_url,
-                        clock=self.clock,
-                        max_message_bytes=self.config.max_message_bytes,
-                        publish_timeout=self.config.publish_timeout,
-                        dedup_window=self.config.dedup_window,
-                    )
+                    self._broker = self.open_broker(self.config.max_message_bytes)
         return self._broker
+
+    def open_broker(self, max_message_bytes: int) -> Broker:
+        """A broker of the caller's own, who closes it."""
+        return Broker(
+            self.broker_url,
+            clock=self.clock,
+            max_message_bytes=max_message_bytes,
+            publish_timeout=self.config.publish_timeout,
+            dedup_window=self.config.dedup_window,
+        )
+
+    @property
+    def outlet(self) -> Broker | Outlet:
+        """Where this application sends: the broker, with a spool behind it if one is set.
+
+        Raises ``PublishFailed`` where the broker cannot be opened: that too is the outcome of a send.
+        """
+        if self.spool is None:
+            try:
+                return self.broker
+            except BrokerError as error:
+                raise PublishFailed(str(error)) from error
+        if self._outlet is None:
+            with self._opening:
+                if self._outlet is None:
+                    self._outlet = Outlet(
+                        self.spool,
+                        lambda: self.broker,
+                        partial(self.open_broker, ANY_SIZE),
+                        self.config.max_message_bytes,
+                    )
+        return self._outlet
 
     @property
     def store(self) -> Store:
@@ -192,9 +238,10 @@ class TaskBus:
             broker, self._broker = self._broker, None
             store, self._store = self._store, None
             outbox, self._outbox = self._outbox, None
+            outlet, self._outlet = self._outlet, None
         if outbox is not None and outbox[0] == os.getpid():
             outbox[1].shutdown()
-        for part in (store, broker):
+        for part in (outlet, store, broker):
             if part is not None:
                 part.close()
 
@@ -209,6 +256,14 @@ class TaskBus:
     def __repr__(self) -> str:
         return f"<TaskBus {self.name!r}, {len(self.tasks)} tasks>"
 
+    def _publish_in(self, session: "Transaction", message: Message) -> None:
+        try:
+            broker = self.broker
+        except BrokerError as error:
+            advice = "if it is your own transaction that holds it, open the broker before that begins, as by app.broker"
+            raise PublishFailed(f"{error}; {advice}") from error
+        broker.publish_in(session, message)
+
     def _outbox_thread(self) -> ThreadPoolExecutor:
         """One thread is enough: a publish is a round trip, and each thread would hold a connection of its own."""
         with self._opening:
@@ -217,7 +272,7 @@ class TaskBus:
             return self._outbox[1]
 
     def _default_results(self) -> str:
-        scheme = self.broker_url.partition(":")[0]
+        scheme = self.broker_url.partition(":")[0].partition("+")[0]
         return self.broker_url if scheme in STORE_SCHEMES else f"sqlite:///{DEFAULT_DATABASE}"
 
 

@@ -40,6 +40,10 @@ class Config:
     """Largest message accepted by a send, and read by a worker."""
     publish_timeout: float = 5.0
     """Total time a send may take before it raises."""
+    spool: str = ""
+    """File in which a sender keeps what it cannot send while the broker is out of reach; empty: it raises."""
+    max_spool_bytes: int = 268_435_456
+    """Room in the spool; a send that finds none raises."""
     dedup_window: float = 60.0
     """How long a broker remembers the id of a task sent, and refuses it a second time; 0: not at all."""
     lease: float = 30.0
@@ -77,8 +81,8 @@ class Config:
 
 
 _FLOORS: dict[str, float] = {
-    "result_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "dedup_window": 0, "lease": 0.1,
-    "sweep": 0.05, "grace": 0, "max_crashes": 1, "max_losses": 1, "unknown_task_grace": 0, "processes": 0,
+    "result_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "max_spool_bytes": 0, "dedup_window": 0,
+    "lease": 0.1, "sweep": 0.05, "grace": 0, "max_crashes": 1, "max_losses": 1, "unknown_task_grace": 0, "processes": 0,
     "threads": 0, "coroutines": 0,
     "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
 }  # fmt: skip

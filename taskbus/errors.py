@@ -6,8 +6,9 @@
     ├── SendError                 the task was not accepted
     │   ├── BadArguments          (also a TypeError) the call does not fit the task's signature
     │   ├── PayloadTooLarge       the message is larger than ``max_message_bytes``
-    │   └── PublishFailed         the broker refused it; it will never run
-    │       └── PublishUnknown    the broker did not answer; it may or may not run
+    │   └── PublishFailed         the broker could not be reached, or refused it; it will never run
+    │       ├── PublishUnknown    the broker did not answer; it may or may not run
+    │       └── SpoolFailed       and the spool could not take it either
     ├── CodecError                (also a ValueError) a value or bytes that cannot be coded
     │   ├── EncodeError
     │   └── DecodeError
@@ -31,6 +32,7 @@
 A message says what happened, with the value, and what to do next.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -59,14 +61,34 @@ class PayloadTooLarge(SendError):
 
 
 class PublishFailed(SendError):
-    """The broker refused the message; the task will never run."""
+    """The broker could not be reached, or refused the message; the task will never run.
+
+    ``task_ids`` are those it is about: of a batch all that were on their way together. Sending again, under the same
+    or another id, is safe.
+    """
+
+    def __init__(self, message: str, task_ids: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.task_ids = tuple(task_ids)
 
 
 class PublishUnknown(PublishFailed):
     """The broker did not answer: the task may or may not run.
 
-    Sending again with the same ``task_id`` is how to make sure.
+    To make sure, send it again with the same ``task_id`` (``task_ids`` holds it): a broker whose features say ``dedup``
+    counts it once within ``dedup_window`` seconds.
     """
+
+    def __str__(self) -> str:
+        said = super().__str__()
+        if not self.task_ids:
+            return said
+        which = f"task {self.task_ids[0]}" if len(self.task_ids) == 1 else f"{len(self.task_ids)} tasks"
+        return f"{said}; {which} may run or not: to make sure, send again with the same task_id"
+
+
+class SpoolFailed(PublishFailed):
+    """The broker could not be reached, and the spool is full or cannot be written; the task will never run."""
 
 
 class CodecError(TaskBusError, ValueError):

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
 
 from taskbus import codec, context
 from taskbus.arguments import Arguments
+from taskbus.broker.joining import Transaction, check
 from taskbus.config import Config
 from taskbus.context import Context
 from taskbus.errors import ConfigError
@@ -35,9 +36,10 @@ class Sender(Protocol):
     def now(self) -> float:
         """The broker's time."""
 
-    def submit(self, message: Message) -> None: ...
+    def submit(self, message: Message, session: "Transaction | None" = None) -> None:
+        """Send, or with a ``session`` make the message part of its transaction."""
 
-    async def asubmit(self, message: Message) -> None: ...
+    async def asubmit(self, message: Message, session: "Transaction | None" = None) -> None: ...
 
     def expect(self, task: "Task[..., R]", task_id: str) -> AsyncResult[R]: ...
 
@@ -105,6 +107,7 @@ class Task(Generic[P, R]):
         self.__module__ = function.__module__
         self.__wrapped__ = function
         self.sender: Sender | None = None
+        self.session: Transaction | None = None
         if sender is not None:
             self.bind(sender)
 
@@ -187,6 +190,20 @@ class Task(Generic[P, R]):
             ),
         )
 
+    def using(self, session: "Transaction") -> Self:
+        """The same task, sent as part of the transaction that ``session`` is in: with its commit, or never.
+
+        ``session``: a SQLAlchemy Session or Connection on the broker's own database, which must be SQL; with one of
+        the async ones, ``await task.using(session).adelay(...)``. Not part of a surrounding ``app.batch()``, and not
+        spooled. What the database refuses is raised as SQLAlchemy's own error.
+
+        Raises ``ConfigError`` here for anything else than SQLAlchemy's, and when sent, for another database.
+        """
+        check(session, self.name)
+        joined = object.__new__(type(self))
+        joined.__dict__.update(self.__dict__, session=session)
+        return joined
+
     def message(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions = _PLAIN) -> Message:
         """The message that a call makes, checked and encoded; nothing is sent."""
         sender = self._bound()
@@ -208,13 +225,13 @@ class Task(Generic[P, R]):
     def _send(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions) -> AsyncResult[R]:
         message = self.message(args, kwargs, options)
         sender = self._bound()
-        sender.submit(message)
+        sender.submit(message, self.session)
         return sender.expect(self, message.id)
 
     async def _asend(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions) -> AsyncResult[R]:
         message = self.message(args, kwargs, options)
         sender = self._bound()
-        await sender.asubmit(message)
+        await sender.asubmit(message, self.session)
         return sender.expect(self, message.id)
 
     def _bound(self) -> Sender:

@@ -9,12 +9,14 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 # mypy: allow-untyped-calls
 from kombu.connection import Connection
 from kombu.messaging import Producer
 
+from taskbus.broker import joining
 from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Delivery, Record, Settlement
 from taskbus.broker.parcels import to_delivery, to_parcel
@@ -23,8 +25,9 @@ from taskbus.broker.transports.features import Features
 from taskbus.broker.transports.port import Parcel, Storage
 from taskbus.broker.transports.schemes import transport_of
 from taskbus.clock import Clock, wall_clock
+from taskbus.database.opening import open_database
 from taskbus.database.remark import Remark
-from taskbus.database.sql import locate
+from taskbus.database.sqlite import locate
 from taskbus.database.urls import redacted
 from taskbus.errors import BrokerError, PayloadTooLarge, PublishFailed
 from taskbus.message import Message
@@ -33,6 +36,10 @@ from taskbus.wire.compact import CONTENT_TYPE, encode
 RETRY_ROOM = 128
 """Bytes by which a message may grow on its way: attempt number, due time, and the headers that workers add."""
 CONSUMER_TIMEOUT = 5.0
+FOR_PUBLISHING = 0.8
+"""The share of ``publish_timeout`` that a publish may take; the rest is for asking the broker for the time, before."""
+LOCAL = ("sqlite:", "memory:")
+"""Brokers on this host, whose time need not be asked for."""
 
 
 class Broker:
@@ -59,7 +66,7 @@ class Broker:
     ) -> None:
         self._transport = transport_of(url)
         self._clock = clock
-        self._timeout = publish_timeout
+        self._timeout = publish_timeout if url.startswith(LOCAL) else publish_timeout * FOR_PUBLISHING
         self._dedup_window = dedup_window
         self._max_message_bytes = max_message_bytes
         self._local = threading.local()
@@ -75,17 +82,15 @@ class Broker:
     def publish(self, message: Message) -> None:
         """Accept a message for good, or raise. Inside ``batch`` it is accepted with the others of the batch.
 
+        There is no third way, and no trying again: it raises within ``publish_timeout`` seconds, connecting included.
+
         Raises:
             PayloadTooLarge: it is larger than ``max_message_bytes``.
-            PublishFailed: it was refused; nothing is queued. ``PublishUnknown``: it may be queued, or not.
+            PublishFailed: it was refused, or the broker cannot be reached; nothing is queued.
+            PublishUnknown: it may be queued, or not; publishing it again under its id makes sure.
         """
-        wire = encode(message)
-        if len(wire) + RETRY_ROOM > self._max_message_bytes:
-            raise PayloadTooLarge(
-                f"message of {len(wire)} bytes for task {message.task!r} is larger than max_message_bytes="
-                f"{self._max_message_bytes} allows; send a reference to the data instead"
-            )
-        producer = self._producer()
+        wire = checked(message, self._max_message_bytes)
+        producer = self._publisher()
         batch = producer.channel.open_batch
         if batch is not None:  # past kombu's producer, which costs more than all the rest of a batched publish
             batch.add(Parcel(message.queue, wire, message.priority, message.due_at, id=message.id))
@@ -103,16 +108,30 @@ class Broker:
                 **properties,
             )
         except BrokerError as error:
-            raise PublishFailed(str(error)) from error
+            raise PublishFailed(str(error), [message.id]) from error
+
+    def publish_in(self, session: Any, message: Message) -> None:
+        """Make a message part of the transaction that a ``session`` of SQLAlchemy is in: see ``joining``.
+
+        Raises:
+            PayloadTooLarge: it is larger than ``max_message_bytes``.
+            ConfigError: they are not in the same database, or not in a transaction.
+        """
+        wire = checked(message, self._max_message_bytes)
+        parcel = Parcel(message.queue, wire, message.priority, message.due_at, id=message.id)
+        database = partial(open_database, self.url, self._timeout)
+        joining.publish(session, self._storage(), database, parcel, self.safe_url)
 
     @contextmanager
     def batch(self, max_size: int = 1000) -> Iterator[None]:
         """Send what this thread publishes in the block together, ``max_size`` at a time, all or none of each.
 
         The rest is sent at the end of the block; if the block raises, what was not sent yet is discarded. Blocks may be
-        nested: the outermost one counts.
+        nested: the outermost one counts. Raises as ``publish`` does, from where a message is published or from the end
+        of the block; the error's ``task_ids`` are those of the round trip that failed. What went before is accepted,
+        what came after was not sent.
         """
-        with self._producer().batch(max_size):
+        with self._publisher().batch(max_size):
             yield
 
     def transact(self, settlement: Settlement, record: Record, *, shared: bool) -> bool:
@@ -191,6 +210,13 @@ class Broker:
             local.pid = os.getpid()
         return cast(Producer, local.producer)
 
+    def _publisher(self) -> Producer:
+        """The producer, for a send: what keeps it from being made is an outcome of the send."""
+        try:
+            return self._producer()
+        except BrokerError as error:
+            raise PublishFailed(str(error)) from error
+
     def _storage(self) -> Storage:
         return cast(Storage, self._producer().channel.storage)
 
@@ -202,3 +228,14 @@ class Broker:
             "dedup_window": self._dedup_window,
         }
         return Connection(transport=self._transport, transport_options=options)
+
+
+def checked(message: Message, max_bytes: int) -> bytes:
+    """The message as it travels. Raises ``EncodeError`` or ``PayloadTooLarge``."""
+    wire = encode(message)
+    if len(wire) + RETRY_ROOM > max_bytes:
+        raise PayloadTooLarge(
+            f"message of {len(wire)} bytes for task {message.task!r} is larger than max_message_bytes={max_bytes} "
+            "allows; send a reference to the data instead"
+        )
+    return wire

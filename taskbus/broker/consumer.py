@@ -10,6 +10,7 @@ from taskbus.broker.delivery import Delivery, Record, Settlement
 from taskbus.broker.parcels import to_delivery, to_parcel
 from taskbus.broker.transports.port import Holder, Storage, Watch
 from taskbus.clock import Clock
+from taskbus.database.remark import Remark
 from taskbus.errors import BrokerError, StoreError
 
 
@@ -61,6 +62,10 @@ class Consumer:
     def now(self) -> float:
         """The broker's time: what ``next_due_at``, expiries and the due times of retries are measured by."""
         return self._storage.now()
+
+    def examine(self) -> Sequence[Remark]:
+        """What the broker's live settings mean; asked on this consumer's own connection."""
+        return self._storage.examine()
 
     # --- deliveries ---
 

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -67,7 +68,7 @@ def command(ctx: click.Context, tasks: int, mode: str, processes: int) -> None:
         app, counter, worker_arguments = _prepare(scope, Path(folder), runners)
         plan = Plan(tasks, mode)
         measures = []
-        with app, console(err=True).status("starting") as status:
+        with app, console(err=True).status("starting") as status, _own_queue(app):
             for measure in run(app, counter, plan, worker_arguments):
                 measures.append(measure)
                 _tell(status, measure)
@@ -125,6 +126,16 @@ def _prepare(scope: Scope, folder: Path, processes: int) -> tuple[TaskBus, Count
     if not app.broker.features.processes:
         raise CommandFailed(f"{app.broker.safe_url} lives in one process alone; a worker cannot share it", USAGE)
     return app, counter, ["-A", f"{APP}:app", "-Q", queue, "--processes", str(processes)]
+
+
+@contextmanager
+def _own_queue(app: TaskBus) -> Iterator[None]:
+    """Leave nothing of the bench's queue on a broker that others may use, however the block ends."""
+    try:
+        yield
+    finally:
+        with app.broker.connection() as connection:
+            connection.channel().queue_delete(import_module(APP).queue)
 
 
 def _tell(status: Status, measure: Measure) -> None:

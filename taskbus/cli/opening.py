@@ -13,7 +13,7 @@ from taskbus.cli.options import Scope
 from taskbus.config import OVERRIDES, load
 from taskbus.database import look
 from taskbus.database.connection import explain
-from taskbus.database.sql import locate
+from taskbus.database.sqlite import locate
 from taskbus.errors import BrokerError
 from taskbus.worker.runner.loading import load_app
 

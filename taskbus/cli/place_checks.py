@@ -4,22 +4,27 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from taskbus.app import TaskBus
+from taskbus.broker.broker import LOCAL
 from taskbus.cli.finding import Finding, Level
 from taskbus.cli.opening import named
-from taskbus.cli.phrase import size, span
+from taskbus.cli.phrase import ago, count, size, span
 from taskbus.database import look
 from taskbus.database.remark import Remark, Weight
-from taskbus.database.sql import Database, locate
+from taskbus.database.sqlite import SqliteDatabase, locate
 from taskbus.database.urls import redacted
 from taskbus.errors import TaskBusError
+from taskbus.spool.spool import Spool
+from taskbus.store.opening import SCHEMES as STORE_SCHEMES
 
 LEAST_SQLITE = (3, 35, 0)
 SCARCE_DISK, LITTLE_DISK = 100 << 20, 1 << 30
 SLOW_PING = 0.25
+FILES = ("sqlite:", "/")
 NETWORK_FILESYSTEMS = (
     "nfs",
     "cifs",
@@ -43,15 +48,21 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_places(app: TaskBus) -> Iterator[Finding]:
-    """Broker and store: there, reachable, durable, with room to grow, in one database or two."""
+    """Broker, store and spool: there, reachable, durable, with room to grow, in one database or two."""
+    yield from _guarded("broker", app.broker_url, _check_broker(app))
+    yield from _guarded("results", app.results_url, _check_results(app))
+    if app.spool is not None:
+        yield from _guarded("spool", app.spool.path, _check_spool(app, app.spool))
+
+
+def _guarded(subject: str, url: str, findings: Iterator[Finding]) -> Iterator[Finding]:
+    """What cannot be looked at is a finding too."""
     try:
-        yield from _check_broker(app)
-        if app.results_url == app.broker_url or _is_one_database(app):
-            yield Finding(Level.OK, "results", "in the broker's database: a task settles in one transaction")
-        else:
-            yield from _check_results(app)
+        yield from findings
     except (TaskBusError, sqlite3.Error, OSError) as error:
-        yield Finding(Level.ERROR, "broker", f"{redacted(app.broker_url)}: {error}")
+        where, said = redacted(url), str(error)
+        hint = "" if url.startswith(FILES) else "is it running, and may this host reach it? start it, or mend the URL"
+        yield Finding(Level.ERROR, subject, said if where in said else f"{where}: {said}", hint)
 
 
 def is_ours(url: str) -> bool:
@@ -74,13 +85,19 @@ def _check_broker(app: TaskBus) -> Iterator[Finding]:
         return
     took = app.broker.ping()
     level = Level.WARNING if took > SLOW_PING else Level.OK
-    hint = "who holds it? a slow disk, or a long transaction of another program" if took > SLOW_PING else ""
+    hint = ""
+    if took > SLOW_PING:
+        hint = (
+            "who holds it? a slow disk, or a long transaction of another program"
+            if url.startswith(FILES)
+            else "a broker that is far away or busy makes every send wait for so long"
+        )
     yield Finding(level, "broker", f"{app.broker.safe_url} answers in {span(took)}", hint)
     if not url.startswith("sqlite:"):
         yield from map(_finding, app.broker.examine())
     else:
         yield from _check_file(Path(locate(url).path))
-        yield from _check_durability(Database.open(url))
+        yield from _check_durability(SqliteDatabase.open(url))
 
 
 def _check_future(url: str, subject: str) -> Iterator[Finding]:
@@ -118,7 +135,7 @@ def _check_disk(folder: Path) -> Iterator[Finding]:
     yield Finding(level, "disk", f"{size(free)} free for {folder}", hint)
 
 
-def _check_durability(database: Database) -> Iterator[Finding]:
+def _check_durability(database: SqliteDatabase) -> Iterator[Finding]:
     connection = database.connection()
     journal = str(connection.execute("PRAGMA journal_mode").fetchone()[0]).lower()
     synchronous = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}.get(
@@ -149,15 +166,43 @@ _LEVELS = {Weight.FINE: Level.OK, Weight.RISK: Level.WARNING, Weight.REFUSED: Le
 
 
 def _check_results(app: TaskBus) -> Iterator[Finding]:
+    if app.results_url == app.broker_url or _is_one_database(app):
+        yield Finding(Level.OK, "results", "in the broker's database: a task settles in one transaction")
+        return
     if not is_ours(app.results_url):
         yield from _check_future(app.results_url, "results")
     else:
         app.store.results(["doctor"])
-        yield Finding(Level.OK, "results", f"{app.store.database or redacted(app.results_url)} answers")
+        yield Finding(Level.OK, "results", f"{redacted(app.store.database or app.results_url)} answers")
         yield from map(_finding, app.store.examine())
-    hint = "leave --results out to keep both in one database"
+    if app.results_url.startswith("sqlite:") and not app.broker_url.startswith(LOCAL):
+        text = "in a file of this host: who sends from another host sees neither results nor dead letters"
+        yield Finding(Level.WARNING, "results", text, "--results redis://... or postgresql://... is for all")
     text = "not in the broker's database: a crash between the two may run a finished task again, it never loses one"
-    yield Finding(Level.WARNING, "results", text, hint)
+    if app.broker_url.partition(":")[0] in STORE_SCHEMES:
+        yield Finding(Level.WARNING, "results", text, "leave --results out to keep both in one database")
+    else:  # as it is with any broker that stores no results
+        yield Finding(Level.OK, "results", text)
+
+
+def _check_spool(app: TaskBus, spool: Spool) -> Iterator[Finding]:
+    folder = Path(spool.path).parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        text = f"{spool.path}: its folder is not there, or {_user()} cannot write to it"
+        yield Finding(Level.ERROR, "spool", text, f"mkdir -p {folder}, or name another file")
+        return
+    waiting, refused, octets = spool.size()
+    if waiting:
+        text = f"{count(waiting, 'message')} in {spool.path}, the oldest {ago(spool.oldest_at() or 0.0, time.time())}"
+        yield Finding(Level.WARNING, "spool", text, "whoever sends relays them too; taskbus spool relay does it now")
+    if refused:
+        text = f"the broker refused {count(refused, 'message')} of {spool.path}"
+        yield Finding(Level.WARNING, "spool", text, "taskbus spool status says why, relay --refused tries again")
+    if not (waiting or refused):
+        yield Finding(Level.OK, "spool", f"{spool.path}: nothing waits")
+    if octets > app.config.max_spool_bytes * 0.8:
+        text = f"{size(octets)} of max_spool_bytes={app.config.max_spool_bytes:,}: soon sends fail"
+        yield Finding(Level.WARNING, "spool", text, "bring the broker back, or allow more")
 
 
 def filesystem(folder: Path) -> str:

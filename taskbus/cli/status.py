@@ -25,7 +25,7 @@ def command(ctx: click.Context) -> None:
     """
     scope = scope_of(ctx)
     with open_existing(scope, "broker", "results") as app:
-        now = app.clock()
+        now = app.now()
         workers = app.broker.workers()
         sizes = sorted(app.broker.queues(), key=lambda size: size.name)
         dead = app.store.count_dead_letters(Filter())

@@ -7,6 +7,7 @@ from typing import Any
 from taskbus.app import TaskBus
 from taskbus.cli.finding import Finding, Level
 from taskbus.cli.phrase import ago, count, span
+from taskbus.cli.place_checks import is_ours
 from taskbus.errors import TaskBusError
 from taskbus.store.base import Filter
 
@@ -40,7 +41,7 @@ def check_work(app: TaskBus, is_theirs: bool) -> Iterator[Finding]:
     try:
         yield from _check_workers(app)
         yield from _check_queues(app, is_theirs)
-        dead = app.store.count_dead_letters(Filter())
+        dead = app.store.count_dead_letters(Filter()) if is_ours(app.results_url) else 0
         if dead:
             hint = "taskbus dlq groups says why, taskbus dlq replay sends them again"
             yield Finding(Level.WARNING, "dead letters", f"{count(dead, 'dead letter')}", hint)
@@ -51,7 +52,7 @@ def check_work(app: TaskBus, is_theirs: bool) -> Iterator[Finding]:
 
 
 def _check_workers(app: TaskBus) -> Iterator[Finding]:
-    now = app.clock()
+    now = app.now()
     workers = app.broker.workers()
     alive = [worker for worker in workers if worker.lease_until > now]
     if alive:
@@ -67,13 +68,13 @@ def _check_workers(app: TaskBus) -> Iterator[Finding]:
             yield Finding(Level.WARNING, "workers", text, "any living worker gives its tasks back within seconds")
         if worker.started_at > now + CLOCK_TOLERANCE:
             text = (
-                f"{worker.name} started in the future, {span(worker.started_at - now)} from now by this machine's clock"
+                f"{worker.name} started in the future, {span(worker.started_at - now)} from now by the broker's clock"
             )
             yield Finding(Level.WARNING, "clock", text, "leases need clocks that agree: run NTP on both machines")
 
 
 def _check_queues(app: TaskBus, is_theirs: bool) -> Iterator[Finding]:
-    now = app.clock()
+    now = app.now()
     consumed = {queue for worker in app.broker.workers() if worker.lease_until > now for queue in worker.queues}
     sizes = app.broker.queues()
     waiting = sum(size.ready for size in sizes)

@@ -1,4 +1,4 @@
-"""Learn that a database was written to, without asking it over and over: inotify on its write-ahead log.
+"""Learn that a SQLite file was written to, without asking it over and over: inotify on its write-ahead log.
 
 A write to the log is seen before its commit can be read, so every burst of writes is followed by three echoes that make
 the reader look again. Where there is no inotify a thread compares ``PRAGMA data_version`` instead.
@@ -12,10 +12,10 @@ import sqlite3
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
-from taskbus.database.sql import Database
+from taskbus.database.port import Watch
 
 ECHOES = (0.002, 0.02, 0.2)
 """Seconds after a burst at which to look again: past the log's index, past a slow disk's flush."""
@@ -25,17 +25,18 @@ _IN_MODIFY, _IN_DELETE_SELF, _IN_IGNORED = 0x2, 0x400, 0x8000
 _EVENT = struct.Struct("iIII")
 
 
-class Watch(Protocol):
-    """A file descriptor that becomes readable when the database may have changed."""
+class File(Protocol):
+    """What is watched: a SQLite database, by its file."""
 
-    def fileno(self) -> int: ...
+    path: str
+    timeout: float
 
-    def drain(self) -> None: ...
+    def connection(self) -> sqlite3.Connection: ...
 
-    def close(self) -> None: ...
+    def connect(self) -> sqlite3.Connection: ...
 
 
-def watch(database: Database) -> Watch:
+def watch(database: File) -> Watch:
     """Watch ``database``, in the best way this system has."""
     try:
         return FileWatch(database)
@@ -51,7 +52,7 @@ class FileWatch:
         sqlite3.Error: the database cannot be read.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: File) -> None:
         self._database = database
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._log = os.fsencode(f"{database.path}-wal")
@@ -85,6 +86,12 @@ class FileWatch:
         else:
             return
         self._set_timer(ECHOES[self._echo] if self._echo < len(ECHOES) else 0.0)
+
+    def listen(self, topics: Collection[str]) -> None:
+        """Nothing to do: any write wakes."""
+
+    def hurry(self) -> None:
+        """Nothing to do: whoever writes wakes."""
 
     def close(self) -> None:
         self._epoll.close()
@@ -133,7 +140,7 @@ def _is_gone(events: bytes) -> bool:
 class PollingWatch:
     """A thread that asks for the database's version, often after a change and ever less often without one."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: File) -> None:
         self._database = database
         self._reader, self._writer = os.pipe()
         os.set_blocking(self._reader, False)
@@ -151,6 +158,12 @@ class PollingWatch:
                 pass
         except BlockingIOError:
             return
+
+    def listen(self, topics: Collection[str]) -> None:
+        """Nothing to do: any write wakes."""
+
+    def hurry(self) -> None:
+        """Nothing to do: whoever writes wakes."""
 
     def close(self) -> None:
         self._closed.set()
@@ -174,7 +187,7 @@ class PollingWatch:
 class Version:
     """Tells whether anyone committed since the last time asked, on a connection of its own."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: File) -> None:
         self._database = database
         self._connection: sqlite3.Connection | None = None
         self._seen = -1
@@ -197,7 +210,7 @@ class Version:
             self._connection = None
 
 
-def subscribe(database: Database, notify: Callable[[], None]) -> Callable[[], None]:
+def subscribe(database: File, notify: Callable[[], None]) -> Callable[[], None]:
     """Call ``notify`` after every commit to ``database``, from a thread of ours; it must neither block nor raise.
 
     One thread a database serves all who subscribe, and ends with the last of them. Returns a function that ends this
@@ -221,7 +234,7 @@ def subscribe(database: Database, notify: Callable[[], None]) -> Callable[[], No
 class _Watcher:
     """The thread behind ``subscribe``. Echoes that bring nothing new are not passed on."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: File) -> None:
         self._database = database
         self._notify: dict[object, Callable[[], None]] = {}
         self._wake, self._waker = os.pipe()

@@ -28,21 +28,27 @@ def position(letter: DeadLetter) -> tuple[float, str]:
 
 def groups(letters: Iterable[DeadLetter]) -> list[Group]:
     """The letters by task, reason and class of error, the largest group first."""
-    alike: dict[tuple[str, str, str], list[DeadLetter]] = {}
-    for letter in sorted(letters, key=position):
-        alike.setdefault((letter.task, letter.reason, letter.failure.type), []).append(letter)
+    return groups_in_order(sorted(letters, key=position))
+
+
+def groups_in_order(letters: Iterable[DeadLetter]) -> list[Group]:
+    """As ``groups``, of letters that come oldest first; keeps one of each group at a time."""
+    alike: dict[tuple[str, str, str], tuple[int, float, DeadLetter]] = {}
+    for letter in letters:
+        kind = letter.task, letter.reason, letter.failure.type
+        count, first_at, _ = alike.get(kind, (0, letter.dead_at, letter))
+        alike[kind] = count + 1, first_at, letter
     found = [
         Group(
             task=newest.task,
             reason=newest.reason,
             error=newest.failure.type,
             message=newest.failure.message,
-            count=len(members),
-            first_at=members[0].dead_at,
+            count=count,
+            first_at=first_at,
             last_at=newest.dead_at,
             example=newest.task_id,
         )
-        for members in alike.values()
-        for newest in members[-1:]
+        for count, first_at, newest in alike.values()
     ]
     return sorted(found, key=lambda group: (-group.count, -group.last_at, group.example))

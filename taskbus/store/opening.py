@@ -7,26 +7,52 @@ from taskbus.clock import Clock, wall_clock
 from taskbus.errors import ConfigError
 from taskbus.store.base import Store
 
-SCHEMES = {"memory": "taskbus.store.memory", "sqlite": "taskbus.store.sql"}
-EXTRAS: dict[str, str] = {}
+SCHEMES = {
+    "memory": "taskbus.store.memory",
+    "sqlite": "taskbus.store.sql",
+    "postgresql": "taskbus.store.sql",
+    "postgres": "taskbus.store.sql",
+    "mysql": "taskbus.store.sql",
+    "mariadb": "taskbus.store.sql",
+    "redis": "taskbus.store.redis",
+    "rediss": "taskbus.store.redis",
+    "sentinel": "taskbus.store.redis",
+    "sentinels": "taskbus.store.redis",
+    "redis+cluster": "taskbus.store.redis",
+    "rediss+cluster": "taskbus.store.redis",
+}
+EXTRAS: dict[str, str] = {
+    "postgresql": "postgresql",
+    "postgres": "postgresql",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+    "redis": "redis",
+    "rediss": "redis",
+    "sentinel": "redis",
+    "sentinels": "redis",
+}
 """What pip must install for a scheme, where that is not part of TaskBus's own requirements."""
 
 
 def open_store(url: str, clock: Clock = wall_clock) -> Store:
-    """The store at ``url``: ``sqlite:////absolute/file.db`` or ``memory://name``, with its tables in place.
+    """The store at ``url``: ``sqlite:////absolute/file.db``, ``postgresql://user@host/database``, and so on.
+
+    A file is opened and given its tables at once, a server connected to when the store is first used. SQLAlchemy's
+    spelling with a driver (``postgresql+psycopg://``) is understood.
 
     Raises:
         ConfigError: no store has that scheme, the rest of the URL cannot be used, or a library it needs is missing.
         StoreError: the database cannot be opened or written to.
     """
-    scheme, separator, _ = url.partition("://")
+    spelling, separator, _ = url.partition("://")
+    scheme = spelling.partition("+")[0]
     module = SCHEMES.get(scheme)
     if module is None or not separator:
         near = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1)
-        known = " and ".join(f"{name}://" for name in SCHEMES)
+        known = ", ".join(f"{name}://" for name in SCHEMES)
         advice = f"did you mean {near[0]}://?" if near and separator else f"results are kept in {known}"
         raise ConfigError(
-            f"no result store for {scheme}:// ({advice})" if separator else f"{url!r} is no URL; {advice}"
+            f"no result store for {spelling}:// ({advice})" if separator else f"{url!r} is no URL; {advice}"
         )
     try:
         opened: Store = import_module(module).open_url(url, clock)

@@ -21,24 +21,26 @@ QUERY_SIZE = 1000
 class AsyncResult(Generic[R]):
     """The result of one call of a task. Once it is final it is kept here, and the store is not asked again."""
 
-    __slots__ = ("__weakref__", "_allowed", "_decode", "_final", "_is_kept", "_store", "_task", "id")
+    __slots__ = ("__weakref__", "_allowed", "_decode", "_final", "_is_kept", "_place", "_task", "id")
 
     def __init__(
         self,
         task_id: str,
-        store: Store,
+        store: Store | Callable[[], Store],
         *,
         decode: Callable[[bytes, str], R],
         allowed: Mapping[str, type[BaseException]] = KNOWN,
         is_kept: bool = True,
         task: str = "",
     ) -> None:
-        """``decode`` turns stored bytes and their content type into the value; ``allowed``: see ``remote.error_of``.
+        """``store`` may be a function that opens it: a task that was sent stays sent, though its store be out of reach.
+
+        ``decode`` turns stored bytes and their content type into the value; ``allowed``: see ``remote.error_of``.
 
         ``is_kept`` False: the task, named ``task``, keeps no results, so that waiting for one would never end.
         """
         self.id = task_id
-        self._store = store
+        self._place = store
         self._decode = decode
         self._allowed = allowed
         self._is_kept = is_kept
@@ -96,6 +98,10 @@ class AsyncResult(Generic[R]):
         """Delete the result from the store."""
         self._store.forget((self.id,))
         self._final = None
+
+    @property
+    def _store(self) -> Store:
+        return self._place() if callable(self._place) else self._place
 
     def _must_be_kept(self) -> None:
         """Raise ``ResultError`` if there will never be a result."""

@@ -1,24 +1,24 @@
-"""Results and dead letters in a SQL database: SQLite. What is written joins the transaction that is handed in.
+"""Results and dead letters in a SQL database. What is written joins the transaction that is handed in.
 
-Hot statements are text, run in batches on the driver's own cursor; SQLAlchemy only makes the tables.
+One code for SQLite, PostgreSQL, MySQL and MariaDB: the text of the statements is in a ``.sql`` file each, how rows are
+handed to them in ``sql_dialects.py``. SQLAlchemy only makes the tables.
 """
 
-import json
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
-from itertools import groupby
 from typing import Any
 
 from taskbus.clock import Clock, wall_clock
-from taskbus.database import watch
-from taskbus.database.connection import explain
+from taskbus.database.opening import open_database
+from taskbus.database.port import Database, OutcomeUnknown
 from taskbus.database.remark import Remark
-from taskbus.database.sql import Database
+from taskbus.database.server_look import examine
 from taskbus.errors import StoreError
-from taskbus.outcome import Failure, Reason, State
-from taskbus.store import statements as sql
+from taskbus.outcome import Reason
+from taskbus.store import sql_rows as rows
 from taskbus.store.base import (
     Bury,
     Change,
@@ -33,259 +33,218 @@ from taskbus.store.base import (
     SaveResult,
     StoredResult,
 )
+from taskbus.store.sql_dialects import dialect_of
+from taskbus.store.sql_polling import Polling
+from taskbus.store.statements import TABLES, Step, filtered, storable, storable_all
 
 SWEEP_LIMIT = 1000
+TOPIC = "taskbus_results"
+"""What those who wait for results listen to."""
 
-# Plain texts: sqlite3 looks for an adapter for each value of a subclass, which costs more than binding it.
-_STATES: dict[State, str] = {state: state.value for state in State}
+_DELETES: Mapping[type, Sequence[str]] = {
+    ForgetAttempts: ("delete_attempts",),
+    Exhume: ("delete_letters", "delete_attempts", "delete_results"),
+    Purge: ("delete_attempts_of_letters", "delete_letters"),
+}
 
 
 class SqlStore:
-    """The store in ``database``; its tables are made if they are missing."""
+    """The store in ``database``; its tables are made if they are missing, on a server when it is first connected to.
+
+    Where ``clock`` is ``wall_clock`` and the database is a server, its own clock says when a result's time is over.
+    """
 
     def __init__(self, database: Database, clock: Clock = wall_clock) -> None:
         self._database = database
+        self._dialect = dialect_of(database.dialect)
         self._clock = clock
+        self._asks_clock = clock is not wall_clock or not self._dialect.has_clock
+        self._single: Callable[[Step], object] | None = getattr(database, "single", None)
+        self._polling = Polling() if database.dialect == "mysql" else None
         self.database = database.identity
         with self._errors():
-            if not database.has(sql.TABLES):
-                database.create(import_module("taskbus.store.schema").metadata)
+            database.require(TABLES, lambda: import_module("taskbus.store.schema").metadata(database.dialect))
 
     # --- writing -------------------------------------------------------------------------------------------------
 
     def apply(self, changes: Sequence[Change], transaction: Any = None) -> bool:
         if transaction is not None:
             return self._write(changes, transaction)
-        with self._errors(), self._database.transaction() as cursor:
-            return self._write(changes, cursor)
+        is_taking = any(type(change) is Exhume for change in changes)
+        with self._errors():
+            deadline = time.monotonic() + self._database.timeout / 2
+            try:
+                return self._apply(changes, is_taking)
+            except OutcomeUnknown:
+                # Done twice it is as good as done once; but a letter that is gone then may be the one we took out.
+                if is_taking or time.monotonic() > deadline:
+                    raise
+                return self._apply(changes, is_taking)
 
-    def _write(self, changes: Sequence[Change], cursor: sqlite3.Cursor) -> bool:
-        if _refuses(changes, cursor):
-            return False
-        now = self._clock()
-        for kind, run in groupby(changes, type):
-            _WRITERS[kind](cursor, run, now)
+    def _apply(self, changes: Sequence[Change], is_taking: bool) -> bool:
+        if is_taking or self._single is None:
+            return self._database.write(partial(self._write, changes))
+        steps = self._steps(changes)
+        if len(steps) == 1:
+            self._single(steps[0])
+        elif steps:
+            self._database.write(partial(_run, steps))
         return True
 
+    def _write(self, changes: Sequence[Change], cursor: Any) -> bool:
+        if self._refuses(changes, cursor):
+            return False
+        _run(self._steps(changes), cursor)
+        return True
+
+    def _steps(self, changes: Sequence[Change]) -> list[Step]:
+        now, steps = self._now(), list[Step]()
+        for kind, run in rows.runs(changes):
+            if kind is SaveResult:
+                steps += self._dialect.steps(*rows.rows_of_results(run, self._base(now)), now)
+            elif kind is SaveAttempt:
+                steps += self._dialect.steps("save_attempts", rows.rows_of_attempts(run), now)
+            elif kind is Bury:
+                steps += self._dialect.steps("bury", rows.rows_of_letters(run), now)
+            else:
+                ids = {"ids": self._dialect.ids(storable_all([change.task_id for change in run]))}
+                steps += [partial(_execute, self._sql(statement), ids) for statement in _DELETES[kind]]
+        return steps
+
+    def _refuses(self, changes: Sequence[Change], cursor: Any) -> bool:
+        """Whether some ``Exhume`` would find nothing; asked, with what is there locked, before anything is written."""
+        wanted = [storable(change.task_id) for change in changes if type(change) is Exhume]
+        if not wanted:
+            return False
+        cursor.execute(self._dialect.sql["lock_letters"], {"ids": self._dialect.ids(wanted)})
+        there = {row[0] for row in cursor.fetchall()}
+        for change in changes:
+            if isinstance(change, Bury):
+                there.add(storable(change.letter.task_id))
+            elif isinstance(change, Exhume):
+                if storable(change.task_id) not in there:
+                    return True
+                there.remove(storable(change.task_id))
+        return False
+
     def forget(self, task_ids: Sequence[str]) -> None:
-        with self._errors(), self._database.transaction() as cursor:
-            cursor.executemany(sql.DELETE_RESULT, [(task_id,) for task_id in task_ids])
+        if not task_ids:
+            return
+        with self._errors():
+            given = {"ids": self._dialect.ids(storable_all(task_ids))}
+            self._database.write(partial(_execute, self._sql("delete_results"), given))
 
     def sweep(self, now: float) -> int:
+        given = {"now": now if self._asks_clock else None, "limit": SWEEP_LIMIT}
+        if not self._read("is_over", given):
+            return 0  # without asking for a lock
         with self._errors():
-            if self._database.connection().execute(sql.IS_OVER, (now,)).fetchone() is None:
-                return 0  # without asking for the write lock
-            with self._database.transaction() as cursor:
-                return cursor.execute(sql.SWEEP, (now, SWEEP_LIMIT)).rowcount
+            return self._database.write(lambda cursor: int(cursor.execute(self._sql("sweep"), given).rowcount))
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     def results(self, task_ids: Sequence[str]) -> Mapping[str, StoredResult]:
-        if len(task_ids) == 1:
-            rows = self._fetch(sql.ONE_RESULT, (task_ids[0], self._clock()))
+        if not task_ids:
+            return {}
+        asked = {storable(task_id): task_id for task_id in task_ids}
+        given: dict[str, Any] = {"now": self._now()}
+        if len(asked) == 1:
+            (given["id"],) = asked
+            found = self._read("one_result", given)
         else:
-            rows = self._fetch(sql.MANY_RESULTS, (json.dumps(list(task_ids)), self._clock()))
-        return {row[0]: _result(row) for row in rows}
+            given["ids"] = self._dialect.ids(list(asked))
+            found = self._read("many_results", given)
+        results = {asked[row[0]]: rows.result_of(row, asked[row[0]]) for row in found}
+        if self._polling is not None:
+            self._polling.looked(task_ids, results.values())
+        return results
 
     def attempts(self, task_ids: Sequence[str]) -> Mapping[str, Sequence[FailedAttempt]]:
+        if not task_ids:
+            return {}
+        asked = {storable(task_id): task_id for task_id in task_ids}
         found: dict[str, list[FailedAttempt]] = {}
-        for row in self._fetch(sql.ATTEMPTS_OF, (json.dumps(list(task_ids)),)):
-            found.setdefault(row[0], []).append(_attempt(row))
+        for row in self._read("attempts", {"ids": self._dialect.ids(list(asked))}):
+            task_id = asked[row[0]]
+            found.setdefault(task_id, []).append(rows.attempt_of(row, task_id))
         return found
 
     def dead_letters(
         self, where: Filter, *, limit: int, after: tuple[float, str] | None = None
     ) -> Sequence[DeadLetter]:
-        rows = self._fetch(*sql.letters(where, limit, after))
-        attempts = self.attempts([row[0] for row in rows]) if rows else {}
-        return [_letter(row, attempts.get(row[0], ())) for row in rows]
+        found = self._choose("letters", where, limit, after)
+        attempts = self.attempts([row[0] for row in found])
+        return [rows.letter_of(row, attempts.get(row[0], ())) for row in found]
 
     def count_dead_letters(self, where: Filter) -> int:
-        return int(self._fetch(*sql.count(where))[0][0])
+        return int(self._choose("count", where)[0][0])
 
     def dead_letter_groups(self, where: Filter) -> Sequence[Group]:
-        return [Group(row[0], Reason(row[1]), *row[2:]) for row in self._fetch(*sql.groups(where))]
+        return [Group(row[0], Reason(row[1]), *row[2:]) for row in self._choose("groups", where)]
 
-    def _fetch(self, statement: str, values: Sequence[object]) -> list[Any]:
+    def _choose(
+        self, statement: str, where: Filter, limit: int = 0, after: tuple[float, str] | None = None
+    ) -> list[Any]:
+        text, values = filtered(self._dialect, statement, where, after)
+        given: Any = {**values, "limit": limit}
         with self._errors():
-            return self._database.connection().execute(statement, values).fetchall()
+            self._dialect.prepare(self._database.cursor())
+            return self._database.read(text, given)
+
+    def _read(self, statement: str, given: Any) -> list[Any]:
+        with self._errors():
+            return self._database.read(self._sql(statement), given)
+
+    def _sql(self, statement: str) -> str:
+        return self._dialect.sql[statement]
 
     # --- the database --------------------------------------------------------------------------------------------
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
-        return watch.subscribe(self._database, notify)
+        if self._polling is not None:
+            return self._polling.subscribe(notify)
+        with self._errors():
+            return self._database.subscribe(TOPIC, notify)
 
     def examine(self) -> list[Remark]:
-        return []
+        if not self._dialect.has_clock:
+            return []  # doctor looks at the file itself
+        with self._errors():
+            return examine(self._database)
 
     def close(self) -> None:
         self._database.close()
+
+    def _now(self) -> float | None:
+        """The present as statements are told of it; None: the server knows."""
+        return self._clock() if self._asks_clock else None
+
+    def _base(self, now: float | None) -> float:
+        """What seconds to live are added to here rather than by the server."""
+        return 0.0 if now is None or self._dialect.has_clock else now
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.Error as error:
-            raise StoreError(explain(error, self._database.path)) from error
+        except self._database.errors as error:
+            raise StoreError(self._database.explain(error)) from error
+        except OutcomeUnknown as error:
+            cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+            raise StoreError(
+                f"{self._database.explain(cause)}; the connection was lost while committing, so it may have been done"
+            ) from error
+
+
+def _run(steps: Sequence[Step], cursor: Any) -> None:
+    for step in steps:
+        step(cursor)
+
+
+def _execute(statement: str, given: Mapping[str, Any], cursor: Any) -> Any:
+    return cursor.execute(statement, given)
 
 
 def open_url(url: str, clock: Clock) -> SqlStore:
     """The store at ``url``."""
-    return SqlStore(Database.open(url), clock)
-
-
-def _refuses(changes: Sequence[Change], cursor: sqlite3.Cursor) -> bool:
-    """Whether some ``Exhume`` would find nothing; asked before anything is written."""
-    if not any(type(change) is Exhume for change in changes):
-        return False
-    there: dict[str, bool] = {}
-    for change in changes:
-        if isinstance(change, Bury):
-            there[change.letter.task_id] = True
-        elif isinstance(change, Exhume):
-            task_id = change.task_id
-            if task_id not in there:
-                there[task_id] = cursor.execute(sql.HAS_LETTER, (task_id,)).fetchone() is not None
-            if not there[task_id]:
-                return True
-            there[task_id] = False
-    return False
-
-
-# --- changes to rows: each writes a run of changes of one kind -------------------------------------------------------
-
-
-def _save_results(cursor: sqlite3.Cursor, run: Iterable[SaveResult], now: float) -> None:
-    for failed, part in groupby(run, lambda change: change.result.failure is not None):
-        if failed:
-            cursor.executemany(
-                sql.SAVE_FAILURE,
-                [(*_value(change, now), *_failure(change.result.failure), now) for change in part],
-            )
-        else:
-            cursor.executemany(sql.SAVE_VALUE, [(*_value(change, now), now) for change in part])
-
-
-def _value(change: SaveResult, now: float) -> tuple[object, ...]:
-    result = change.result
-    return (
-        result.task_id,
-        result.task,
-        _STATES[result.state],
-        result.value,
-        result.content_type,
-        result.attempt,
-        result.started_at,
-        result.finished_at,
-        now + change.ttl,
-    )
-
-
-def _failure(failure: Failure | None) -> tuple[str, str, str] | tuple[None, None, None]:
-    if failure is None:
-        return None, None, None
-    return _text(failure.type), _text(failure.message), _text(failure.traceback)
-
-
-def _text(text: str) -> str:
-    """``text`` as a database takes it: half of a surrogate pair (from a file name that is not UTF-8) is spelled out."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _save_attempts(cursor: sqlite3.Cursor, run: Iterable[SaveAttempt], _: float) -> None:
-    attempts = [change.attempt for change in run]
-    rows = [(each.task_id, each.attempt, each.started_at, each.finished_at, _text(each.worker)) for each in attempts]
-    failures = [_failure(each.failure) for each in attempts]
-    cursor.executemany(sql.SAVE_ATTEMPT, [(*row, *failure) for row, failure in zip(rows, failures, strict=True)])
-
-
-def _forget_attempts(cursor: sqlite3.Cursor, run: Iterable[ForgetAttempts], _: float) -> None:
-    cursor.executemany(sql.FORGET_ATTEMPTS, [(change.task_id,) for change in run])
-
-
-def _bury(cursor: sqlite3.Cursor, run: Iterable[Bury], _: float) -> None:
-    letters = [change.letter for change in run]
-    cursor.executemany(
-        sql.BURY,
-        [
-            (
-                each.task_id,
-                _text(each.task),
-                _text(each.queue),
-                each.reason.value,
-                *_failure(each.failure),
-                each.wire,
-                _text(each.content_type),
-                each.priority,
-                each.attempt,
-                each.sent_at,
-                each.dead_at,
-            )
-            for each in letters
-        ],
-    )
-
-
-def _exhume(cursor: sqlite3.Cursor, run: Iterable[Exhume], _: float) -> None:
-    ids = [(change.task_id,) for change in run]
-    for statement in (sql.DELETE_LETTER, sql.FORGET_ATTEMPTS, sql.DELETE_RESULT):
-        cursor.executemany(statement, ids)
-
-
-def _purge(cursor: sqlite3.Cursor, run: Iterable[Purge], _: float) -> None:
-    ids = [(change.task_id,) for change in run]
-    cursor.executemany(sql.PURGE_ATTEMPTS, [ids_ * 2 for ids_ in ids])
-    cursor.executemany(sql.DELETE_LETTER, ids)
-
-
-_WRITERS: dict[type, Callable[[sqlite3.Cursor, Any, float], None]] = {
-    SaveResult: _save_results,
-    SaveAttempt: _save_attempts,
-    ForgetAttempts: _forget_attempts,
-    Bury: _bury,
-    Exhume: _exhume,
-    Purge: _purge,
-}
-
-
-# --- rows to records ---------------------------------------------------------------------------------------------
-
-
-def _result(row: Sequence[Any]) -> StoredResult:
-    task_id, task, state, value, content_type, attempt, started_at, finished_at, *failure = row
-    return StoredResult(
-        task_id=task_id,
-        task=task,
-        state=State(state),
-        value=value,
-        content_type=content_type,
-        failure=None if failure[0] is None else Failure(*failure),
-        attempt=attempt,
-        started_at=started_at,
-        finished_at=finished_at,
-    )
-
-
-def _attempt(row: Sequence[Any]) -> FailedAttempt:
-    task_id, attempt, started_at, finished_at, worker, *failure = row
-    return FailedAttempt(task_id, attempt, started_at, finished_at, worker, Failure(*failure))
-
-
-def _letter(row: Sequence[Any], attempts: Sequence[FailedAttempt]) -> DeadLetter:
-    task_id, task, queue, reason, kind, message, traceback, wire, content_type, priority, attempt, sent_at, dead_at = (
-        row
-    )
-    return DeadLetter(
-        task_id=task_id,
-        task=task,
-        queue=queue,
-        reason=Reason(reason),
-        failure=Failure(kind, message, traceback),
-        wire=wire,
-        content_type=content_type,
-        priority=priority,
-        attempt=attempt,
-        sent_at=sent_at,
-        dead_at=dead_at,
-        attempts=tuple(attempts),
-    )
+    return SqlStore(open_database(url), clock)

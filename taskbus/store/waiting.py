@@ -4,19 +4,25 @@ However many threads and coroutines wait, a change of the database costs one que
 thread starts with the first who waits and leaves a few seconds after the last.
 """
 
+import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary, ref
 
+from taskbus.errors import StoreError
 from taskbus.store.base import Store, StoredResult
+
+logger = logging.getLogger(__name__)
 
 Arrival = StoredResult | Exception
 """What a waiter is handed: the final result, or why the store cannot be asked."""
 
 REREAD_AFTER = 1.0
 """Seconds after which the store is asked again even without a sign of change."""
+PATIENCE = 15.0
+"""Seconds for which the store may fail before that is the error of all who wait: a server restarts in less."""
 LINGER = 5.0
 """Seconds the thread stays without anyone waiting: starting it and its watch costs a millisecond."""
 REST_FACTOR, MAX_REST = 9.0, 0.25
@@ -75,12 +81,23 @@ class Waiting:
             self._fail(error)
 
     def _serve(self, store: Store) -> None:
-        needed_at = time.monotonic()
+        needed_at = answered_at = time.monotonic()
+        is_failing = False
         while True:
             self._signal.wait(REREAD_AFTER)
             self._signal.clear()
             started = time.thread_time()
-            if self._ask(store):
+            try:
+                is_needed = self._ask(store)
+            except StoreError as error:
+                if time.monotonic() - answered_at > PATIENCE:
+                    raise
+                if not is_failing:
+                    logger.warning("cannot ask for results, trying again for %g s: %s", PATIENCE, error)
+                is_needed = is_failing = True
+            else:
+                answered_at, is_failing = time.monotonic(), False
+            if is_needed:
                 needed_at = time.monotonic()
             elif self._may_leave(needed_at):
                 return

@@ -27,7 +27,13 @@ OpenBroker = Callable[..., Broker]
 
 
 class Basis:
-    """Fixtures. A transport's test class says where its queues are by overriding ``url``."""
+    """Fixtures. A transport's test class says where its queues are by overriding ``url``.
+
+    One whose broker's time cannot be moved overrides ``clock`` too, with a ``RunningClock``, and ``unit``: how long a
+    second of the tests is, so that they need not wait long.
+    """
+
+    unit = 1.0
 
     @pytest.fixture
     def url(self, tmp_path: Path) -> str:
@@ -60,6 +66,24 @@ class Basis:
         consumer = broker.consumer(["default"], name="worker", lease=LEASE)
         yield consumer
         consumer.close()
+
+
+def needs(broker: Broker, promise: object, otherwise: str) -> None:
+    """Skip the test unless the broker's ``Features`` promise what it needs."""
+    if not promise:
+        pytest.skip(f"Features of {broker.features.name}: {otherwise}")
+
+
+def needs_leases(broker: Broker) -> None:
+    needs(broker, broker.features.leases == "worker", "a lease is a connection, and ends with it")
+
+
+def needs_lists(broker: Broker) -> None:
+    needs(broker, broker.features.lists, "what is delayed or held, and who is connected, cannot be listed")
+
+
+def needs_due_times(broker: Broker) -> None:
+    needs(broker, not broker.features.pushes, "the broker itself hands out what is due, by its own clock")
 
 
 def message(id: str, **fields: Any) -> Message:
@@ -109,14 +133,27 @@ def fetch_when_there(consumer: Consumer, limit: int = 1) -> list[Delivery]:
         deliveries = consumer.fetch(limit)
         if deliveries:
             return deliveries
-        readable(consumer, deadline - time.monotonic())
+        due_at = consumer.next_due_at()
+        due_in = DEADLINE if due_at is None else max(0.01, due_at - consumer.now())
+        readable(consumer, min(due_in, deadline - time.monotonic()))
     raise AssertionError("nothing came in time")
+
+
+def fetch_all(consumer: Consumer) -> list[Delivery]:
+    """Everything there is, and what the broker gets back from the dead meanwhile, until nothing comes any more."""
+    deliveries = consumer.fetch(100)
+    while consumer.next_due_at() is None and readable(consumer, 0.3):
+        consumer.clear()
+        deliveries += consumer.fetch(100)
+    return deliveries
 
 
 class Process:
     """A Python process on the same queues; what its program prints comes back line by line, each a JSON value."""
 
-    def __init__(self, program: str, url: str, now: float, *arguments: str, failpoints: str = "") -> None:
+    def __init__(
+        self, program: str, url: str, now: MovableClock | float, *arguments: str, failpoints: str = ""
+    ) -> None:
         environment = {**os.environ, "TASKBUS_FAILPOINTS": failpoints}
         command = [sys.executable, "-c", PRELUDE + program, url, str(now), *arguments]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
@@ -135,10 +172,10 @@ PRELUDE = """
 import json, sys
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Act, Settlement
-from taskbus.testing.clock import MovableClock
+from taskbus.testing.clock import clock_like
 from taskbus.testing.transport_basis import decoded, fetch_when_there, ids, message, send
 
-url, clock, arguments = sys.argv[1], MovableClock(float(sys.argv[2])), sys.argv[3:]
+url, clock, arguments = sys.argv[1], clock_like(sys.argv[2]), sys.argv[3:]
 broker = Broker(url, clock=clock)
 
 def say(*words):

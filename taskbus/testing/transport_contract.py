@@ -16,7 +16,8 @@ from taskbus.testing.transport_kombu import KombuContract
 from taskbus.testing.transport_leases import LeasesContract
 from taskbus.testing.transport_messages import MessagesContract
 from taskbus.testing.transport_processes import ProcessesContract
+from taskbus.testing.transport_publishing import PublishingContract
 
 
-class TransportContract(MessagesContract, LeasesContract, KombuContract, ProcessesContract):
+class TransportContract(MessagesContract, PublishingContract, LeasesContract, KombuContract, ProcessesContract):
     """All of it."""

@@ -11,7 +11,7 @@ from taskbus.broker.broker import Broker
 from taskbus.broker.entities import Connection, Exchange, KombuConsumer, Producer, Queue
 from taskbus.errors import BrokerError, LeaseLost, PublishFailed
 from taskbus.testing.clock import MovableClock
-from taskbus.testing.transport_basis import LEASE, Basis, message, send, waiting
+from taskbus.testing.transport_basis import LEASE, Basis, message, needs_leases, needs_lists, send, waiting
 
 Received = list[tuple[Any, Any]]
 
@@ -157,10 +157,10 @@ class KombuContract(Basis):
     def test_a_due_time_given_to_kombu_is_kept(
         self, connection: Connection, producer: Producer, clock: MovableClock
     ) -> None:
-        producer.publish("later", routing_key="q", due_at=clock() + 5)
+        producer.publish("later", routing_key="q", due_at=clock() + 5 * self.unit)
         queue = Queue("q", channel=connection)
         assert drain(queue) == []
-        clock.advance(5)
+        clock.advance(5 * self.unit)
         assert drain(queue) == ["later"]
 
     # --- getting and settling ---
@@ -235,6 +235,7 @@ class KombuContract(Basis):
     def test_what_a_dead_channel_held_comes_back_and_its_ack_is_refused(
         self, broker: Broker, connection: Connection, producer: Producer, clock: MovableClock
     ) -> None:
+        needs_leases(broker)
         producer.publish("a", routing_key="q")
         held = Queue("q", channel=connection).get()
         clock.advance(LEASE * 10)
@@ -249,6 +250,7 @@ class KombuContract(Basis):
     def test_a_channel_that_lost_its_lease_goes_on_with_a_new_one(
         self, broker: Broker, connection: Connection, producer: Producer, clock: MovableClock
     ) -> None:
+        needs_leases(broker)
         queue = Queue("q", channel=connection)
         producer.publish("a", routing_key="q")
         held = queue.get()
@@ -267,6 +269,7 @@ class KombuContract(Basis):
     def test_a_channel_in_use_keeps_its_lease(
         self, broker: Broker, connection: Connection, producer: Producer, clock: MovableClock
     ) -> None:
+        needs_leases(broker)
         queue = Queue("q", channel=connection)
         producer.publish("a", routing_key="q")
         held = queue.get()
@@ -327,6 +330,7 @@ class KombuContract(Basis):
         assert drain(queue) == []
 
     def test_an_auto_delete_queue_ends_with_its_consumer(self, broker: Broker, producer: Producer) -> None:
+        needs_lists(broker)
         exchange = Exchange("news", "fanout")
         with broker.connection() as listening:
             channel = listening.channel()
@@ -338,6 +342,7 @@ class KombuContract(Basis):
     def test_a_queue_that_expires_is_deleted_when_nobody_uses_it(
         self, broker: Broker, connection: Connection, clock: MovableClock
     ) -> None:
+        needs_lists(broker)
         Queue("brief", expires=60, channel=connection).declare()
         send(broker, "a", queue="brief")
         clock.advance(61)

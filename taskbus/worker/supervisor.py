@@ -18,9 +18,11 @@ from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Act, Delivery, Settlement
 from taskbus.clock import wall_clock
 from taskbus.config import Config
-from taskbus.errors import BrokerError, ConfigError, LeaseLost, StoreError
+from taskbus.database.urls import redacted
+from taskbus.errors import BrokerError, LeaseLost, StoreError
 from taskbus.outcome import Released
 from taskbus.store.opening import open_store
+from taskbus.worker import inspection
 from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.intake import Intake
@@ -79,15 +81,13 @@ class Supervisor:
             dedup_window=config.dedup_window,
         )  # fmt: skip
         self._closing.callback(broker.close)
-        if not broker.features.processes:
-            raise ConfigError(
-                f"broker {broker.safe_url} lives in one process, where no worker can reach it; use a file"
-            )
+        inspection.must_be_shared(broker)
         self._store = open_store(hello["results"], wall_clock)
         self._closing.callback(self._store.close)
         self._shares = bool(broker.database) and broker.database == self._store.database
         self._consumer = broker.consumer(queues, name=self.name, lease=config.lease)
         self._closing.callback(self._consumer.close)
+        inspection.inspect(self._consumer, self._store)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._intake = Intake(specs, config)
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
@@ -107,7 +107,7 @@ class Supervisor:
             name=self.name,
             pid=os.getpid(),
             broker=broker.safe_url,
-            results=hello["results"] if not self._shares else broker.safe_url,
+            results=redacted(hello["results"]) if not self._shares else broker.safe_url,
             is_shared=self._shares,
             pool=options.pool,
             processes=self._crew.size,

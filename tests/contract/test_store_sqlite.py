@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskbus.clock import Clock
-from taskbus.database.sql import Database
+from taskbus.database.sqlite import SqliteDatabase
 from taskbus.errors import ConfigError, StoreError
 from taskbus.store.base import Bury, Filter, Store
 from taskbus.store.opening import open_store
@@ -26,7 +26,7 @@ class TestSqliteStore(StoreContract, TransactionsContract, ProcessesContract):
         return open_store(self.url.format(folder=folder), clock)
 
     def transaction(self, folder: Path) -> AbstractContextManager[Any]:
-        return Database.open(self.url.format(folder=folder)).transaction()
+        return SqliteDatabase.open(self.url.format(folder=folder)).transaction()
 
 
 def url_of(folder: Path) -> str:
@@ -38,7 +38,7 @@ def test_its_database_is_named_alike_by_every_url_of_the_file(tmp_path: Path) ->
     folder.mkdir()
     (tmp_path / "link").symlink_to(folder)
     names = {open_store(f"sqlite:///{tmp_path}/{way}/results.db").database for way in ("deep", "link", "deep/../deep")}
-    assert names == {Database.open(url_of(folder)).identity}
+    assert names == {SqliteDatabase.open(url_of(folder)).identity}
 
 
 def test_results_survive_the_process_that_wrote_them(tmp_path: Path) -> None:
@@ -83,7 +83,7 @@ def test_nothing_but_reading_happens_in_a_sweep_that_finds_nothing(tmp_path: Pat
 
 def test_a_locked_database_is_an_error_that_says_so(tmp_path: Path) -> None:
     open_store(url_of(tmp_path))
-    hasty = Database.open(url_of(tmp_path), 0.01)
+    hasty = SqliteDatabase.open(url_of(tmp_path), 0.01)
     other = sqlite3.connect(tmp_path / "results.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match="locked by another process"):
@@ -104,7 +104,7 @@ def test_a_file_that_cannot_be_used_is_an_error_with_advice(tmp_path: Path, plac
 @pytest.mark.parametrize(
     ("url", "says"),
     [
-        ("redis://localhost/0", "no result store for redis://"),
+        ("kafka://localhost/0", "no result store for kafka://"),
         ("sqllite:///x.db", "did you mean sqlite://"),
         ("results.db", "is no URL"),
         ("sqlite://", "names no file"),

@@ -12,7 +12,7 @@ import pytest
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Settlement
 from taskbus.broker.transports.sql_session import SQL
-from taskbus.database.sql import Database
+from taskbus.database.sqlite import SqliteDatabase
 from taskbus.errors import BrokerError, ConfigError, PublishFailed
 from taskbus.store.base import Bury, Exhume
 from taskbus.store.opening import open_store
@@ -73,7 +73,7 @@ def test_reading_goes_on_while_another_program_writes(broker: Broker, foreign_wr
 
 def test_a_full_disk_refuses_a_publish_and_loses_nothing(broker: Broker, url: str) -> None:
     send(broker, "before")
-    disk = Database.open(url, 0.05).connection()
+    disk = SqliteDatabase.open(url, 0.05).connection()
     disk.execute(f"PRAGMA max_page_count={disk.execute('PRAGMA page_count').fetchone()[0] + 2}")
     with pytest.raises(PublishFailed, match="no space left"):
         broker.publish(message("large", body=bytes(100_000)))
@@ -129,7 +129,7 @@ def test_a_folder_that_may_not_be_written_is_an_error(tmp_path: Path) -> None:
         ("sqlit:///x.db", "did you mean sqlite://"),
         ("memry://x", "did you mean memory://"),
         ("ftp://host/x", "there are sqlite://, memory://"),
-        ("mysql://host/x", "there are sqlite://, memory://"),
+        ("mysql://host", "names no database"),
         ("broker.db", "there are sqlite://, memory://"),
         ("sqlite://", "names no file"),
         ("sqlite:///x.db?sync=1", "unknown option sync"),
@@ -246,7 +246,7 @@ def test_several_processes_may_make_the_tables_at_once(url: str) -> None:
 
 def test_a_claim_never_scans_the_table(broker: Broker, url: str) -> None:
     """The statements of the hot path search an index, whatever the number of messages."""
-    connection = Database.open(url).connection()
+    connection = SqliteDatabase.open(url).connection()
     for name in ("probe", "promote", "claim", "ack", "give_back", "held", "reap_messages", "leave_messages", "oldest"):
         plan = connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", (1,) * SQL[name].count("?")).fetchall()
         assert not [step[3] for step in plan if step[3].startswith("SCAN taskbus_message")], name

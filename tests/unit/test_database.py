@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from taskbus.database.connection import explain, is_locked
-from taskbus.database.sql import Database, locate
+from taskbus.database.sqlite import SqliteDatabase, locate
 from taskbus.database.watch import subscribe
 from taskbus.errors import ConfigError
 from taskbus.testing.transport_processes import in_child
@@ -19,18 +19,18 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database.open(f"sqlite:///{tmp_path}/x.db", timeout=0.05)
+def database(tmp_path: Path) -> SqliteDatabase:
+    database = SqliteDatabase.open(f"sqlite:///{tmp_path}/x.db", timeout=0.05)
     database.connection().execute("CREATE TABLE numbers (n INTEGER)")
     return database
 
 
-def insert(database: Database, *numbers: int) -> None:
+def insert(database: SqliteDatabase, *numbers: int) -> None:
     with database.transaction() as cursor:
         cursor.executemany("INSERT INTO numbers VALUES (?)", [(n,) for n in numbers])
 
 
-def numbers(database: Database) -> list[int]:
+def numbers(database: SqliteDatabase) -> list[int]:
     return [n for (n,) in database.connection().execute("SELECT n FROM numbers ORDER BY rowid")]
 
 
@@ -63,9 +63,9 @@ def test_a_url_that_names_no_file_is_refused(url: str) -> None:
 
 def test_one_file_is_one_database_whatever_leads_to_it(tmp_path: Path) -> None:
     (tmp_path / "link.db").symlink_to(tmp_path / "x.db")
-    plain, linked = (Database.open(f"sqlite:///{tmp_path}/{name}") for name in ("x.db", "link.db"))
+    plain, linked = (SqliteDatabase.open(f"sqlite:///{tmp_path}/{name}") for name in ("x.db", "link.db"))
     assert plain is linked
-    durable = Database.open(f"sqlite:///{tmp_path}/x.db?synchronous=FULL")
+    durable = SqliteDatabase.open(f"sqlite:///{tmp_path}/x.db?synchronous=FULL")
     assert durable.identity == plain.identity
     assert durable.connection().execute("PRAGMA synchronous").fetchone() == (2,)
     assert plain.connection().execute("PRAGMA synchronous").fetchone() == (1,)
@@ -74,7 +74,7 @@ def test_one_file_is_one_database_whatever_leads_to_it(tmp_path: Path) -> None:
 # --- connections and transactions ---
 
 
-def test_each_thread_has_a_connection_of_its_own(database: Database) -> None:
+def test_each_thread_has_a_connection_of_its_own(database: SqliteDatabase) -> None:
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.append(database.connection()))
     thread.start()
@@ -83,7 +83,7 @@ def test_each_thread_has_a_connection_of_its_own(database: Database) -> None:
     assert found[0] is not database.connection()
 
 
-def test_a_transaction_happens_whole_or_not_at_all(database: Database) -> None:
+def test_a_transaction_happens_whole_or_not_at_all(database: SqliteDatabase) -> None:
     insert(database, 1, 2)
     with pytest.raises(ZeroDivisionError), database.transaction() as cursor:
         cursor.execute("INSERT INTO numbers VALUES (3)")
@@ -91,14 +91,14 @@ def test_a_transaction_happens_whole_or_not_at_all(database: Database) -> None:
     assert numbers(database) == [1, 2]
 
 
-def test_a_closed_database_opens_again(database: Database) -> None:
+def test_a_closed_database_opens_again(database: SqliteDatabase) -> None:
     insert(database, 1)
     database.close()
     assert numbers(database) == [1]
 
 
 def test_tables_are_made_once_by_whoever_comes_first(tmp_path: Path) -> None:
-    database = Database.open(f"sqlite:///{tmp_path}/x.db")
+    database = SqliteDatabase.open(f"sqlite:///{tmp_path}/x.db")
     metadata = sa.MetaData()
     table = sa.Table("things", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("n", sa.Integer))
     sa.Index("things_n", table.c.n, sqlite_where=table.c.n > 0)
@@ -115,7 +115,7 @@ def test_tables_are_made_once_by_whoever_comes_first(tmp_path: Path) -> None:
 # --- errors ---
 
 
-def test_a_lock_held_too_long_is_told_from_other_errors(database: Database) -> None:
+def test_a_lock_held_too_long_is_told_from_other_errors(database: SqliteDatabase) -> None:
     other = sqlite3.connect(database.path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(sqlite3.OperationalError) as caught:
@@ -132,7 +132,7 @@ def test_a_lock_held_too_long_is_told_from_other_errors(database: Database) -> N
 # --- forks ---
 
 
-def test_a_forked_child_opens_its_own_connection(database: Database) -> None:
+def test_a_forked_child_opens_its_own_connection(database: SqliteDatabase) -> None:
     insert(database, 1)
     assert in_child(lambda: insert(database, 2)) == 0
     assert numbers(database) == [1, 2]
@@ -141,7 +141,7 @@ def test_a_forked_child_opens_its_own_connection(database: Database) -> None:
 def test_what_a_child_writes_survives_its_parents_other_connections(tmp_path: Path) -> None:
     """The parent's watching thread has a connection open at the fork, and closes it while the child writes."""
     for attempt in range(10):
-        database = Database.open(f"sqlite:///{tmp_path}/{attempt}.db")
+        database = SqliteDatabase.open(f"sqlite:///{tmp_path}/{attempt}.db")
         database.connection().execute("CREATE TABLE numbers (n INTEGER)")
         cancel = subscribe(database, lambda: None)
         reader, writer = os.pipe()
@@ -161,7 +161,7 @@ def test_what_a_child_writes_survives_its_parents_other_connections(tmp_path: Pa
         os.close(writer)
 
 
-def test_a_child_that_ends_leaves_its_parents_connections_alone(database: Database) -> None:
+def test_a_child_that_ends_leaves_its_parents_connections_alone(database: SqliteDatabase) -> None:
     cancel = subscribe(database, lambda: None)
     assert in_child(lambda: None) == 0
     assert in_child(database.close) == 0

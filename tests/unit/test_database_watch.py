@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from taskbus.database.sql import Database
+from taskbus.database.sqlite import SqliteDatabase
 from taskbus.database.watch import FileWatch, PollingWatch, Watch, subscribe, watch
 
 # Forking a process with threads is what some of this is about; Python 3.12 and later warn of it.
@@ -23,14 +23,14 @@ INSERT = "INSERT INTO numbers VALUES (1)"
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    database = Database.open(f"sqlite:///{tmp_path}/x.db")
+def database(tmp_path: Path) -> SqliteDatabase:
+    database = SqliteDatabase.open(f"sqlite:///{tmp_path}/x.db")
     database.connection().execute("CREATE TABLE numbers (n INTEGER)")
     return database
 
 
 @pytest.fixture(params=[FileWatch, PollingWatch])
-def watching(request: pytest.FixtureRequest, database: Database) -> Iterator[Watch]:
+def watching(request: pytest.FixtureRequest, database: SqliteDatabase) -> Iterator[Watch]:
     if request.param is FileWatch and not sys.platform.startswith("linux"):
         pytest.skip("inotify is Linux only")
     with closing(request.param(database)) as watching:
@@ -52,14 +52,14 @@ def settle(watching: Watch) -> int:
     return times
 
 
-def elsewhere(database: Database) -> None:
+def elsewhere(database: SqliteDatabase) -> None:
     program = f"import sqlite3; c = sqlite3.connect({database.path!r}, isolation_level=None); c.execute({INSERT!r})"
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
 @pytest.mark.parametrize("write", [lambda database: database.connection().execute(INSERT), elsewhere])
 def test_a_commit_by_anyone_makes_it_readable(
-    watching: Watch, database: Database, write: Callable[[Database], object]
+    watching: Watch, database: SqliteDatabase, write: Callable[[SqliteDatabase], object]
 ) -> None:
     write(database)
     assert readable(watching)
@@ -67,13 +67,13 @@ def test_a_commit_by_anyone_makes_it_readable(
     assert not readable(watching, 0)
 
 
-def test_reading_wakes_nobody(watching: Watch, database: Database) -> None:
+def test_reading_wakes_nobody(watching: Watch, database: SqliteDatabase) -> None:
     for _ in range(5):
         database.connection().execute("SELECT * FROM numbers").fetchall()
     assert not readable(watching, 0.3)
 
 
-def test_a_commit_that_becomes_visible_late_is_looked_at_again(database: Database) -> None:
+def test_a_commit_that_becomes_visible_late_is_looked_at_again(database: SqliteDatabase) -> None:
     """A write to the log is seen before its commit can be read: echoes follow every burst."""
     if not sys.platform.startswith("linux"):
         pytest.skip("inotify is Linux only")
@@ -85,7 +85,7 @@ def test_a_commit_that_becomes_visible_late_is_looked_at_again(database: Databas
         assert settle(watching) == 3
 
 
-def test_a_log_that_is_deleted_and_made_anew_is_still_watched(watching: Watch, database: Database) -> None:
+def test_a_log_that_is_deleted_and_made_anew_is_still_watched(watching: Watch, database: SqliteDatabase) -> None:
     database.close()
     settle(watching)
     elsewhere(database)
@@ -94,7 +94,7 @@ def test_a_log_that_is_deleted_and_made_anew_is_still_watched(watching: Watch, d
     assert readable(watching)
 
 
-def test_the_best_way_this_system_has_is_chosen(database: Database) -> None:
+def test_the_best_way_this_system_has_is_chosen(database: SqliteDatabase) -> None:
     with closing(watch(database)) as watching:
         assert isinstance(watching, FileWatch if sys.platform.startswith("linux") else PollingWatch)
 
@@ -102,7 +102,7 @@ def test_the_best_way_this_system_has_is_chosen(database: Database) -> None:
 # --- subscriptions ---
 
 
-def test_subscribers_are_told_of_each_commit_until_they_cancel(database: Database) -> None:
+def test_subscribers_are_told_of_each_commit_until_they_cancel(database: SqliteDatabase) -> None:
     first, second = threading.Event(), threading.Event()
     cancel_first, cancel_second = subscribe(database, first.set), subscribe(database, second.set)
     elsewhere(database)
@@ -118,7 +118,7 @@ def test_subscribers_are_told_of_each_commit_until_they_cancel(database: Databas
     assert not first.is_set()
 
 
-def test_what_is_committed_right_after_subscribing_is_told(database: Database) -> None:
+def test_what_is_committed_right_after_subscribing_is_told(database: SqliteDatabase) -> None:
     for _ in range(10):
         told = threading.Event()
         cancel = subscribe(database, told.set)
@@ -127,7 +127,7 @@ def test_what_is_committed_right_after_subscribing_is_told(database: Database) -
         cancel()
 
 
-def test_the_last_to_cancel_ends_the_thread(database: Database) -> None:
+def test_the_last_to_cancel_ends_the_thread(database: SqliteDatabase) -> None:
     before = set(threading.enumerate())
     cancels = [subscribe(database, lambda: None) for _ in range(3)]
     (watcher,) = set(threading.enumerate()) - before
@@ -137,7 +137,7 @@ def test_the_last_to_cancel_ends_the_thread(database: Database) -> None:
     assert not watcher.is_alive()
 
 
-def test_a_forked_child_can_subscribe_for_itself(database: Database) -> None:
+def test_a_forked_child_can_subscribe_for_itself(database: SqliteDatabase) -> None:
     cancel = subscribe(database, lambda: None)
     pid = os.fork()
     if not pid:

@@ -168,13 +168,17 @@ def test_a_result_is_found_even_if_the_database_says_nothing(monkeypatch: pytest
         assert waiter.result(SOON) == 42
 
 
-def test_a_store_that_fails_while_someone_waits_is_their_error() -> None:
+def test_a_store_that_goes_on_failing_while_someone_waits_is_their_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE", 0.0)
     with pytest.raises(StoreError, match="the disk is gone"):
         result_of(BrokenStore()).get(SOON)
 
 
 @in_a_loop
-async def test_a_store_that_fails_is_the_error_of_who_waits_in_a_loop() -> None:
+async def test_a_store_that_goes_on_failing_is_the_error_of_who_waits_in_a_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE", 0.0)
     store = BrokenStore()
     store.looks = 1
     with pytest.raises(StoreError, match="the disk is gone"):

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 from taskbus import Config, Context, RetryPolicy, Task, codec, context, task
 from taskbus.errors import BadArguments, ConfigError, EncodeError
@@ -28,11 +30,14 @@ class Outbox:
     now: Callable[[], float] = lambda: NOW
     messages: list[Message] = field(default_factory=list)
 
-    def submit(self, message: Message) -> None:
-        self.messages.append(message)
+    sessions: list[Any] = field(default_factory=list)
 
-    async def asubmit(self, message: Message) -> None:
+    def submit(self, message: Message, session: Any = None) -> None:
         self.messages.append(message)
+        self.sessions.append(session)
+
+    async def asubmit(self, message: Message, session: Any = None) -> None:
+        self.submit(message, session)
 
     def expect(self, task: Task[..., Any], task_id: str) -> AsyncResult[Any]:
         return AsyncResult(task_id, open_store("memory://tasks", self.now), decode=codec.decode)
@@ -311,6 +316,29 @@ def test_retries_are_the_default_policys_unless_the_task_says_otherwise() -> Non
 def test_a_task_that_keeps_no_results_packs_none() -> None:
     assert add.pack_result(3) == (codec.encode(3, "msgpack"), "msgpack")
     assert send.pack_result(3) == (None, "json")
+
+
+def test_a_task_in_a_transaction_is_the_same_task_sent_with_its_session(outbox: Outbox) -> None:
+    sessions = [Session(), scoped_session(sessionmaker())]
+    for session in sessions:
+        joined = add.using(session)
+        assert type(joined) is type(add) and joined(2, 3) == 5
+        joined.delay(2, b=3)
+        joined.options(countdown=5).delay(1)
+        asyncio.run(joined.adelay(2))
+        joined.apply_async((1, 2), priority=3)
+    assert outbox.sessions == [session for session in sessions for _ in range(4)]
+    add.delay(1)
+    assert outbox.sessions[-1] is None
+    assert (outbox.messages[1].due_at, outbox.messages[3].priority) == (NOW + 5, 3)
+
+
+@pytest.mark.parametrize(
+    "wrong", [None, "postgresql://localhost/shop", Session, sessionmaker(), create_engine("sqlite://")]
+)
+def test_only_sqlalchemys_own_transactions_can_be_joined(outbox: Outbox, wrong: Any) -> None:
+    with pytest.raises(ConfigError, match="takes a SQLAlchemy Session or Connection, not"):
+        add.using(wrong)
 
 
 # --- plain calls -------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import os
 import socket
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
@@ -20,7 +20,7 @@ from taskbus.broker.delivery import Act, Delivery, Settlement
 from taskbus.broker.transports.envelope import Envelope, pack, unpack
 from taskbus.broker.transports.port import Claimed, Holder, Parcel, QueueCount, Storage
 from taskbus.clock import Clock
-from taskbus.errors import EncodeError, LeaseLost, PublishFailed
+from taskbus.errors import BrokerError, EncodeError, LeaseLost, PublishFailed
 from taskbus.message import MAX_PRIORITY, MIN_PRIORITY, Message
 from taskbus.wire.compact import CONTENT_TYPE
 
@@ -102,7 +102,7 @@ class Channel(StdChannel):
         )
 
     def basic_publish(self, message: Prepared, exchange: str = "", routing_key: str = "", **_: Any) -> None:
-        self.storage.publish((parcel(message, exchange, routing_key),))
+        accept(self.storage, (parcel(message, exchange, routing_key),))
 
     def create_publish_batch(self, max_size: int) -> "PublishBatch":
         """Called by kombu at the first publish of a batch; until its end the batch is ``open_batch``."""
@@ -322,7 +322,7 @@ class PublishBatch:
         if not parcels or self._pid != os.getpid():
             return  # what a parent held back is the parent's to send
         try:
-            self.channel.storage.publish(parcels)
+            accept(self.channel.storage, parcels)
         except Exception as error:
             self._failed = error
             raise
@@ -335,6 +335,17 @@ class PublishBatch:
         self._parcels = []
         if self.channel.open_batch is self:
             self.channel.open_batch = None
+
+
+def accept(storage: Storage, parcels: Sequence[Parcel]) -> None:
+    """Publish, or raise ``PublishFailed`` with the ids it is about."""
+    try:
+        storage.publish(parcels)
+    except PublishFailed as error:
+        error.task_ids = tuple(parcel.id for parcel in parcels if parcel.id)
+        raise
+    except BrokerError as error:
+        raise PublishFailed(str(error), [parcel.id for parcel in parcels if parcel.id]) from error
 
 
 def parcel(message: Prepared, exchange: str, routing_key: str) -> Parcel:

@@ -1,6 +1,7 @@
 """What a transport promises, as data: the contract suite tests it, ``taskbus doctor`` prints it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +12,10 @@ class Features:
     messages wait in the broker until due. ``fanout``: exchanges deliver a copy to each bound queue. ``atomic_settle``:
     a settlement, with the store's changes where they share a database, happens whole or not at all. ``processes``:
     several processes can use it at once. ``dedup``: a second publish of the same task id is refused within the window.
-    ``notes`` say what else a user should know.
+    ``leases``: "worker": each is kept by the broker for its time; "connection": it ends with the worker's connection.
+    ``lists``: the broker tells of all its queues and workers, and counts, shows and purges what is delayed or held.
+    ``pushes``: the broker hands out what becomes ready or due by itself: ``next_due_at`` tells nothing of what it keeps,
+    and its clock alone decides. ``notes`` say what else a user should know.
     """
 
     name: str
@@ -22,4 +26,7 @@ class Features:
     atomic_settle: bool
     processes: bool
     dedup: bool = False
+    leases: Literal["worker", "connection"] = "worker"
+    lists: bool = True
+    pushes: bool = False
     notes: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ FEATURES = Features(
     fanout=True,
     atomic_settle=False,
     processes=False,
+    dedup=True,
     notes=("everything is lost when the process ends",),
 )
 
@@ -42,6 +43,7 @@ class MemoryStorage:
         with _opening:
             self._hall = _halls.setdefault(opening.url, Hall())
         self.now = opening.clock
+        self._dedup_window = opening.dedup_window
         self._pid = os.getpid()
 
     def _enter(self) -> threading.RLock:
@@ -54,18 +56,20 @@ class MemoryStorage:
     def publish(self, parcels: Sequence[Parcel]) -> None:
         failpoint("publish.before")
         with self._enter():
-            self._insert(parcels)
+            self._insert(parcels, self._dedup_window)
         failpoint("publish.after")
 
-    def _insert(self, parcels: Sequence[Parcel]) -> None:
+    def _insert(self, parcels: Sequence[Parcel], dedup_window: float = 0.0) -> None:
         now = self.now()
         routed = [
-            (queue, parcel)
+            (parcel, self._hall.route(parcel.exchange, parcel.key) if parcel.exchange else (parcel.key,))
             for parcel in parcels
-            for queue in (self._hall.route(parcel.exchange, parcel.key) if parcel.exchange else (parcel.key,))
-        ]
-        for queue, parcel in routed:
-            self._hall.add(queue, parcel, now)
+        ]  # all of it first: when one cannot be routed, no id may be remembered
+        for parcel, queues in routed:
+            if dedup_window and parcel.id and not self._hall.is_new(parcel.id, now, dedup_window):
+                continue
+            for queue in queues:
+                self._hall.add(queue, parcel, now)
         self._hall.ring()
 
     # --- leases ---

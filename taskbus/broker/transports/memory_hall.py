@@ -13,6 +13,8 @@ from taskbus.broker.transports.port import Parcel
 from taskbus.errors import BrokerError, PublishFailed
 
 READY, DELAYED, CLAIMED = 0, -1, -2
+MOST_IDS = 100_000
+"""Ids of published messages remembered at once; beyond that the oldest is forgotten before its time."""
 
 
 @dataclass(slots=True)
@@ -57,11 +59,23 @@ class Hall:
         self.exchanges: dict[str, str] = {}
         self.bindings: dict[str, dict[tuple[str, str], None]] = {}
         self.bells: weakref.WeakSet[Bell] = weakref.WeakSet()
+        self._published: dict[str, float] = {}
         self._tags = count(1)
         self._ready: dict[str, list[tuple[tuple[int, int], int]]] = {}
         self._delayed: dict[str, list[tuple[float, int]]] = {}
 
     # --- messages ---
+
+    def is_new(self, id: str, now: float, window: float) -> bool:
+        """Whether no message with this id was accepted within ``window`` seconds; from now on one was."""
+        published = self._published
+        if published.get(id, now) > now:
+            return False
+        published.pop(id, None)  # so that it goes to the end: the first is the oldest
+        published[id] = now + window
+        while len(published) > MOST_IDS or published[next(iter(published))] <= now:
+            del published[next(iter(published))]
+        return True
 
     def add(self, queue: str, parcel: Parcel, now: float) -> None:
         row = Row(next(self._tags), queue, parcel, now, parcel.due_at, READY)

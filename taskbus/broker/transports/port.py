@@ -37,7 +37,8 @@ class Opening:
 
     ``clock``: where it is not ``wall_clock`` (a test's, to be moved) every instant is by it; else leases and due times
     are compared by the broker's own clock. ``timeout``: seconds any one call may take in all, reconnecting included.
-    ``dedup_window``: seconds for which the id of a published task is remembered; 0: never.
+    ``dedup_window``: seconds for which the id of a published task is remembered at least, and twice that at most; 0:
+    never.
     """
 
     url: str
@@ -122,7 +123,10 @@ class Storage(Protocol):
         """
 
     def now(self) -> float:
-        """The broker's time, by which due times and expiries are set; the local clock's while it cannot be asked."""
+        """The broker's time, by which due times and expiries are set; the local clock's while it cannot be asked.
+
+        Takes a quarter of ``Opening.timeout`` at most: a send asks for the time and then publishes, in one deadline.
+        """
 
     def join(self, name: str, queues: Sequence[str], lease: float) -> Holder:
         """Register a lease holder, its lease running from now."""

@@ -23,10 +23,21 @@ class Scheme(NamedTuple):
 SCHEMES = {
     "sqlite": Scheme("taskbus-sql"),
     "memory": Scheme("taskbus-memory"),
+    **dict.fromkeys(("amqp", "amqps"), Scheme("taskbus-amqp")),
+    **dict.fromkeys(
+        ("redis", "rediss", "sentinel", "sentinels", "redis+cluster", "rediss+cluster"),
+        Scheme("taskbus-redis", "redis"),
+    ),
+    **dict.fromkeys(("postgresql", "postgres", "postgresql+psycopg"), Scheme("taskbus-postgresql", "postgresql")),
+    **dict.fromkeys(("mysql", "mariadb", "mysql+pymysql", "mariadb+pymysql"), Scheme("taskbus-mysql", "mysql")),
 }
 _ALIASES = {
     "taskbus-sql": "taskbus.broker.transports.sql:SqlTransport",
+    "taskbus-postgresql": "taskbus.broker.transports.sql_postgresql:PostgresqlTransport",
+    "taskbus-mysql": "taskbus.broker.transports.sql_mysql:MysqlTransport",
     "taskbus-memory": "taskbus.broker.transports.memory:MemoryTransport",
+    "taskbus-amqp": "taskbus.broker.transports.amqp.storage:AmqpTransport",
+    "taskbus-redis": "taskbus.broker.transports.redis.storage:RedisTransport",
 }
 TRANSPORT_ALIASES.update(_ALIASES)
 

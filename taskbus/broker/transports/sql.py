@@ -8,7 +8,6 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 from sqlite3 import Cursor
 from typing import Any
 
@@ -18,16 +17,23 @@ from taskbus.broker.transports import sql_topology
 from taskbus.broker.transports.features import Features
 from taskbus.broker.transports.kombu_transport import StorageTransport
 from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount
+from taskbus.broker.transports.sql_parts import (
+    DELAYED,
+    PROMOTE_LIMIT,
+    READY,
+    Refused,
+    in_turn,
+    lease_lost,
+    note,
+    sizes_of,
+    workers_of,
+)
 from taskbus.broker.transports.sql_session import SQL, Session
+from taskbus.database.port import Watch
 from taskbus.database.remark import Remark
-from taskbus.database.watch import Watch, watch
-from taskbus.errors import LeaseLost, PublishFailed
+from taskbus.errors import PublishFailed
 from taskbus.failpoint import failpoint
 from taskbus.message import Message
-
-READY, DELAYED = 0, -1
-PROMOTE_LIMIT = 500
-"""Delayed messages made ready in one claim; more wait for the next one, so that no transaction grows without bound."""
 
 FEATURES = Features(
     name="sql",
@@ -63,27 +69,20 @@ class SqlStorage:
             failpoint("publish.inside")
         failpoint("publish.after")
 
+    def publish_in(self, cursor: Any, parcels: Sequence[Parcel]) -> None:
+        """Publish inside the open transaction of a cursor of the caller's, on the same file; nothing is committed."""
+        self._insert(cursor, parcels)
+
     def _insert(self, cursor: Cursor, parcels: Sequence[Parcel]) -> None:
         now = self.now()
         rows = [
             (key, 9 - priority, due_at, READY if due_at is None or due_at <= now else DELAYED, now, body, properties)
-            for key, body, priority, due_at, properties, *_ in self._routed(cursor, parcels)
+            for key, body, priority, due_at, properties, *_ in sql_topology.routed(cursor, SQL, parcels)
         ]
         if len(rows) == 1:
             cursor.execute(SQL["publish"], rows[0])
         else:
             cursor.executemany(SQL["publish"], rows)
-
-    def _routed(self, cursor: Cursor, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
-        """Each parcel once for each queue its exchange sends it to."""
-        for parcel in parcels:
-            if parcel.exchange:
-                return [
-                    each._replace(key=queue)
-                    for each in parcels
-                    for queue in (sql_topology.route(cursor, each.exchange, each.key) if each.exchange else (each.key,))
-                ]
-        return parcels
 
     # --- leases ---
 
@@ -98,7 +97,7 @@ class SqlStorage:
         failpoint("renew.before")
         with self._session.writing() as cursor:
             if cursor.execute(SQL["renew"], (self.now() + holder.lease, holder.id)).rowcount == 0:
-                raise _lost(holder)
+                raise lease_lost(holder)
 
     def reap(self) -> int:
         now = self.now()
@@ -134,7 +133,7 @@ class SqlStorage:
             cursor.execute(SQL["next_fence"])
             fence = cursor.execute(SQL["fence"], (holder.id,)).fetchone()
             if fence is None:  # what a forgotten worker took, nobody would ever reap
-                raise _lost(holder)
+                raise lease_lost(holder)
             claimed = _claim_in_turn(cursor, (holder.id, fence[0]), ready, limit)
             failpoint("fetch.inside")
         failpoint("fetch.after")
@@ -157,7 +156,7 @@ class SqlStorage:
         try:
             if record is not None and not shared:
                 settlements, stale = self._split(owner, settlements)
-                _record(record, settlements, None)
+                note(record, settlements, None)
                 record = None
             while settlements:
                 try:
@@ -166,7 +165,7 @@ class SqlStorage:
                 except _Stale:
                     settlements, more = self._split(owner, settlements)
                     stale += more
-        except _Refused:
+        except Refused:
             return None
         failpoint("settle.after")
         return stale
@@ -206,7 +205,7 @@ class SqlStorage:
             if follow_ups:
                 self._insert(cursor, [encode(message) for message in follow_ups])
             if record is not None:
-                _record(record, settlements, cursor)
+                note(record, settlements, cursor)
             failpoint("settle.inside")
 
     def _split(self, owner: int, settlements: Sequence[Settlement]) -> tuple[Sequence[Settlement], list[Delivery]]:
@@ -224,14 +223,7 @@ class SqlStorage:
     # --- views ---
 
     def sizes(self) -> list[QueueSize]:
-        sizes: dict[str, dict[str, int]] = {}
-        for queue, state, count in self._session.read("sizes"):
-            states = sizes.setdefault(queue, {"ready": 0, "delayed": 0, "running": 0})
-            states[state] += count
-        return [
-            QueueSize(queue, **states, oldest_at=self._session.read("oldest", (queue,))[0][0])
-            for queue, states in sorted(sizes.items())
-        ]
+        return sizes_of(self._session.read("sizes"), lambda queue: self._session.read("oldest", (queue,))[0][0])
 
     def peek(self, queue: str, limit: int) -> list[Claimed]:
         rows = self._session.read("peek_ready", (queue, limit))
@@ -239,10 +231,7 @@ class SqlStorage:
         return [Claimed(*row) for row in rows]
 
     def workers(self) -> list[WorkerEntry]:
-        return [
-            WorkerEntry(name, incarnation, pid, json.loads(queues), *rest)
-            for name, incarnation, pid, queues, *rest in self._session.read("workers")
-        ]
+        return workers_of(self._session.read("workers"))
 
     def ping(self) -> None:
         with self._session.writing():
@@ -252,7 +241,7 @@ class SqlStorage:
         return []  # doctor looks at the file itself
 
     def watch(self) -> Watch:
-        return watch(self._session.database)
+        return self._session.database.watch()
 
     def close(self) -> None:
         self._session.database.close()
@@ -261,23 +250,23 @@ class SqlStorage:
 
     def purge(self, queue: str) -> int:
         with self._session.writing() as cursor:
-            return sql_topology.purge(cursor, queue)
+            return sql_topology.purge(cursor, SQL, queue)
 
     def declare_queue(self, queue: str, *, expires: float | None, passive: bool) -> QueueCount:
         with self._session.writing() as cursor:
-            return sql_topology.declare_queue(cursor, queue, expires, self.now(), passive=passive)
+            return sql_topology.declare_queue(cursor, SQL, queue, expires, self.now(), passive=passive)
 
     def delete_queue(self, queue: str, *, if_unused: bool, if_empty: bool) -> int:
         with self._session.writing() as cursor:
-            return sql_topology.delete_queue(cursor, queue, if_unused=if_unused, if_empty=if_empty)
+            return sql_topology.delete_queue(cursor, SQL, queue, if_unused=if_unused, if_empty=if_empty)
 
     def declare_exchange(self, exchange: str, type: str, *, passive: bool) -> None:
         with self._session.writing() as cursor:
-            sql_topology.declare_exchange(cursor, exchange, type, passive=passive)
+            sql_topology.declare_exchange(cursor, SQL, exchange, type, passive=passive)
 
     def delete_exchange(self, exchange: str, *, if_unused: bool) -> None:
         with self._session.writing() as cursor:
-            sql_topology.delete_exchange(cursor, exchange, if_unused=if_unused)
+            sql_topology.delete_exchange(cursor, SQL, exchange, if_unused=if_unused)
 
     def bind(self, queue: str, exchange: str, key: str) -> None:
         with self._session.writing() as cursor:
@@ -290,20 +279,6 @@ class SqlStorage:
 
 class _Stale(Exception):
     """A delivery among those to settle is not held any more."""
-
-
-class _Refused(Exception):
-    """The store refused a change."""
-
-
-def _lost(holder: Holder) -> LeaseLost:
-    return LeaseLost(f"the lease of worker {holder.incarnation} was taken away: it was not renewed in time")
-
-
-def _record(record: Record, settlements: Sequence[Settlement], transaction: Cursor | None) -> None:
-    changes = [change for settlement in settlements for change in settlement.changes]
-    if changes and not record(changes, transaction):
-        raise _Refused
 
 
 def _sort_out(probed: Sequence[Any], now: float) -> tuple[list[str], list[str], float | None]:
@@ -328,9 +303,7 @@ def _claim_in_turn(cursor: Cursor, mark: tuple[int, int], queues: Sequence[str],
             limit -= len(rows)
             if not limit:
                 break
-    if len(taken) == 1:
-        return taken[queues[0]]
-    return [claimed for turn in zip_longest(*taken.values()) for claimed in turn if claimed is not None]
+    return in_turn(taken)
 
 
 class SqlTransport(StorageTransport):

@@ -1,7 +1,6 @@
 """How the SQL transport talks to its database: one cursor a thread, transactions, and errors told in our own words."""
 
 import sqlite3
-import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 from taskbus.broker.transports import sql_schema
 from taskbus.broker.transports.statements import load
 from taskbus.database.connection import FileGone, begin, explain
-from taskbus.database.sql import Database
+from taskbus.database.sqlite import SqliteDatabase
 from taskbus.errors import BrokerError, BrokerGone, PublishFailed, PublishUnknown, TaskBusError
 
 SQL = load("sqlite.sql")
@@ -24,21 +23,15 @@ class Session:
     """
 
     def __init__(self, url: str, timeout: float) -> None:
-        self.database = Database.open(url, timeout)
-        self._local = threading.local()
+        self.database = SqliteDatabase.open(url, timeout)
         try:
-            if not self.database.has(sql_schema.TABLES):
-                self.database.create(sql_schema.metadata())
+            self.database.require(sql_schema.TABLES, lambda: sql_schema.metadata("sqlite"))
         except sqlite3.Error as error:
             raise self.failure(error) from error
 
     def cursor(self) -> sqlite3.Cursor:
         """This thread's cursor, outside of a transaction."""
-        connection = self.database.connection()
-        cursor: sqlite3.Cursor | None = getattr(self._local, "cursor", None)
-        if cursor is None or cursor.connection is not connection:
-            cursor = self._local.cursor = connection.cursor()
-        return cursor
+        return self.database.cursor()
 
     def writing(self, kind: type[TaskBusError] = BrokerError) -> "Transaction":
         """A block in one transaction: committed at its end, undone when it raises. ``kind``: what failures become."""

@@ -1,47 +1,66 @@
-"""Exchanges, bindings and queue declarations of the SQL transport: each function inside its caller's transaction."""
+"""Exchanges, bindings and queue declarations of the SQL transport: each function inside its caller's transaction.
 
-from collections.abc import Sequence
-from sqlite3 import Cursor
+``sql`` are the named statements of the database's dialect.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from taskbus.broker.transports.envelope import EXCHANGE_TYPES, matching
-from taskbus.broker.transports.port import QueueCount
-from taskbus.broker.transports.sql_session import SQL
+from taskbus.broker.transports.port import Parcel, QueueCount
 from taskbus.errors import BrokerError, PublishFailed
 
+Statements = Mapping[str, str]
 
-def route(cursor: Cursor, exchange: str, key: str) -> Sequence[str]:
+
+def routed(cursor: Any, sql: Statements, parcels: Sequence[Parcel]) -> Sequence[Parcel]:
+    """Each parcel once for each queue its exchange sends it to."""
+    for parcel in parcels:
+        if parcel.exchange:
+            return [
+                each._replace(key=queue)
+                for each in parcels
+                for queue in (_route(cursor, sql, each.exchange, each.key) if each.exchange else (each.key,))
+            ]
+    return parcels
+
+
+def _route(cursor: Any, sql: Statements, exchange: str, key: str) -> Sequence[str]:
     """The queues a message goes to; none is a valid answer, as in AMQP."""
-    found = cursor.execute(SQL["exchange"], (exchange,)).fetchone()
+    found = cursor.execute(sql["exchange"], (exchange,)).fetchone()
     if found is None:
         raise PublishFailed(f"there is no exchange {exchange!r}; declare it before publishing to it")
-    return matching(found[0], key, cursor.execute(SQL["bindings"], (exchange,)).fetchall())
+    return matching(found[0], key, cursor.execute(sql["bindings"], (exchange,)).fetchall())
 
 
-def declare_queue(cursor: Cursor, queue: str, expires: float | None, now: float, *, passive: bool) -> QueueCount:
+def declare_queue(
+    cursor: Any, sql: Statements, queue: str, expires: float | None, *now: float, passive: bool
+) -> QueueCount:
+    """``now``: the instant, where the statement asks for it."""
     if passive:
-        if cursor.execute(SQL["queue"], (queue,)).fetchone() is None:
+        if cursor.execute(sql["queue"], (queue,)).fetchone() is None:
             raise BrokerError(f"there is no queue {queue!r}")
     else:
-        cursor.execute(SQL["declare_queue"], (queue, expires, now))
-    return QueueCount(queue, *cursor.execute(SQL["count_queue"], (queue, queue)).fetchone())
+        cursor.execute(sql["declare_queue"], (queue, expires, *now))
+    return QueueCount(queue, *cursor.execute(sql["count_queue"], (queue, queue)).fetchone())
 
 
-def delete_queue(cursor: Cursor, queue: str, *, if_unused: bool, if_empty: bool) -> int:
-    messages, consumers = cursor.execute(SQL["count_queue"], (queue, queue)).fetchone()
+def delete_queue(cursor: Any, sql: Statements, queue: str, *, if_unused: bool, if_empty: bool) -> int:
+    messages, consumers = cursor.execute(sql["count_queue"], (queue, queue)).fetchone()
     if (if_unused and consumers) or (if_empty and messages):
         return 0
-    cursor.execute(SQL["delete_queue"], (queue,))
-    cursor.execute(SQL["unbind_queue"], (queue,))
-    return purge(cursor, queue)
+    cursor.execute(sql["delete_queue"], (queue,))
+    cursor.execute(sql["unbind_queue"], (queue,))
+    return purge(cursor, sql, queue)
 
 
-def purge(cursor: Cursor, queue: str) -> int:
-    ready = cursor.execute(SQL["purge_ready"], (queue,)).rowcount
-    return ready + cursor.execute(SQL["purge_delayed"], (queue,)).rowcount
+def purge(cursor: Any, sql: Statements, queue: str) -> int:
+    ready = int(cursor.execute(sql["purge_ready"], (queue,)).rowcount)
+    return ready + int(cursor.execute(sql["purge_delayed"], (queue,)).rowcount)
 
 
-def declare_exchange(cursor: Cursor, exchange: str, type: str, *, passive: bool) -> None:
-    found = cursor.execute(SQL["exchange"], (exchange,)).fetchone()
+def declare_exchange(cursor: Any, sql: Statements, exchange: str, type: str, *, passive: bool) -> None:
+    found = cursor.execute(sql["exchange"], (exchange,)).fetchone()
     if found is None and passive:
         raise BrokerError(f"there is no exchange {exchange!r}")
     if found is not None and found[0] != type and not passive:
@@ -49,11 +68,11 @@ def declare_exchange(cursor: Cursor, exchange: str, type: str, *, passive: bool)
     if type not in EXCHANGE_TYPES:
         raise BrokerError(f"exchange {exchange!r}: type {type!r} is not one of {', '.join(EXCHANGE_TYPES)}")
     if found is None:
-        cursor.execute(SQL["declare_exchange"], (exchange, type))
+        cursor.execute(sql["declare_exchange"], (exchange, type))
 
 
-def delete_exchange(cursor: Cursor, exchange: str, *, if_unused: bool) -> None:
-    if if_unused and cursor.execute(SQL["bindings"], (exchange,)).fetchone() is not None:
+def delete_exchange(cursor: Any, sql: Statements, exchange: str, *, if_unused: bool) -> None:
+    if if_unused and cursor.execute(sql["bindings"], (exchange,)).fetchone() is not None:
         return
-    cursor.execute(SQL["unbind_exchange"], (exchange,))
-    cursor.execute(SQL["delete_exchange"], (exchange,))
+    cursor.execute(sql["unbind_exchange"], (exchange,))
+    cursor.execute(sql["delete_exchange"], (exchange,))

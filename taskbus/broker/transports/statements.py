@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 
-def load(name: str) -> Mapping[str, str]:
+def load(name: str, package: str = __package__) -> Mapping[str, str]:
     """The statements of ``name`` (``sqlite.sql``), by the name each has in its ``-- name:`` line; comments left out."""
     statements: dict[str, list[str]] = {}
     lines: list[str] = []
-    for line in files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines():
+    for line in files(package).joinpath(name).read_text(encoding="utf-8").splitlines():
         if line.startswith("-- name:"):
             lines = statements[line.removeprefix("-- name:").strip()] = []
         elif not line.startswith("--"):

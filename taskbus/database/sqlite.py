@@ -1,8 +1,4 @@
-"""One SQL database, shared by the broker and the store of a process: a connection a thread, safe across forks.
-
-SQLite only, today; other schemes are refused by name. The driver's errors (``sqlite3.Error``) pass through as they are:
-the ports above turn them into their own, with ``explain`` for the text. Tables belong to those who use them.
-"""
+"""SQLite as a ``port.Database``: one file, shared by the broker and the store of a process."""
 
 import difflib
 import os
@@ -10,18 +6,21 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import parse_qsl, unquote
 
-from taskbus.database.connection import Connection, FileGone, begin, connect
+from taskbus.database.connection import Connection, FileGone, begin, connect, explain
+from taskbus.database.port import Dialect, Watch
+from taskbus.database.watch import subscribe, watch
 from taskbus.errors import ConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
+T = TypeVar("T")
 SCHEMES = ("sqlite",)
 SYNCHRONOUS = ("NORMAL", "FULL")
 BUSY_FOR = 5.0
@@ -85,16 +84,20 @@ def _escape(path: str) -> str:
     return path.replace("%", "%25").replace("?", "%3F").replace("#", "%23")
 
 
-class Database:
-    """One database of this process; ``open`` returns the same object for the same URL and timeout.
+class SqliteDatabase:
+    """One file of this process; ``open`` returns the same object for the same URL and timeout.
 
     Each thread has a connection of its own, opened when first asked for. A child of a fork opens its own and never
     touches its parent's; only one forked in the very moment another thread was writing finds the database locked.
+    Its errors are ``sqlite3.Error``; ``FileGone`` where the file was deleted or replaced.
     """
+
+    dialect: Dialect = "sqlite"
+    errors: type[Exception] = sqlite3.Error
 
     def __init__(self, location: Location, timeout: float = BUSY_FOR) -> None:
         self.location = location
-        self.path = location.path
+        self.path = self.place = location.path
         self.identity = location.identity
         self.timeout = timeout
         self._local = threading.local()
@@ -102,7 +105,7 @@ class Database:
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, url: str, timeout: float = BUSY_FOR) -> "Database":
+    def open(cls, url: str, timeout: float = BUSY_FOR) -> "SqliteDatabase":
         """The shared object for ``url``; nothing is touched yet. ``timeout``: seconds any wait for a lock may take."""
         key = (locate(url), timeout)
         with _opening:
@@ -128,6 +131,14 @@ class Database:
             held.check(self.path)
         return cast(Connection, held.connection)
 
+    def cursor(self) -> sqlite3.Cursor:
+        """This thread's cursor, outside of a transaction."""
+        connection = self.connection()
+        cursor: sqlite3.Cursor | None = getattr(self._local, "cursor", None)
+        if cursor is None or cursor.connection is not connection:
+            cursor = self._local.cursor = connection.cursor()
+        return cursor
+
     def connect(self) -> Connection:
         """A connection of the caller's own, which the caller closes."""
         return connect(self.path, synchronous=self.location.synchronous, timeout=self.timeout)
@@ -152,6 +163,20 @@ class Database:
                 cursor.execute("ROLLBACK")
             raise
 
+    def write(self, work: Callable[[sqlite3.Cursor], T]) -> T:
+        """``work(cursor)`` in one transaction."""
+        with self.transaction() as cursor:
+            return work(cursor)
+
+    def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a statement that changes nothing."""
+        return self.cursor().execute(statement, parameters).fetchall()
+
+    def require(self, tables: Collection[str], metadata: "Callable[[], MetaData]") -> None:
+        """Make these tables now if they are missing."""
+        if not self.has(tables):
+            self.create(metadata())
+
     def has(self, tables: Collection[str]) -> bool:
         """Whether all these tables exist: asked before the schema is loaded, since loading SQLAlchemy costs 0.1 s."""
         marks = ",".join("?" * len(tables))
@@ -172,6 +197,31 @@ class Database:
                 cursor.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
                     cursor.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)))
+
+    # --- what is asked of every database ---
+
+    def explain(self, error: Exception) -> str:
+        """What the error means for this file, and what to do about it."""
+        return explain(error, self.path) if isinstance(error, sqlite3.Error) else str(error)
+
+    def is_lost(self, error: Exception) -> bool:
+        """Never: a file has no connection that could be lost."""
+        return False
+
+    def server_now(self, timeout: float | None = None) -> float:
+        """This host's own clock: whoever shares the file lives here."""
+        return time.time()
+
+    def watch(self) -> Watch:
+        """Wakes whenever anybody writes to the file."""
+        return watch(self)
+
+    def notify(self, cursor: Any, topics: Collection[str]) -> None:
+        """Nothing: that the file was written to is all there is to tell."""
+
+    def subscribe(self, topic: str, notify: Callable[[], None]) -> Callable[[], None]:
+        """Call ``notify`` after every commit to the file."""
+        return subscribe(self, notify)
 
     def close(self) -> None:
         """Close the connections of all threads; asking again opens new ones. No other thread may be using one."""
@@ -243,7 +293,7 @@ def _after_fork() -> None:
         database.forget()
 
 
-_databases: dict[tuple[Location, float], Database] = {}
+_databases: dict[tuple[Location, float], SqliteDatabase] = {}
 _opening = threading.Lock()
 # After connection.py's own hooks: what is closed here before the fork is none of theirs.
 os.register_at_fork(before=_before_fork, after_in_child=_after_fork)

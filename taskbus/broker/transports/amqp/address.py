@@ -1,0 +1,80 @@
+"""What a URL of RabbitMQ says: hosts, credentials, TLS, and the options of this transport."""
+
+import ssl
+from dataclasses import dataclass
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from taskbus.errors import ConfigError
+
+QUEUE_TYPES = ("quorum", "classic")
+PORTS = {"amqp": 5672, "amqps": 5671}
+OPTIONS = ("queue_type", "prefix", "cafile", "certfile", "keyfile")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """``amqp://user:password@host:5672,other:5672/vhost?queue_type=quorum&prefix=``.
+
+    The hosts are nodes of one cluster, tried in order. ``prefix`` is put before the name of every queue and exchange,
+    so that several users of one virtual host keep apart. ``cafile``, ``certfile``, ``keyfile``: for ``amqps``.
+    """
+
+    hosts: tuple[tuple[str, int], ...]
+    user: str
+    password: str
+    vhost: str
+    queue_type: str = "quorum"
+    prefix: str = ""
+    is_tls: bool = False
+    cafile: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Address({self.where})"
+
+    @property
+    def where(self) -> str:
+        """Where it is, without secrets."""
+        hosts = ",".join(f"{host}:{port}" for host, port in self.hosts)
+        return f"RabbitMQ at {hosts}, virtual host {self.vhost!r}"
+
+    def context(self) -> ssl.SSLContext | None:
+        """How TLS is done; None: it is not. The server's certificate is always checked."""
+        if not self.is_tls:
+            return None
+        context = ssl.create_default_context(cafile=self.cafile)
+        if self.certfile is not None:
+            context.load_cert_chain(self.certfile, self.keyfile)
+        return context
+
+
+def read(url: str) -> Address:
+    """Raises ``ConfigError`` naming the part that cannot be used; never shows a password."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    for name in options.keys() - {*OPTIONS}:
+        raise ConfigError(f"{parts.scheme}://: unknown option {name}; there are {', '.join(OPTIONS)}")
+    kind = options.get("queue_type", QUEUE_TYPES[0])
+    if kind not in QUEUE_TYPES:
+        raise ConfigError(f"queue_type={kind} is not one of {', '.join(QUEUE_TYPES)}")
+    userinfo, _, netloc = parts.netloc.rpartition("@")
+    user, _, password = userinfo.partition(":")
+    default = PORTS[parts.scheme]
+    hosts = tuple(_host(each, default) for each in netloc.split(",")) if netloc else (("127.0.0.1", default),)
+    vhost = unquote(parts.path[1:]) or "/"
+    return Address(
+        hosts, unquote(user) or "guest", unquote(password) if userinfo else "guest", vhost, kind,
+        options.get("prefix", ""), parts.scheme == "amqps", options.get("cafile"), options.get("certfile"),
+        options.get("keyfile"),
+    )  # fmt: skip
+
+
+def _host(text: str, default: int) -> tuple[str, int]:
+    """``name``, ``name:port`` or ``[v6]:port``."""
+    host, separator, port = text.rpartition(":")
+    if not separator or text.endswith("]"):
+        host, port = text, str(default)
+    if not port.isdigit() or not 0 < int(port) < 1 << 16:
+        raise ConfigError(f"{port!r} is no port of a RabbitMQ host; write host:5672")
+    return host.strip("[]") or "127.0.0.1", int(port)

@@ -1,0 +1,346 @@
+"""One lease holder: what it consumes, what was pushed to it, and what it holds until it is settled.
+
+Its lease is its connection: when that ends, the broker gives back everything on it, and the holder is lost unless it
+held nothing. The broker pushes at most as much as the holder can take: what it holds and what it asks for now.
+"""
+
+import heapq
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import zip_longest
+from typing import NamedTuple
+
+from amqp.exceptions import FrameSyntaxError
+
+from taskbus.broker.delivery import Delivery, Settlement
+from taskbus.broker.transports.amqp import frames, properties
+from taskbus.broker.transports.amqp.calls import Got
+from taskbus.broker.transports.amqp.inbox import Arrived, Delivered, Inbox, Subscription
+from taskbus.broker.transports.amqp.line import Line
+from taskbus.broker.transports.amqp.naming import MAIN, SMALLEST_DELAY
+from taskbus.broker.transports.amqp.properties import Counters, Label
+from taskbus.broker.transports.amqp.topology import Topology
+from taskbus.broker.transports.amqp.wire import WireLost
+from taskbus.broker.transports.envelope import Envelope
+from taskbus.broker.transports.port import Holder
+from taskbus.clock import Clock
+from taskbus.errors import BrokerError, LeaseLost
+
+UNCLAIMED_FOR = 1.0
+"""Seconds after which a message that was pushed here and not claimed is given to others."""
+SEND_ON_FOR, SEND_ON_AGAIN = 1.0, 5.0
+"""Seconds that a claim may take to send on what waits too long to be held, and until it is tried again."""
+logger = logging.getLogger(__name__)
+GiveBack = Callable[[Sequence[tuple[Arrived, Counters, float]], float], None]
+
+
+class Held(NamedTuple):
+    arrived: Arrived
+    fence: int
+
+
+class Holding:
+    """Belongs to one storage, under its lock. ``give_back`` publishes copies of messages, and returns when accepted."""
+
+    def __init__(
+        self, holder: Holder, queues: Sequence[str], line: Line, topology: Topology, now: Clock, give_back: GiveBack
+    ) -> None:
+        self.holder = holder
+        self.queues = tuple(queues)
+        self.held: dict[int, Held] = {}
+        self._line = line
+        self._topology = topology
+        self._now = now
+        self._give_back = give_back
+        self._inbox: Inbox | None = None
+        self._prefetch = 0
+        self._levels: dict[str, set[str]] = {}
+        self._buffers: dict[str, list[Arrived]] = {}
+        self._waiting: list[tuple[float, int, Arrived]] = []
+        self._to_send_on: list[tuple[Arrived, Counters, float]] = []
+        self._finished: set[int] = set()
+        self._claimed_at = time.monotonic()
+        self._send_on_at = 0.0
+
+    # --- the lease ---
+
+    def check(self) -> None:
+        """Raises ``LeaseLost`` if the connection that held something is no more. One that held nothing is forgotten."""
+        inbox = self._inbox
+        if inbox is None:
+            return
+        inbox.wire.read()
+        if inbox.is_usable:
+            return
+        why = inbox.wire.failure or (inbox.closed.text if inbox.closed else "it was closed")
+        had_any = bool(self.held)
+        self._inbox = None
+        self._prefetch = 0
+        self._levels.clear()
+        self._buffers.clear()
+        self._waiting.clear()
+        self._to_send_on.clear()
+        self.held.clear()
+        if had_any:
+            raise LeaseLost(f"{self._line.address.where}: {why}; what this worker held belongs to others now")
+
+    def renew(self, until: float) -> None:
+        """Tell the broker that this worker lives, and find out whether the broker does."""
+        self.check()
+        self._opened(until).wire.beat()
+        self.check()
+
+    def _opened(self, until: float) -> Inbox:
+        wire = self._line.wire(until)
+        if self._inbox is None or self._inbox.wire is not wire or not self._inbox.is_usable:
+            self.check()
+            self._inbox = Inbox(wire, self._line.generation)
+        return self._inbox
+
+    # --- claiming ---
+
+    def claim(self, queues: Sequence[str], limit: int, until: float) -> list[Arrived]:
+        """Take what is here for these queues, waiting a round trip for what is there when nothing is here."""
+        self.check()
+        self._claimed_at = time.monotonic()
+        inbox = self._opened(until)
+        if not set(queues) <= set(self.queues):
+            return self._pull(inbox, queues, limit, until)
+        self._look(inbox)
+        wanted = len(self.held) + limit
+        is_new = self._adjust(inbox, wanted, until)
+        while is_new or not self._is_anything_for(queues):
+            inbox.ping(until)  # what the broker sent before its answer has come before it
+            self._look(inbox)
+            is_new = self._adjust(inbox, wanted, until)
+            if not is_new:
+                break
+        self._send_on(until)
+        return self._in_turn(queues, limit)
+
+    def _adjust(self, inbox: Inbox, wanted: int, until: float) -> bool:
+        """Subscribe to what is missing, for as many messages as are wanted; whether anything changed."""
+        is_new = self._learn(inbox, until)
+        if not is_new and wanted <= self._prefetch:
+            return False
+        self._prefetch = max(wanted + wanted // 64 * 8, self._prefetch)
+        subscriptions = [
+            Subscription(queue, level, min(self._prefetch, 65535))
+            for queue, levels in self._levels.items()
+            for level in levels
+        ]
+        inbox.subscribe(subscriptions, self._topology.naming, until)
+        return True
+
+    def _learn(self, inbox: Inbox, until: float) -> bool:
+        """Find out about the queues' levels: all at first or after a queue went, later what is announced."""
+        naming = self._topology.naming
+        if inbox.is_cancelled:
+            inbox.is_cancelled = False
+            self._topology.forget()
+            for queue, levels in self._levels.items():
+                for level in levels:  # what is delayed may be on its way to any of them
+                    self._topology.present(queue, level, until)
+            self._levels.clear()
+        if not self._levels:
+            for queue in self.queues:
+                self._topology.present(queue, MAIN, until)
+            self._topology.declare_news(self._topology.line.calls(until), until)
+            if not inbox.has_news:
+                inbox.listen(self.queues, naming, until)
+            found = self._topology.scan(self.queues, until)
+            self._levels = {queue: {MAIN, *levels} for queue, levels in found.items()}
+            return True
+        news, inbox.news = inbox.news, []
+        is_new = False
+        for queue in self.queues if news else ():
+            for full, level in news:
+                if full == naming.queue(queue) and level in naming.levels and level not in self._levels[queue]:
+                    self._levels[queue].add(level)
+                    is_new = True
+        return is_new
+
+    def _pull(self, inbox: Inbox, queues: Sequence[str], limit: int, until: float) -> list[Arrived]:
+        """Get single messages of queues this holder does not consume."""
+        naming = self._topology.naming
+        for queue, levels in self._topology.scan(queues, until).items():
+            missing = limit - len(self._buffers.get(queue, ()))
+            for level in naming.levels:
+                asked = min(missing, levels.get(level, (0, 0))[0])
+                for _ in range(asked):
+                    inbox.post(frames.BASIC_GET, 0, naming.queue(queue, level), False)
+                for _ in range(asked):
+                    _, got = inbox.take(until)
+                    if isinstance(got, Got):
+                        missing -= 1
+                        inbox.fresh.append(Delivered(Subscription(queue, level, 0), *got))
+        self._look(inbox)
+        self._send_on(until)
+        return self._in_turn(queues, limit)
+
+    # --- what has come ---
+
+    def _look(self, inbox: Inbox) -> None:
+        """Sort what has come: to be claimed, to wait a little, or to be sent on."""
+        inbox.wire.read()
+        now, wall = time.monotonic(), self._now() * 1000
+        fresh, inbox.fresh = inbox.fresh, []
+        is_quorum = self._topology.naming.is_quorum
+        for subscription, number, is_redelivered, where, packed, body in fresh:
+            label = read_label(packed)
+            counters = label.counters
+            queue = subscription.queue
+            arrived = Arrived(9 - label.priority, subscription.level != "~back", number, queue, body, where, label)
+            if is_redelivered and not is_quorum:
+                # A classic queue does not count; so the loss is written on the message before anybody gets it.
+                self._to_send_on.append((arrived, counters._replace(losses=counters.losses + 1), 0.0))
+            elif not counters.wait:
+                self._buffers.setdefault(queue, []).append(arrived)
+            elif counters.wait >= SMALLEST_DELAY:
+                self._to_send_on.append((arrived, counters, 0.0))
+            else:
+                waits = min(counters.wait, max(0, counters.due_at - wall)) if counters.due_at else counters.wait
+                heapq.heappush(self._waiting, (now + waits / 1000, number, arrived))
+        while self._waiting and self._waiting[0][0] <= now:
+            arrived = heapq.heappop(self._waiting)[2]
+            self._buffers.setdefault(arrived.queue, []).append(arrived)
+        for buffer in self._buffers.values():
+            buffer.sort(key=_order)
+
+    def _send_on(self, until: float) -> None:
+        now = time.monotonic()
+        if not self._to_send_on or now < self._send_on_at:
+            return
+        try:
+            self._return(self._to_send_on, min(until, now + SEND_ON_FOR))
+            self._to_send_on.clear()
+        except BrokerError as error:  # others must not wait for these, which are safe where they are
+            logger.warning("cannot send on %d messages, trying again: %s", len(self._to_send_on), error)
+            self._send_on_at = time.monotonic() + SEND_ON_AGAIN
+
+    def _return(self, messages: Sequence[tuple[Arrived, Counters, float]], until: float) -> None:
+        """Put copies back into their queues, then ack these."""
+        self._give_back(messages, until)
+        self.ack([arrived.number for arrived, _, _ in messages], until)
+
+    def _is_anything_for(self, queues: Iterable[str]) -> bool:
+        return any(self._buffers.get(queue) for queue in queues)
+
+    def _in_turn(self, queues: Sequence[str], limit: int) -> list[Arrived]:
+        """An even share from each queue, then of the rest from those that have more; one of each queue at a time."""
+        buffers = {queue: self._buffers[queue] for queue in queues if self._buffers.get(queue)}
+        taken: dict[str, int] = dict.fromkeys(buffers, 0)
+        hungry = list(buffers)
+        while hungry and limit > 0:
+            share = max(1, limit // len(hungry))
+            for queue in tuple(hungry):
+                count = min(share, limit, len(buffers[queue]) - taken[queue])
+                taken[queue] += count
+                limit -= count
+                if taken[queue] == len(buffers[queue]):
+                    hungry.remove(queue)
+        turns = []
+        for queue, count in taken.items():
+            turns.append(buffers[queue][:count])
+            del buffers[queue][:count]
+        if len(turns) == 1:
+            return turns[0]
+        return [arrived for turn in zip_longest(*turns) for arrived in turn if arrived is not None]
+
+    @property
+    def has_more(self) -> bool:
+        """Whether something came that nobody has claimed."""
+        inbox = self._inbox
+        return inbox is not None and bool(inbox.fresh or inbox.news)
+
+    def next_due_in(self) -> float | None:
+        """Seconds until a message that waits here is due."""
+        return self._waiting[0][0] - time.monotonic() if self._waiting else None
+
+    # --- settling ---
+
+    def is_held(self, delivery: Delivery) -> bool:
+        held = self.held.get(delivery.tag)
+        return held is not None and held.fence == delivery.fence
+
+    def is_finished(self, delivery: Delivery) -> bool:
+        """Whether it was settled by a call that raised an error for others."""
+        return delivery.tag in self._finished
+
+    def finish(self, settlements: Iterable[Settlement], until: float) -> None:
+        """Ack what was settled."""
+        numbers = [self.held.pop(each.delivery.tag).arrived.number for each in settlements if each.delivery]
+        self._finished.clear()
+        try:
+            self.ack(numbers, until)
+        except WireLost:
+            pass  # they come again, to whoever holds a lease; all else was done
+
+    def finish_early(self, settlements: Sequence[Settlement], until: float) -> None:
+        """Ack those that need nothing published, which the broker may refuse for long; they are not stale then."""
+        tags = {each.delivery.tag for each in settlements if each.delivery} | self._finished
+        self.finish(settlements, max(until, time.monotonic() + 0.1))
+        self._finished = tags
+
+    def ack(self, numbers: Sequence[int], until: float) -> None:
+        if not numbers:
+            return
+        assert self._inbox is not None
+        self._inbox.ack(numbers)
+        self._inbox.wire.flush(until)
+
+    # --- giving back ---
+
+    def relieve(self, until: float) -> None:
+        """Give to others what was pushed here and not claimed for some time, and take no more until the next claim."""
+        inbox = self._inbox
+        if inbox is None or not inbox.is_usable:
+            return
+        inbox.wire.read()
+        if not (inbox.fresh or self._is_anything_for(self.queues)):
+            return
+        if time.monotonic() - self._claimed_at < UNCLAIMED_FOR:
+            return
+        inbox.cancel(list(inbox.subscriptions), until)
+        self._prefetch = 0
+        self._look(inbox)
+        unclaimed = [arrived for buffer in self._buffers.values() for arrived in buffer]
+        self._return([(arrived, arrived.counters, 0.0) for arrived in unclaimed], until)
+        self._buffers.clear()
+
+    def leave(self, until: float) -> None:
+        """Give back everything, uncounted."""
+        inbox = self._inbox
+        if inbox is None or not inbox.is_usable:
+            return
+        inbox.cancel(list(inbox.subscriptions), until)
+        self._look(inbox)
+        everything = [held.arrived for held in self.held.values()]
+        everything += [arrived for buffer in self._buffers.values() for arrived in buffer]
+        messages = [(arrived, arrived.counters, 0.0) for arrived in sorted(everything, key=_order)]
+        messages += self._to_send_on
+        now = time.monotonic()
+        messages += [(arrived, arrived.counters, max(0.0, due - now)) for due, _, arrived in self._waiting]
+        try:
+            if messages:
+                self._return(messages, until)
+        finally:
+            inbox.close(until)
+            self.held.clear()
+            self._inbox = None
+
+
+def _order(arrived: Arrived) -> tuple[int, bool, int]:
+    return arrived[:3]
+
+
+_UNREADABLE = Label(0, properties.NONE, Envelope("", "", {}, {}, "", ""))
+
+
+def read_label(packed: bytes) -> Label:
+    """What a message's properties say; of properties that say nothing sensible, that it is not TaskBus's."""
+    try:
+        return properties.read(packed)
+    except (ValueError, LookupError, FrameSyntaxError, OverflowError):
+        return _UNREADABLE

@@ -1,0 +1,149 @@
+"""What the broker pushed to one lease holder: a channel of its own, its subscriptions, and the messages on it.
+
+Deliveries are only noted as they come; what they say is looked at when they are claimed. ``settle`` acks by as few
+frames as the order of the tags allows.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from taskbus.broker.transports.amqp import frames
+from taskbus.broker.transports.amqp.calls import Calls
+from taskbus.broker.transports.amqp.naming import Naming
+from taskbus.broker.transports.amqp.properties import Counters, Label
+from taskbus.broker.transports.amqp.wire import Wire
+
+
+class Arrived(NamedTuple):
+    """A message on this channel that is not acked. They sort into the order in which they are to be handed out."""
+
+    rank: int
+    is_new: bool
+    number: int
+    queue: str
+    body: bytes
+    where: bytes
+    label: Label
+
+    @property
+    def counters(self) -> Counters:
+        """To be sent on with, now that it has waited."""
+        return self.label.counters._replace(wait=0, due_at=0)
+
+
+class Subscription(NamedTuple):
+    queue: str
+    level: str
+    prefetch: int
+
+
+class Delivered(NamedTuple):
+    """A delivery nobody has looked at yet."""
+
+    subscription: Subscription
+    number: int
+    is_redelivered: bool
+    where: bytes
+    properties: bytes
+    body: bytes
+
+
+class Inbox(Calls):
+    """One holder's channel. ``number``s of messages are AMQP's delivery tags, which grow from 1."""
+
+    def __init__(self, wire: Wire, generation: int) -> None:
+        super().__init__(wire)
+        self.generation = generation
+        self.fresh: list[Delivered] = []
+        self.subscriptions: dict[bytes, Subscription] = {}
+        self.news: list[tuple[str, str]] = []
+        self.is_cancelled = False
+        self._all: dict[bytes, Subscription] = {}
+        self._tags = 0
+        self.has_news = False
+        self._floor = 0
+        self._ahead: set[int] = set()
+
+    # --- subscribing ---
+
+    def subscribe(self, wanted: Iterable[Subscription], naming: Naming, until: float) -> None:
+        """Consume from these, and from nothing else, with this many messages unacked at most on each."""
+        wanted = set(wanted)
+        self.cancel({tag for tag, each in self.subscriptions.items() if each not in wanted}, until)
+        missing = wanted - set(self.subscriptions.values())
+        asked = 0
+        for prefetch in sorted({each.prefetch for each in missing}):
+            self.post(frames.BASIC_QOS, 0, prefetch, False)
+            asked += 1
+            for each in sorted(missing):
+                if each.prefetch == prefetch:
+                    self._tags += 1
+                    tag = b"%d" % self._tags
+                    self.subscriptions[tag] = self._all[tag] = each
+                    name = naming.queue(each.queue, each.level)
+                    self.post(frames.BASIC_CONSUME, 0, name, tag.decode(), False, False, False, False, {})
+                    asked += 1
+        for _ in range(asked):
+            self.take(until)
+
+    def cancel(self, tags: Iterable[bytes], until: float) -> None:
+        """Consume from these no more. What is on its way from them still arrives."""
+        tags = list(tags)
+        for tag in tags:
+            self.post(frames.BASIC_CANCEL, tag.decode(), False)
+            self.subscriptions.pop(tag, None)
+        for _ in tags:
+            self.take(until)
+
+    def listen(self, queues: Iterable[str], naming: Naming, until: float) -> None:
+        """Hear of new levels of these queues, through a queue that goes with the connection."""
+        self.post(frames.QUEUE_DECLARE, 0, "", False, False, True, True, False, {})
+        _, (name, *_) = self.take(until)
+        asked = 1
+        for queue in queues:
+            self.post(frames.QUEUE_BIND, 0, name, naming.news, naming.queue(queue), False, {})
+            asked += 1
+        self.post(frames.BASIC_CONSUME, 0, name, "news", False, True, True, False, {})
+        for _ in range(asked):
+            self.take(until)
+        self.has_news = True
+
+    # --- hearing ---
+
+    def on_delivery(
+        self, consumer: bytes, tag: int, is_redelivered: bool, where: bytes, properties: bytes, body: bytes
+    ) -> None:
+        if consumer == b"news":
+            self._ahead.add(tag)  # it came acked
+            self.news.append((where[2 + where[0] :].decode(), body.decode()))
+            return
+        subscription = self._all[consumer]
+        self.fresh.append(Delivered(subscription, tag, is_redelivered, where, properties, body))
+
+    def on_method(self, id: int, packed: bytes) -> None:
+        if id == frames.BASIC_CANCEL.id:
+            tag, _ = frames.arguments(id, packed)
+            self.subscriptions.pop(tag.encode(), None)
+            self.is_cancelled = True
+        else:
+            super().on_method(id, packed)
+
+    # --- acking ---
+
+    def ack(self, numbers: Iterable[int]) -> None:
+        """Post acks. Whatever is acked was acked by nobody before."""
+        waiting = {*numbers}
+        reached, up_to = self._floor, 0
+        while reached + 1 in waiting or reached + 1 in self._ahead:
+            reached += 1
+            if reached in waiting:
+                waiting.discard(reached)
+                up_to = reached
+            else:
+                self._ahead.discard(reached)
+        self._floor = reached
+        if up_to:
+            self.post(frames.BASIC_ACK, up_to, True)
+        for number in sorted(waiting):
+            self.post(frames.BASIC_ACK, number, False)
+        self._ahead |= waiting

@@ -1,0 +1,66 @@
+"""What the SQL storages share: rows turned into what the port speaks of, whatever database they come from."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+from taskbus.broker.delivery import Record, Settlement
+from taskbus.broker.queues import QueueSize, WorkerEntry
+from taskbus.broker.transports.port import Claimed, Holder, Parcel
+from taskbus.errors import LeaseLost
+
+READY, DELAYED = 0, -1
+"""The owners of a message that nobody holds."""
+PROMOTE_LIMIT = 500
+"""Delayed messages made ready in one claim; more wait for the next one, so that no transaction grows without bound."""
+
+
+class Refused(Exception):
+    """The store refused a change."""
+
+
+def note(record: Record, settlements: Sequence[Settlement], transaction: Any) -> None:
+    """Have the store record the changes of settlements. Raises ``Refused`` if it would not."""
+    changes = [change for settlement in settlements for change in settlement.changes]
+    if changes and not record(changes, transaction):
+        raise Refused
+
+
+def lease_lost(holder: Holder) -> LeaseLost:
+    return LeaseLost(f"the lease of worker {holder.incarnation} was taken away: it was not renewed in time")
+
+
+def in_turn(taken: Mapping[str, Sequence[Claimed]]) -> list[Claimed]:
+    """What was claimed from each queue, one of each queue at a time."""
+    if len(taken) == 1:
+        (only,) = taken.values()
+        return list(only)
+    return [claimed for turn in zip_longest(*taken.values()) for claimed in turn if claimed is not None]
+
+
+def sizes_of(rows: Iterable[Sequence[Any]], oldest: Callable[[str], float | None]) -> list[QueueSize]:
+    """From rows of (queue, state, count), several of which may count the same."""
+    sizes: dict[str, dict[str, int]] = {}
+    for queue, state, count in rows:
+        states = sizes.setdefault(queue, {"ready": 0, "delayed": 0, "running": 0})
+        states[state] += count
+    return [QueueSize(queue, **states, oldest_at=oldest(queue)) for queue, states in sorted(sizes.items())]
+
+
+def workers_of(rows: Iterable[Sequence[Any]]) -> list[WorkerEntry]:
+    return [
+        WorkerEntry(name, incarnation, pid, json.loads(queues), *rest) for name, incarnation, pid, queues, *rest in rows
+    ]
+
+
+def pieces(parcels: Sequence[Parcel], most: int) -> list[Sequence[Parcel]]:
+    """The parcels, in order, in pieces of not much more than ``most`` bytes."""
+    found: list[Sequence[Parcel]] = []
+    start = size = 0
+    for place, parcel in enumerate(parcels):
+        size += len(parcel.body) + len(parcel.properties or b"")
+        if size > most:
+            found.append(parcels[start : place + 1])
+            start, size = place + 1, 0
+    return [*found, parcels[start:]] if start < len(parcels) else found

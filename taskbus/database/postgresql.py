@@ -1,0 +1,158 @@
+"""PostgreSQL as a ``port.Database``: errors, tables, and waking by LISTEN and NOTIFY."""
+
+import hashlib
+from collections.abc import Callable, Collection
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+import psycopg
+from psycopg import pq
+
+from taskbus.database.connections import Link
+from taskbus.database.port import Dialect
+from taskbus.database.postgresql_link import DeadlinePassed, PostgresLink, connect
+from taskbus.database.postgresql_watch import NotifyWatch, subscribe
+from taskbus.database.server import ServerDatabase
+from taskbus.database.server_url import Place, check_options, parse
+
+if TYPE_CHECKING:
+    from sqlalchemy import MetaData
+
+PORT = 5432
+MAKING = 7_426_117_340_255
+"""The advisory lock under which tables are made: IF NOT EXISTS alone is no protection against another session."""
+
+
+def open_url(url: str, timeout: float) -> ServerDatabase:
+    """The database at ``postgresql://user:password@host:port/database?schema=name&sslmode=verify-full``.
+
+    Options are those of libpq. Tables live in ``schema``, ``public`` unless told otherwise, whatever the user's
+    search_path. Raises ``ConfigError`` for a URL that cannot be used.
+    """
+    place = parse(url, "postgresql", PORT)
+    known = {each.keyword.decode() for each in pq.Conninfo.get_defaults()}
+    check_options(url, dict(place.options), known | {"schema", "host", "user", "password"})
+    schema = place.schema or "public"
+    place = Place(place.dialect, place.hosts, place.database, schema, place.user, place.password, place.options)
+    return ServerDatabase(place, timeout, PostgresDriver())
+
+
+@lru_cache(maxsize=1024)
+def channel(schema: str, topic: str) -> str:
+    """The channel for a topic, whatever its characters: the same as ``CHANNEL`` computes in a statement."""
+    return f"taskbus_{hashlib.sha256(f'{schema}.{topic}'.encode()).hexdigest()[:40]}"
+
+
+CHANNEL = "'taskbus_' || left(encode(sha256(convert_to(current_schema() || '.' || {topic}, 'UTF8')), 'hex'), 40)"
+
+
+class PostgresDriver:
+    """See ``server.Driver``."""
+
+    dialect: Dialect = "postgresql"
+    errors: type[Exception] = psycopg.Error
+
+    def connect(self, place: Place, timeout: float, deadline: float) -> Link:
+        return connect(place, timeout, deadline)
+
+    def explain(self, error: Exception, place: Place, timeout: float) -> str:
+        state = getattr(error, "sqlstate", None) or ""
+        said = " ".join(str(error).split())
+        if isinstance(error, DeadlinePassed):
+            template = "{where} gave no answer in {timeout:g} s ({said}); is it up, and is the network?"
+        elif not state:
+            template = _WORDS.get(_client_side(said), "{where} cannot be reached: {said}; is it running?")
+        else:
+            template = _WORDS.get(state) or _WORDS.get(state[:2]) or "{where} failed: {said} ({state})"
+        return template.format(where=place.words, said=said, state=state, user=place.user, schema=place.schema,
+                               timeout=timeout)  # fmt: skip
+
+    def is_lost(self, error: Exception) -> bool:
+        """Where there is no code of the server's, it is libpq that speaks, and of nothing but connections."""
+        if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+            return False
+        state = getattr(error, "sqlstate", None)
+        return state is None or state[:2] == "08" or state in _GOODBYES
+
+    def is_transient(self, error: Exception) -> bool:
+        return getattr(error, "sqlstate", None) in ("40001", "40P01")
+
+    def has(self, link: Link, tables: Collection[str]) -> bool:
+        found = link.cursor.execute(
+            "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY(%s)",
+            (list(tables),),
+        )
+        return bool(found.fetchone()[0] == len(tables))
+
+    def create(self, link: Link, metadata: "MetaData", place: Place) -> None:
+        """Make schema, tables and indexes that are missing; several processes may do so at once."""
+        from sqlalchemy.dialects import postgresql  # noqa: PLC0415 (loaded only where tables are made)
+        from sqlalchemy.schema import CreateIndex, CreateTable  # noqa: PLC0415
+
+        dialect: Any = postgresql.dialect()  # type: ignore[no-untyped-call]
+        execute = link.cursor.execute
+        link.begin()
+        try:
+            execute("SELECT pg_advisory_xact_lock(%s)", (MAKING,))
+            if execute("SELECT to_regnamespace(quote_ident(%s))", (place.schema,)).fetchone()[0] is None:
+                execute(psycopg.sql.SQL("CREATE SCHEMA {}").format(psycopg.sql.Identifier(place.schema)))
+            for table in metadata.sorted_tables:
+                if not self.has(link, [table.name]):  # an index of a table in use would wait for those who use it
+                    execute(str(CreateTable(table).compile(dialect=dialect)))
+                    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                        execute(str(CreateIndex(index).compile(dialect=dialect)))
+            for statement in metadata.info.get(self.dialect, ()):
+                execute(statement)
+            link.commit()
+        except BaseException:
+            link.roll_back()
+            raise
+
+    def now(self, link: Link) -> float:
+        return float(link.cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()[0])
+
+    def notify(self, cursor: Any, place: Place, topics: Collection[str]) -> None:
+        channels = [channel(place.schema, topic) for topic in topics]
+        cursor.execute("SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel", (channels,))
+
+    def watch(self, database: ServerDatabase) -> NotifyWatch:
+        schema = database.location.schema
+        return NotifyWatch(
+            database.held, lambda: cast(PostgresLink, database.link()), lambda topic: channel(schema, topic)
+        )
+
+    def subscribe(self, database: ServerDatabase, topic: str, notify: Callable[[], None]) -> Callable[[], None]:
+        return subscribe(database, channel(database.location.schema, topic), notify)
+
+
+_GOODBYES = ("57P01", "57P02", "57P03", "57P05", "25P03")
+
+
+def _client_side(said: str) -> str:
+    """What libpq means, for want of a code."""
+    if "authentication failed" in said or "no password supplied" in said:
+        return "password"
+    if "does not exist" in said:
+        return "missing"
+    return "too many" if "too many clients" in said or "remaining connection slots" in said else ""
+
+
+_WORDS = {
+    "password": "{where} refused user {user!r}: {said}; check user and password in the URL",
+    "missing": "{where} cannot be used: {said}; create it, or correct the URL",
+    "too many": "{where} has no connection left: {said}; raise max_connections, or run fewer processes",
+    "28": "{where} refused user {user!r}: {said}; check user, password and pg_hba.conf",
+    "3D000": "{where} does not exist; create it, or correct the URL",
+    "3F000": "schema {schema!r} is not in {where}; create it, or correct ?schema= in the URL",
+    "42501": "{where} does not allow it: {said}; user {user!r} needs CREATE on schema {schema!r} once, and"
+    " SELECT, INSERT, UPDATE, DELETE on TaskBus's tables and USAGE on its sequences",
+    "42P01": "{where} has lost a table: {said}; start the process again, which makes it anew",
+    "53": "{where} lacks resources: {said}; free disk or memory, or allow more connections",
+    "57014": "{where} was stopped after {timeout:g} s: {said}; somebody holds a lock, or the server is overloaded",
+    "57P03": "{where} is not ready: {said}; try again in a moment",
+    "57": "{where} ended the connection: {said}; try again",
+    "08": "the connection to {where} broke: {said}; try again",
+    "25006": "{where} only reads: {said}; name the primary in the URL (?target_session_attrs=read-write)",
+    "40": "{where} took the transaction back again and again: {said}; what else locks TaskBus's tables?",
+    "22021": "{where} cannot keep this text: {said}; a NUL character has no place in PostgreSQL",
+}

@@ -1,0 +1,36 @@
+"""What several contract tests use: a shop in each SQL database."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Engine
+
+from tests.contract.shop import Shop, orders, sqlalchemys
+from tests.servers import mariadb_server, postgres_server
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mysql"])
+def shop_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database that is empty and nobody else's."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/shop.db"
+    return str(postgres_server.new_url() if request.param == "postgresql" else mariadb_server.new_url())
+
+
+@pytest.fixture
+def engine(shop_url: str) -> Iterator[Engine]:
+    """SQLAlchemy's own way to the shop's database, with its table of orders."""
+    engine = create_engine(sqlalchemys(shop_url))
+    orders.drop(engine, checkfirst=True)
+    orders.create(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def shop(shop_url: str) -> Iterator[Shop]:
+    shop = Shop(shop_url)
+    yield shop
+    shop.app.close()

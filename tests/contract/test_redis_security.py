@@ -1,0 +1,170 @@
+"""What `docs/howto/secure_redis.md` says is enough: users with the least permissions, and TLS."""
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import hiredis
+import pytest
+
+from taskbus.broker.broker import Broker
+from taskbus.broker.delivery import Settlement
+from taskbus.errors import BrokerError, PublishFailed
+from taskbus.store.opening import open_store
+from taskbus.testing.records import saved
+from taskbus.testing.transport_basis import ids, message, send
+from taskbus.testing.transport_kombu import KombuContract
+from taskbus.testing.transport_leases import LeasesContract
+from taskbus.testing.transport_messages import MessagesContract
+from taskbus.testing.transport_publishing import PublishingContract
+from tests.servers.redis_server import RedisServer
+
+PAGE = Path(__file__).parents[2] / "docs" / "howto" / "secure_redis.md"
+
+
+def users() -> dict[str, list[str]]:
+    """The commands of the page that make a user, by its name."""
+    lines = [shlex.split(line) for line in PAGE.read_text().splitlines() if line.startswith("ACL SETUSER")]
+    return {line[2]: line for line in lines}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    for command in users().values():
+        server.cli(*command)
+    yield server
+    server.kill()
+
+
+def url_of(server: RedisServer, user: str) -> str:
+    return f"redis://{user}:password@127.0.0.1:{server.port}/0?prefix=shop"
+
+
+@pytest.fixture
+def url(server: RedisServer) -> str:
+    server.cli("FLUSHALL")
+    server.cli("ACL", "LOG", "RESET")
+    return url_of(server, "worker")
+
+
+class TestTheLeastPrivileges(MessagesContract, PublishingContract, LeasesContract, KombuContract):
+    @pytest.fixture
+    def url(self, url: str) -> str:
+        return url
+
+
+def test_a_worker_settles_with_its_results_and_is_refused_nothing(server: RedisServer, url: str) -> None:
+    broker, store = Broker(url), open_store(url)
+    assert broker.database == store.database
+    consumer = broker.consumer(["default"], name="w", lease=30)
+    send(broker, "a")
+    (delivery,) = consumer.fetch(1)
+    settlement = Settlement(delivery, follow_ups=[message("next")], changes=[saved("a")])
+    assert consumer.settle([settlement], store.apply, shared=True) == []
+    assert store.results(["a"]).keys() == {"a"}
+    assert {remark.subject for remark in (*broker.examine(), *store.examine())} >= {"version", "durability"}
+    consumer.renew()
+    assert consumer.reap() == 0
+    consumer.close()
+    assert server.cli("ACL", "LOG") == []
+
+
+def test_a_worker_reaches_no_other_application(server: RedisServer, url: str) -> None:
+    stranger = Broker(url.replace("prefix=shop", "prefix=bank"))
+    with pytest.raises(PublishFailed, match="this user may not do that"):
+        send(stranger, "a")
+    for command in (("KEYS", "*"), ("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "1"), ("GET", "bank:x")):
+        with pytest.raises(hiredis.ReplyError, match="NOPERM"):
+            server.cli_as("worker", "password", *command)
+
+
+def test_a_sender_sends_and_reads_results_and_takes_nothing(server: RedisServer, url: str) -> None:
+    sender, worker = Broker(url_of(server, "sender")), Broker(url)
+    consumer = worker.consumer(["default"], name="w", lease=30)
+    send(sender, "a", due_at=sender.now() + 60)
+    send(sender, "b")
+    with sender.batch():
+        send(sender, "c", "d", priority=9)
+    assert ids(consumer.fetch(9)) == ["c", "d", "b"]
+    open_store(url).apply([saved("b")])
+    results = open_store(url_of(server, "sender"))
+    assert results.results(["b"]).keys() == {"b"}
+    assert server.cli("ACL", "LOG") == []
+    with pytest.raises(BrokerError, match="this user may not do that"):
+        sender.consumer(["default"], name="thief", lease=30)
+    consumer.close()
+
+
+# --- TLS ---
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """ca.pem, and for localhost server.pem and server.key; wrong.pem is another authority."""
+    folder = tmp_path_factory.mktemp("certificates")
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+    for name in ("ca", "wrong"):
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")  # fmt: skip
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
+    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "server.key",
+            "-out", "server.csr", "-subj", "/CN=localhost")  # fmt: skip
+    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+            "-extfile", "names", "-out", "server.pem")  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[RedisServer]:
+    server = RedisServer(
+        tmp_path_factory.mktemp("tls"), "--bind", "127.0.0.1", "127.0.0.2", "--save", "", certificates=certificates
+    )
+    server.start()
+    yield server
+    server.kill()
+
+
+def test_tls_carries_messages_of_any_size(secure: RedisServer, certificates: Path) -> None:
+    files = "&".join(f"{name}_file={certificates}/{file}" for name, file in
+                     (("ca", "ca.pem"), ("cert", "server.pem"), ("key", "server.key")))  # fmt: skip
+    broker = Broker(f"rediss://127.0.0.1:{secure.port}/0?{files}", max_message_bytes=9 << 20)
+    consumer = broker.consumer(["default"], name="w", lease=30)
+    for size in (1, 1 << 14, 1 << 20, 8 << 20):
+        broker.publish(message(f"m{size}", body=bytes(size)))
+        (delivery,) = consumer.fetch(1)
+        assert len(delivery.wire) > size
+        assert consumer.settle([Settlement(delivery)], None, shared=False) == []
+    consumer.close()
+    broker.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("", "certificate verify failed"),
+        ("?ca_file={folder}/wrong.pem", "verify failed"),
+        ("?ca_file=/nowhere", "read"),
+    ],
+)
+def test_a_server_that_cannot_be_verified_is_refused(
+    secure: RedisServer, certificates: Path, options: str, says: str
+) -> None:
+    broker = Broker(f"rediss://127.0.0.1:{secure.port}/0{options.format(folder=certificates)}")
+    with pytest.raises(PublishFailed, match=says):
+        send(broker, "a")
+
+
+def test_a_server_by_another_name_is_refused(secure: RedisServer, certificates: Path) -> None:
+    files = f"ca_file={certificates}/ca.pem"
+    broker = Broker(f"rediss://127.0.0.2:{secure.port}/0?{files}")
+    with pytest.raises(PublishFailed, match="certificate verify failed"):
+        send(broker, "a")

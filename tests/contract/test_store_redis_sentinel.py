@@ -1,0 +1,83 @@
+"""The store behind Sentinels keeps the contract, and goes on where the primary is after a failover."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from taskbus import codec
+from taskbus.clock import Clock
+from taskbus.errors import StoreError
+from taskbus.store import waiting
+from taskbus.store.base import Bury, Filter, Store
+from taskbus.store.opening import open_store
+from taskbus.store.results import AsyncResult
+from taskbus.testing.records import dead, eventually, saved
+from taskbus.testing.store_contract import ProcessesContract, StoreContract
+from tests.servers.redis_server import ALWAYS, RedisSentinel, RedisServer
+from tests.servers.server import until
+
+FAILOVER = 60.0
+
+
+class House(NamedTuple):
+    primary: RedisServer
+    replica: RedisServer
+    sentinels: list[RedisSentinel]
+
+    @property
+    def url(self) -> str:
+        places = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
+        return f"sentinel://{places}/mymaster/0"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("sentinel")
+    primary = RedisServer(folder / "primary", *ALWAYS)
+    replica = RedisServer(folder / "replica", *ALWAYS, "--replicaof", "127.0.0.1", str(primary.port))
+    primary.start()
+    replica.start()
+    until(lambda: b"master_link_status:up" in replica.cli("INFO", "replication"), "the replica follows")
+    sentinels = [RedisSentinel(folder / f"sentinel{number}", primary, 2) for number in range(3)]
+    for sentinel in sentinels:
+        sentinel.start()
+    until(lambda: all(each.is_ready(1, 3) for each in sentinels), "the sentinels know each other")
+    yield House(primary, replica, sentinels)
+    for server in (*sentinels, replica, primary):
+        server.kill()
+
+
+class TestRedisStoreBySentinel(StoreContract, ProcessesContract):
+    @pytest.fixture(autouse=True)
+    def found(self, house: House) -> None:
+        self.url = f"{house.url}?prefix={{folder}}"
+
+    def open(self, folder: Path, clock: Clock) -> Store:
+        return open_store(self.url.format(folder=folder), clock)
+
+
+def test_who_waits_across_a_failover_gets_the_result(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "PATIENCE", FAILOVER)  # the first one may take its time on a busy machine
+    with closing(open_store(house.url)) as store, ThreadPoolExecutor(1) as pool:
+        store.apply([saved("before", value=b"1"), Bury(dead("letter"))])
+        until(lambda: b"taskbus:result:{before}" in house.replica.cli("KEYS", "*before*"), "it is replicated")
+        result: AsyncResult[Any] = AsyncResult("t1", store, decode=codec.decode)
+        waiter = pool.submit(result.get, FAILOVER)
+        eventually(lambda: waiting.waiting_for(store)._wakes, "someone waiting")
+        house.primary.kill()
+        until(lambda: is_saved(store), "the failover", FAILOVER)
+        assert waiter.result(FAILOVER) == 42
+        assert store.results(["before"])["before"].value == b"1"
+        assert store.count_dead_letters(Filter()) == 1
+
+
+def is_saved(store: Store) -> bool:
+    """Whether a result can be recorded by now."""
+    try:
+        return store.apply([saved("t1", value=codec.encode(42))])
+    except StoreError:
+        return False
