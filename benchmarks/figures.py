@@ -77,22 +77,22 @@ def footprint(field: Field) -> Iterator[Figure]:
         before = _cpu(process.pid)
         threading.Event().wait(IDLE_FOR)
         yield Figure(field.peer, "idle CPU", (_cpu(process.pid) - before) / IDLE_FOR * 100, "%")
-        yield Figure(field.peer, "memory (PSS)", sum(map(_pss, _family(process.pid))) / 1024, "MiB")
+        yield Figure(field.peer, "memory (PSS)", sum(map(pss, family(process.pid))) / 1024, "MiB")
 
 
-def _family(pid: int) -> list[int]:
+def family(pid: int) -> list[int]:
     """A process and all below it."""
     found = [pid]
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in task.read_text().split():
-            found += _family(int(child))
+            found += family(int(child))
     return found
 
 
 def _cpu(pid: int) -> float:
     """Seconds of CPU that a process and those below it have used. Source: proc(5)."""
     ticks = 0
-    for each in _family(pid):
+    for each in family(pid):
         try:
             fields = Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -101,7 +101,7 @@ def _cpu(pid: int) -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _pss(pid: int) -> int:
+def pss(pid: int) -> int:
     """Its memory in KiB, shared pages counted by their share."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()

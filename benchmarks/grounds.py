@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from environment import HOME
 
@@ -14,9 +14,10 @@ sys.path.insert(0, str(HOME.parent))  # the servers of the tests serve here too
 
 
 class Ground(Protocol):
-    """A broker's server; ``version`` is its own."""
+    """A broker's server; ``version`` is its own. ``server`` is None where the broker is a library: SQLite."""
 
     version: str
+    server: Any
 
     def fresh(self) -> str:
         """The URL of an empty place on it; what an earlier call gave is gone."""
@@ -38,6 +39,7 @@ class SqliteGround:
         import sqlite3
 
         self.version = f"SQLite {sqlite3.sqlite_version}"
+        self.server = None
 
     def fresh(self) -> str:
         return ""
@@ -53,17 +55,17 @@ class RedisGround:
         from tests.servers.redis_server import RedisServer
 
         folder.chmod(0o755)
-        self._server = RedisServer(folder, "--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
-        self._server.start()
-        told = self._server.cli("INFO", "server").decode().splitlines()
+        self.server = RedisServer(folder, "--appendonly", "yes", "--appendfsync", "everysec", "--save", "")
+        self.server.start()
+        told = self.server.cli("INFO", "server").decode().splitlines()
         self.version = next(line.replace("redis_version:", "Redis ") for line in told if "redis_version" in line)
 
     def fresh(self) -> str:
-        self._server.cli("FLUSHALL")
-        return self._server.url
+        self.server.cli("FLUSHALL")
+        return self.server.url
 
     def close(self) -> None:
-        self._server.stop()
+        self.server.stop()
 
 
 class RabbitGround:
@@ -73,40 +75,44 @@ class RabbitGround:
         from tests.servers.rabbitmq_server import RabbitServer
 
         folder.chmod(0o755)
-        self._server = RabbitServer(folder)
-        self._server.start()
+        self.server = RabbitServer(folder)
+        self.server.start()
         self._hosts = count(1)
         self._host = ""
-        self.version = f"RabbitMQ {self._server.ctl('version').strip()}"
+        self.version = f"RabbitMQ {self.server.control('version').strip()}"
 
     def fresh(self) -> str:
         if self._host:
-            self._server.ctl("delete_vhost", self._host)
+            self.server.control("delete_vhost", self._host)
         self._host = f"bench{next(self._hosts)}"
-        self._server.ctl("add_vhost", self._host)
-        self._server.ctl("set_permissions", "-p", self._host, "guest", ".*", ".*", ".*")
-        return f"{self._server.url.rstrip('/')}/{self._host}"
+        self.server.control("add_vhost", self._host)
+        self.server.control("set_permissions", "-p", self._host, "guest", ".*", ".*", ".*")
+        return f"{self.server.url.rstrip('/')}/{self._host}"
 
     def close(self) -> None:
-        self._server.stop()
+        self.server.stop()
 
 
 class PostgresGround:
-    """One server with its defaults; a database for each figure."""
+    """One server with PostgreSQL's own defaults, a commit on the disk among them; a schema for each figure."""
 
     def __init__(self, folder: Path) -> None:
         from tests.servers.postgres_server import PostgresServer
 
-        folder.chmod(0o755)
-        self._server = PostgresServer(folder / "server")
-        self._server.start()
-        self.version = "PostgreSQL"
+        self.server = PostgresServer(fsync="on")
+        self.server.start()
+        self._numbers = count(1)
+        self.schema = ""
+        self.version = f"PostgreSQL {self.server.run('SHOW server_version')[0][0].split()[0]}"
 
     def fresh(self) -> str:
-        return str(self._server.new_database())
+        if self.schema:
+            self.server.run(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
+        self.schema = f"bench{next(self._numbers)}"
+        return self.server.url(schema=self.schema)
 
     def close(self) -> None:
-        self._server.stop()
+        self.server.stop()
 
 
 GROUNDS = {"sqlite": SqliteGround, "redis": RedisGround, "rabbitmq": RabbitGround, "postgresql": PostgresGround}

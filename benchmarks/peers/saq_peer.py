@@ -75,7 +75,9 @@ class SaqPeer:
 
     def wait(self, sent: Any) -> Any:
         async def wait() -> Any:
-            await sent.refresh(until_complete=60)
+            while not sent.completed:  # its own way to wait misses what ends before it listens
+                await asyncio.sleep(0.001)
+                await sent.refresh()
             return sent.result
 
         return run(wait())

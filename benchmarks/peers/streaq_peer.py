@@ -82,6 +82,7 @@ class StreaqPeer:
 
     def send_later(self, delay: float) -> object:
         async def send() -> object:
+            await _entered()
             return await instant.enqueue().start(delay=delay)
 
         return run(send())

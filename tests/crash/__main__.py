@@ -1,11 +1,13 @@
-"""``python -m tests.crash [WORDS]``: play the suite, a line for each cell, then what was not run and why.
+"""``python -m tests.crash [WORDS] [--broker NAMES]``: play the suite, a line for each cell, then what was not run.
 
-Each cell is played by a process of its own, so that nothing a cell leaves behind can touch another one.
+Each cell is played by a process of its own, so that nothing a cell leaves behind can touch another one. The cells of a
+broker share one server, which is started here, but for those that hurt it.
 """
 
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,10 +16,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from . import chaos
+from .grounds import GROUNDS, Ground
 from .suite import Playable, not_run, playables
+from .town import Town
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-LIMIT = 180.0
+LIMIT = 240.0
 """Seconds after which a cell is ended from outside."""
 
 Row = dict[str, Any]
@@ -25,29 +30,52 @@ Row = dict[str, Any]
 
 def main() -> int:
     asked = _arguments()
-    cells = [cell for cell in playables() if all(word in cell.name for word in asked.words)]
+    grounds = [GROUNDS[name] for name in asked.broker or GROUNDS]
+    cells = [cell for cell in playables(grounds) if all(word in cell.name for word in asked.words)]
     if asked.list:
         print(*(cell.name for cell in cells), sep="\n")
         return 0
     if asked.one:
-        print(next(cell for cell in cells if cell.name == asked.one).play(Path(asked.folder)).as_json())
+        cell = next(cell for cell in cells if cell.name == asked.one)
+        with Town() as town:
+            print(cell.play(Path(asked.folder), town).as_json())
         return 0
     folder = Path(asked.folder or tempfile.mkdtemp(prefix="crash-suite-"))
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"{folder} is not empty")
     begin = time.monotonic()
+    missing = {ground.name: why for ground in grounds if (why := ground.obstacle())}
+    playable = [cell for cell in cells if cell.ground.name not in missing]
     rows: list[Row] = []
-    with ThreadPoolExecutor(asked.jobs) as pool:
-        plays = [pool.submit(_play_apart, cell, folder / f"{number:03}") for number, cell in enumerate(cells)]
+    with Town() as town, ThreadPoolExecutor(asked.jobs) as pool:
+        plays = [pool.submit(_play_apart, cell, folder / f"{n:03}", town) for n, cell in enumerate(playable)]
         for play in as_completed(plays):
             rows.append(play.result())
-            print(json.dumps(rows[-1]) if asked.json else _line(rows[-1], len(rows), len(cells)), flush=True)
+            print(json.dumps(rows[-1]) if asked.json else _line(rows[-1], len(rows), len(playable)), flush=True)
+    rows += [_left_out(ground, missing[ground.name], cells) for ground in grounds if ground.name in missing]
     return _report(rows, folder, time.monotonic() - begin, is_whole=not asked.words, as_json=asked.json)
+
+
+def _left_out(ground: Ground, why: str, cells: list[Playable]) -> Row:
+    """All cells of a ground that is not to be had: a failure where everything should be installed."""
+    name = f"all {sum(cell.ground is ground for cell in cells)} cells on {ground.name}"
+    if os.environ.get("CI"):
+        return {"case": name, "good": False, "took": 0.0, "error": why}
+    return {"case": name, "not_run": why}
+
+
+def _names(text: str) -> list[str]:
+    names = list(GROUNDS) if text == "all" else text.split(",")
+    for name in names:
+        if name not in GROUNDS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(GROUNDS)}, all")
+    return names
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
     parser.add_argument("words", nargs="*", help="play only cells whose name contains all of these")
+    parser.add_argument("--broker", type=_names, metavar="NAMES", help=f"of {', '.join(GROUNDS)} or all (default)")
     parser.add_argument("-j", "--jobs", type=int, default=max(2, os.cpu_count() or 2), help="cells at a time")
     parser.add_argument("--json", action="store_true", help="one JSON object a cell")
     parser.add_argument("--list", action="store_true", help="print the names and play nothing")
@@ -56,19 +84,36 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _play_apart(cell: Playable, folder: Path) -> Row:
+def _play_apart(cell: Playable, folder: Path, town: Town) -> Row:
     """Play a cell in a process of its own; what it prints last is the outcome."""
-    command = [sys.executable, "-m", "tests.crash", "--one", cell.name, "--folder", str(folder)]
+    for kind in {cell.ground.broker, cell.ground.results or cell.ground.broker} - {"sqlite"}:
+        town.url(kind)  # started here, to outlive the cell
+    command = [sys.executable, "-m", "tests.crash", "--broker", cell.ground.name, "--one", cell.name]
     begin = time.monotonic()
+    process = subprocess.Popen(
+        [*command, "--folder", str(folder)],
+        cwd=ROOT, env=os.environ | town.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
-        played = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT, check=False)
-        row: Row = json.loads(played.stdout.strip().rpartition("\n")[2])
+        out, errors = process.communicate(timeout=LIMIT)
+        row: Row = json.loads(out.strip().rpartition("\n")[2])
     except subprocess.TimeoutExpired:
+        _end(process)
         return {"case": cell.name, "good": False, "took": LIMIT, "error": f"not over after {LIMIT:g} s"}
     except ValueError:
         took = round(time.monotonic() - begin, 1)
-        return {"case": cell.name, "good": False, "took": took, "error": played.stderr[-2000:] or "no outcome"}
+        return {"case": cell.name, "good": False, "took": took, "error": errors[-2000:] or "no outcome"}
     return row
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Kill a cell with all it has started."""
+    for pid in [*chaos.descendants(process.pid), process.pid]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.communicate()
 
 
 def _line(row: Row, done: int, count: int) -> str:

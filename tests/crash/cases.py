@@ -14,6 +14,7 @@ from .checker import Verdict
 from .harness import Cell, Worker
 from .history import Rules
 from .ledger import now
+from .place import Place
 from .registry import Cases
 
 GATE = "open"
@@ -39,8 +40,8 @@ def running(cell: Cell, count: int, *ids: str) -> None:
 
 
 @case("1", "a runner is killed in the middle of a body", quick=True)
-def killed_runner(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def killed_runner(place: Place) -> Verdict:
+    with Cell(place) as cell:
         ids = cell.send("suicide", count=3)
         cell.send("quick", count=10)
         worker = cell.worker()
@@ -53,8 +54,8 @@ def killed_runner(folder: Path) -> Verdict:
 
 
 @case("2", "the supervisor is killed, its runners are orphaned", quick=True)
-def killed_supervisor(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def killed_supervisor(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("hold", GATE, count=2)
         cell.send("ahold", GATE, count=3)
         worker = cell.worker()
@@ -67,8 +68,8 @@ def killed_supervisor(folder: Path) -> Verdict:
 
 
 @case("3", "the whole worker is killed in the middle of bodies")
-def killed_group(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def killed_group(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("hold", GATE, count=2)
         cell.send("ahold", GATE, count=20)
         worker = cell.worker()
@@ -80,8 +81,8 @@ def killed_group(folder: Path) -> Verdict:
 
 
 @case("3b", "the runners' server is killed")
-def killed_server(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def killed_server(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("hold", GATE, count=2)
         cell.send("quick", count=6)
         worker = cell.worker()
@@ -95,8 +96,8 @@ def killed_server(folder: Path) -> Verdict:
 
 
 @case("4", "results in another database: killed between result and acknowledgement")
-def separate_databases(folder: Path) -> Verdict:
-    with Cell(folder, results=True) as cell:
+def separate_databases(place: Place) -> Verdict:
+    with Cell(place.results_apart()) as cell:
         cell.send("quick", count=6)
         cell.send("flaky", count=3)
         cell.send("rejected", "never", count=2, expect="dead")
@@ -107,8 +108,8 @@ def separate_databases(folder: Path) -> Verdict:
 
 
 @case("5", "a producer is killed among a thousand sends")
-def killed_producer(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def killed_producer(place: Place) -> Verdict:
+    with Cell(place) as cell:
         process = cell.produce([("quick", cell.new_id(), {}) for _ in range(1000)])
         cell.until(lambda: len(cell.of("pub_ok")) > 150, "some sends to be accepted")
         cell.ledger.log("nem", fault="kill", on=True, action="kill9", victim="producer", worker=0, pids=[process.pid])
@@ -121,8 +122,8 @@ def killed_producer(folder: Path) -> Verdict:
 
 
 @case("8", "a worker is stopped for 1.5 leases and goes on", quick=True)
-def stopped_worker(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def stopped_worker(place: Place) -> Verdict:
+    with Cell(place) as cell:
         ids = cell.send("hold", GATE, count=2)
         first = cell.worker()
         running(cell, 2)
@@ -142,13 +143,13 @@ def stopped_worker(folder: Path) -> Verdict:
 
 
 @case("8b", "a stopped supervisor goes on right before it settles, while another worker runs the same again")
-def stopped_supervisor(folder: Path) -> Verdict:
-    return stale_settle(folder, "")
+def stopped_supervisor(place: Place) -> Verdict:
+    return stale_settle(place, "")
 
 
-def stale_settle(folder: Path, mutant: str) -> Verdict:
+def stale_settle(place: Place, mutant: str) -> Verdict:
     """A worker stopped right before it settles; when it goes on, another one is in the middle of the same tasks."""
-    with Cell(folder) as cell:
+    with Cell(place) as cell:
         ids = cell.send("hold", GATE, count=2)
         first = cell.worker(faults="settle.before:stop.supervisor", mutant=mutant)
         running(cell, 2)
@@ -168,8 +169,8 @@ def _has_noticed(worker: Worker) -> bool:
 
 
 @case("8c", "a worker stopped between fetching and starting does not start it after its lease was lost", quick=True)
-def stopped_before_dispatch(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def stopped_before_dispatch(place: Place) -> Verdict:
+    with Cell(place) as cell:
         ids = cell.send("brief", count=4)
         first = cell.worker(faults="fetch.after:stop.supervisor")
         cell.until(cell.faults, "it to be stopped with four deliveries in hand")
@@ -183,8 +184,8 @@ def stopped_before_dispatch(folder: Path) -> Verdict:
 
 
 @case("9", "a runner alone is stopped for longer than the lease")
-def stopped_runner(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def stopped_runner(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("hold", GATE, count=2)
         worker = cell.worker()
         cell.worker()
@@ -199,8 +200,8 @@ def stopped_runner(folder: Path) -> Verdict:
 
 
 @case("9b", "the time limit of a stopped runner's task is kept")
-def stopped_runner_over_time(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def stopped_runner_over_time(place: Place) -> Verdict:
+    with Cell(place) as cell:
         (id,) = cell.send("limited", GATE, expect="dead")
         cell.send("quick", count=3)
         worker = cell.worker(processes=1)
@@ -214,8 +215,8 @@ def stopped_runner_over_time(folder: Path) -> Verdict:
 
 
 @case("10", "a runner holds the GIL in C for longer than the lease", quick=True)
-def gil_held(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def gil_held(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("gil", 4, count=2)
         cell.send("quick", count=4)
         cell.worker()
@@ -226,8 +227,8 @@ def gil_held(folder: Path) -> Verdict:
 
 
 @case("11", "SIGTERM while tasks run that are shorter than the grace period", quick=True)
-def warm_stop(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def warm_stop(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("brief", 0.2, count=12)
         worker = cell.worker(grace=8.0)
         cell.until(lambda: len(cell.of("end")) >= 2, "two tasks to end")
@@ -242,8 +243,8 @@ def warm_stop(folder: Path) -> Verdict:
 
 
 @case("12", "SIGTERM while tasks run that are longer than the grace period: given back at once, uncounted")
-def cold_stop(folder: Path) -> Verdict:
-    with Cell(folder, replace(RULES, sigterm_interrupts=True)) as cell:
+def cold_stop(place: Place) -> Verdict:
+    with Cell(place, replace(RULES, sigterm_interrupts=True)) as cell:
         ids = cell.send("hold", GATE, count=2)
         for turn in range(1, 5):  # more often than a crash would be forgiven
             worker = cell.worker(grace=0.5)
@@ -259,8 +260,8 @@ def cold_stop(folder: Path) -> Verdict:
 
 
 @case("13", "SIGTERM twice, SIGQUIT, SIGINT: exit codes, nothing lost, nobody left")
-def other_signals(folder: Path) -> Verdict:
-    with Cell(folder, replace(RULES, sigterm_interrupts=True)) as cell:
+def other_signals(place: Place) -> Verdict:
+    with Cell(place, replace(RULES, sigterm_interrupts=True)) as cell:
         cell.send("hold", GATE, count=2)
         for numbers, status in (([signal.SIGTERM] * 2, 1), ([signal.SIGQUIT], 1), ([signal.SIGINT] * 2, 1)):
             worker = cell.worker(grace=30.0)
@@ -301,8 +302,8 @@ def _runs_of(cell: Cell, worker: Worker) -> int:
 
 
 @case("15", "a task that ignores SIGTERM is killed when the grace period ends")
-def stubborn_task(folder: Path) -> Verdict:
-    with Cell(folder, replace(RULES, sigterm_interrupts=True)) as cell:
+def stubborn_task(place: Place) -> Verdict:
+    with Cell(place, replace(RULES, sigterm_interrupts=True)) as cell:
         cell.send("stubborn", GATE, count=2)
         worker = cell.worker(grace=1.0)
         running(cell, 2)
@@ -326,11 +327,11 @@ def _no_memory_control() -> str:
 
 
 @case("16", "a task eats the memory: the kernel kills its runner", obstacle=_no_memory_control)
-def out_of_memory(folder: Path) -> Verdict:
+def out_of_memory(place: Place) -> Verdict:
     group = MEMORY / f"crash-suite-{os.getpid()}"
     group.mkdir()
     try:
-        with Cell(folder, replace(RULES, runner_death=5.0)) as cell:  # dying takes as long as filling the memory does
+        with Cell(place, replace(RULES, runner_death=5.0)) as cell:  # dying takes as long as filling the memory does
             (group / "memory.limit_in_bytes").write_text(str(384 << 20))
             worker = cell.worker()
             (group / "cgroup.procs").write_text(str(worker.pid))
@@ -349,8 +350,8 @@ def out_of_memory(folder: Path) -> Verdict:
 
 
 @case("19", "a task that segfaults among 200 healthy ones", quick=True)
-def segfault_among_healthy(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def segfault_among_healthy(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("quick", count=100)
         (id,) = cell.send("segfault", expect="dead")
         cell.send("quick", count=60)
@@ -366,13 +367,13 @@ def segfault_among_healthy(folder: Path) -> Verdict:
 
 
 @case("20", "a message with which the whole worker dies each time is buried at last")
-def poison_for_supervisors(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def poison_for_supervisors(place: Place) -> Verdict:
+    with Cell(place) as cell:
         (id,) = cell.send("quick", expect="dead")
         for _ in range(3):
-            worker = cell.worker(faults="fetch.after:kill9.group@1", overrides={"max_losses": 3})
+            worker = cell.worker(faults="dispatch.before:kill9.group@1", overrides={"max_losses": 3})
             cell.until(lambda worker=worker: not worker.is_alive, "the worker to die")
-            (cell.ledger.folder / "struck-fetch.after").unlink()
+            (cell.ledger.folder / "struck-dispatch.before").unlink()
         cell.worker(overrides={"max_losses": 3})
         verdict = cell.finish()
         assert [event["reason"] for event in cell.of("dlq_seen", id)] == ["poison"]

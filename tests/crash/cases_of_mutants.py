@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from importlib import import_module
 
+from . import producer
 from .cases import GATE, RULES, is_complete, running, stale_settle
 from .checker import Verdict
 from .harness import Cell
 from .ledger import now
+from .place import Place
 
 BRIEF = replace(RULES, drain=6.0, wedge=60.0)
 
@@ -17,23 +19,24 @@ class Mutation:
     """A mutant, the scenario in which it must show, and the violations it must show as (one of them is enough)."""
 
     name: str
-    scenario: Callable[[Path, str], Verdict]
+    scenario: Callable[[Place, str], Verdict]
     shows_as: tuple[str, ...]
     is_quick: bool = False
+    on: tuple[str, ...] = ("sqlite",)
 
-    def play(self, folder: Path) -> Verdict:
+    def play(self, place: Place) -> Verdict:
         """The verdict on the suite: valid if the healthy worker passes the scenario and the mutant does not."""
-        healthy = self.scenario(folder / "healthy", "")
+        healthy = self.scenario(place.within("healthy"), "")
         assert healthy.valid, f"the scenario fails without the mutant: {healthy.violations}"
-        broken = self.scenario(folder / "broken", self.name)
+        broken = self.scenario(place.within("broken"), self.name)
         assert broken.violations.keys() & set(self.shows_as), (
             f"the suite is blind to {self.name!r}: expected one of {self.shows_as}, found {dict(broken.violations)}"
         )
         return replace(broken, valid=True)
 
 
-def killed_in_the_middle(folder: Path, mutant: str) -> Verdict:
-    with Cell(folder, BRIEF) as cell:
+def killed_in_the_middle(place: Place, mutant: str) -> Verdict:
+    with Cell(place, BRIEF) as cell:
         cell.send("hold", GATE, count=2)
         worker = cell.worker(mutant=mutant)
         running(cell, 2)
@@ -43,8 +46,8 @@ def killed_in_the_middle(folder: Path, mutant: str) -> Verdict:
         return cell.finish()
 
 
-def longer_than_the_lease(folder: Path, mutant: str) -> Verdict:
-    with Cell(folder, BRIEF) as cell:
+def longer_than_the_lease(place: Place, mutant: str) -> Verdict:
+    with Cell(place, BRIEF) as cell:
         cell.send("brief", 1.6 * BRIEF.lease, count=2)
         cell.worker(mutant=mutant)
         running(cell, 2)
@@ -52,8 +55,8 @@ def longer_than_the_lease(folder: Path, mutant: str) -> Verdict:
         return cell.finish(10.0)
 
 
-def clock_jumps_ahead(folder: Path, mutant: str) -> Verdict:
-    with Cell(folder, BRIEF) as cell:
+def clock_jumps_ahead(place: Place, mutant: str) -> Verdict:
+    with Cell(place, BRIEF) as cell:
         cell.send("hold", GATE, count=2)
         workers = [cell.worker(mutant=mutant), cell.worker(mutant=mutant)]
         cell.until(lambda: all(is_complete(worker)() for worker in workers), "both workers")
@@ -65,8 +68,8 @@ def clock_jumps_ahead(folder: Path, mutant: str) -> Verdict:
         return cell.finish()
 
 
-def killed_while_retrying(folder: Path, mutant: str) -> Verdict:
-    with Cell(folder, BRIEF) as cell:
+def killed_while_retrying(place: Place, mutant: str) -> Verdict:
+    with Cell(place, BRIEF) as cell:
         cell.send("flaky", count=4)
         faults = "mutant.between:kill9.group" if mutant else "settle.after:kill9.group"
         worker = cell.worker(faults=faults, mutant=mutant)
@@ -75,16 +78,16 @@ def killed_while_retrying(folder: Path, mutant: str) -> Verdict:
         return cell.finish()
 
 
-def poisoned(folder: Path, mutant: str) -> Verdict:
-    with Cell(folder, BRIEF) as cell:
+def poisoned(place: Place, mutant: str) -> Verdict:
+    with Cell(place, BRIEF) as cell:
         cell.send("segfault", expect="dead")
         cell.send("quick", count=10)
         cell.worker(mutant=mutant)
         return cell.finish(3.0)
 
 
-def stopped_with_work_in_hand(folder: Path, mutant: str) -> Verdict:
-    with Cell(folder, replace(BRIEF, lease=6.0, handover=2.5, sigterm_interrupts=True)) as cell:
+def stopped_with_work_in_hand(place: Place, mutant: str) -> Verdict:
+    with Cell(place, replace(BRIEF, lease=6.0, handover=2.5, sigterm_interrupts=True)) as cell:
         cell.send("hold", GATE, count=2)
         worker = cell.worker(mutant=mutant, grace=0.5)
         running(cell, 2)
@@ -95,13 +98,31 @@ def stopped_with_work_in_hand(folder: Path, mutant: str) -> Verdict:
         return cell.finish(15.0)
 
 
+def lost_claim(place: Place, mutant: str) -> Verdict:
+    """The reply is lost to a claim that brought something."""
+    pattern = import_module(f"taskbus.broker.transports.{place.kind}.storage").CLAIM.sha.encode()
+    with place.wired() as (place, proxy), Cell(place, BRIEF) as cell:
+        worker = cell.worker(mutant=mutant)
+        cell.until(is_complete(worker), "the worker")
+        for _ in range(3):
+            lost = proxy.lose_reply(pattern)
+            producer.send(cell.eye, cell.ledger, "quick", cell.new_id())
+            cell.until(lambda lost=lost: lost.is_over, "a reply to be lost", 10.0)
+            begin = now()
+            cell.until(lambda begin=begin: now() - begin > 0.3, "the worker to be connected again")
+        return cell.finish()
+
+
+LEASED = ("sqlite", "redis", "postgresql")
+"""Brokers where a lease is a record, not a connection."""
 MUTATIONS = (
-    Mutation("no fence", stale_settle, ("stale_accepted",)),
-    Mutation("early ack", killed_in_the_middle, ("gone",), is_quick=True),
-    Mutation("no reaper", killed_in_the_middle, ("parked", "gone")),
-    Mutation("no renewal", longer_than_the_lease, ("overlap",)),
+    Mutation("no fence", stale_settle, ("stale_accepted",), on=("sqlite", "redis")),
+    Mutation("early ack", killed_in_the_middle, ("gone",), is_quick=True, on=(*LEASED, "rabbitmq")),
+    Mutation("no reaper", killed_in_the_middle, ("parked", "gone"), on=LEASED),
+    Mutation("no renewal", longer_than_the_lease, ("overlap",), on=LEASED),
     Mutation("hasty reaper", clock_jumps_ahead, ("overlap", "extra_start")),
-    Mutation("torn retry", killed_while_retrying, ("gone",)),
-    Mutation("no crash count", poisoned, ("parked", "gone")),
-    Mutation("no give back", stopped_with_work_in_hand, ("slow",)),
+    Mutation("torn retry", killed_while_retrying, ("gone",), on=(*LEASED, "rabbitmq")),
+    Mutation("no crash count", poisoned, ("parked", "gone"), on=(*LEASED, "rabbitmq")),
+    Mutation("no give back", stopped_with_work_in_hand, ("slow",), on=LEASED),
+    Mutation("no second look", lost_claim, ("parked",), on=("redis",)),
 )

@@ -6,36 +6,37 @@ import resource
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 from . import chaos
 from .cases import GATE, RULES, is_complete, running
 from .cases_of_mutants import clock_jumps_ahead
+from .cases_of_storage import database_of
 from .checker import Verdict
 from .harness import Cell
 from .ledger import now
+from .place import Place
 from .registry import Cases
 
 case = Cases()
 
 
 @case("2b", "a worker of thread slots is killed in the middle of bodies")
-def killed_threads(folder: Path) -> Verdict:
-    return _killed_pool(folder, "threads", "hold", 6)
+def killed_threads(place: Place) -> Verdict:
+    return _killed_pool(place, "threads", "hold", 6)
 
 
 @case("2c", "a worker of coroutine slots is killed in the middle of bodies")
-def killed_coroutines(folder: Path) -> Verdict:
-    return _killed_pool(folder, "asyncio", "ahold", 20)
+def killed_coroutines(place: Place) -> Verdict:
+    return _killed_pool(place, "asyncio", "ahold", 20)
 
 
 @case("2d", "a worker whose runners are started by spawn is killed in the middle of bodies")
-def killed_spawned(folder: Path) -> Verdict:
-    return _killed_pool(folder, "prefork", "hold", 2, start_method="spawn")
+def killed_spawned(place: Place) -> Verdict:
+    return _killed_pool(place, "prefork", "hold", 2, start_method="spawn")
 
 
-def _killed_pool(folder: Path, pool: str, task: str, count: int, **overrides: str) -> Verdict:
-    with Cell(folder) as cell:
+def _killed_pool(place: Place, pool: str, task: str, count: int, **overrides: str) -> Verdict:
+    with Cell(place) as cell:
         cell.send(task, GATE, count=count)
         cell.send("quick", count=5)
         worker = cell.worker(pool=pool, concurrency=count, processes=None, overrides=overrides)
@@ -48,8 +49,8 @@ def _killed_pool(folder: Path, pool: str, task: str, count: int, **overrides: st
 
 
 @case("2e", "a supervisor is killed as soon as its runners' server exists, which is about to import a slow app")
-def killed_while_starting(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def killed_while_starting(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("quick", count=3)
         worker = cell.worker(module="slow_app")
         cell.until(lambda: chaos.children(worker.pid), "the server")
@@ -59,13 +60,17 @@ def killed_while_starting(folder: Path) -> Verdict:
         return cell.finish()
 
 
-@case("12b", "SIGTERM while the file is locked: the worker leaves all the same, its tasks come back by the lease")
-def stop_while_locked(folder: Path) -> Verdict:
-    with Cell(folder, replace(RULES, sigterm_interrupts=True, slack=30.0)) as cell:
+@case(
+    "12b",
+    "SIGTERM while the file is locked: the worker leaves all the same, its tasks come back by the lease",
+    on=("sqlite",),
+)
+def stop_while_locked(place: Place) -> Verdict:
+    with Cell(place, replace(RULES, sigterm_interrupts=True, slack=30.0)) as cell:
         cell.send("hold", GATE, count=2)
         worker = cell.worker(grace=0.5)
         running(cell, 2)
-        with closing(sqlite3.connect(cell.database, isolation_level=None, timeout=10.0)) as foreign:
+        with closing(sqlite3.connect(database_of(place), isolation_level=None, timeout=10.0)) as foreign:
             foreign.execute("BEGIN EXCLUSIVE")
             cell.strike(worker, "term", "supervisor")
             begin = now()
@@ -79,8 +84,8 @@ def stop_while_locked(folder: Path) -> Verdict:
 
 
 @case("13b", "SIGTERM at any time while a worker starts: nothing is lost, nobody left")
-def stop_while_starting(folder: Path) -> Verdict:
-    with Cell(folder, replace(RULES, sigterm_interrupts=True)) as cell:
+def stop_while_starting(place: Place) -> Verdict:
+    with Cell(place, replace(RULES, sigterm_interrupts=True)) as cell:
         cell.send("brief", 0.2, count=12)
         for tenths in range(1, 10):
             worker = cell.worker(grace=0.1)
@@ -94,8 +99,8 @@ def stop_while_starting(folder: Path) -> Verdict:
 
 
 @case("20b", "a message with which the whole worker dies each time buries no innocent with it")
-def poison_among_innocents(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def poison_among_innocents(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("quick", count=3)
         (id,) = cell.send("doomsday", expect="dead", results=False)
         cell.send("quick", count=3)
@@ -111,8 +116,8 @@ def poison_among_innocents(folder: Path) -> Verdict:
 
 
 @case("81", "an idle worker starts what is sent at once, whatever happened before")
-def idle_worker_wakes(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def idle_worker_wakes(place: Place) -> Verdict:
+    with Cell(place) as cell:
         worker = cell.worker()
         cell.until(is_complete(worker), "the runners")
         for turn in range(4):
@@ -130,8 +135,8 @@ def idle_worker_wakes(folder: Path) -> Verdict:
 
 
 @case("18", "runners are replaced after every three tasks: nothing is run twice")
-def replaced_runners(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def replaced_runners(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("quick", count=60)
         cell.send("aquick", count=30)
         cell.send("flaky", count=10)
@@ -143,8 +148,8 @@ def replaced_runners(folder: Path) -> Verdict:
 
 
 @case("19b", "a task that segfaults in a worker without runners (solo), restarted each time, among healthy ones")
-def segfault_in_solo(folder: Path) -> Verdict:
-    with Cell(folder, replace(RULES, runner_death=10.0)) as cell:
+def segfault_in_solo(place: Place) -> Verdict:
+    with Cell(place, replace(RULES, runner_death=10.0)) as cell:
         cell.send("quick", count=6)
         (id,) = cell.send("segfault", expect="dead")
         cell.send("quick", count=6)
@@ -161,13 +166,13 @@ def segfault_in_solo(folder: Path) -> Verdict:
 
 
 @case("49a", "the wall clock jumps an hour ahead while tasks run")
-def clock_ahead(folder: Path) -> Verdict:
-    return clock_jumps_ahead(folder, "")
+def clock_ahead(place: Place) -> Verdict:
+    return clock_jumps_ahead(place, "")
 
 
 @case("49b", "the wall clock falls back an hour while tasks run")
-def clock_back(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def clock_back(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.move_clock(3600.0)
         cell.send("hold", GATE, count=2)
         workers = [cell.worker(), cell.worker()]
@@ -183,8 +188,8 @@ def clock_back(folder: Path) -> Verdict:
 
 
 @case("65", "the worker's output goes into a pipe that nobody reads any more")
-def closed_pipe(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def closed_pipe(place: Place) -> Verdict:
+    with Cell(place) as cell:
         cell.send("suicide", count=2)
         cell.send("quick", count=10)
         read, write = os.pipe()
@@ -195,8 +200,8 @@ def closed_pipe(folder: Path) -> Verdict:
 
 
 @case("66", "the supervisor has no file descriptors left when it has to replace its runners")
-def no_descriptors(folder: Path) -> Verdict:
-    with Cell(folder, replace(RULES, runner_death=10.0)) as cell:
+def no_descriptors(place: Place) -> Verdict:
+    with Cell(place, replace(RULES, runner_death=10.0)) as cell:
         cell.send("quick", count=10)
         worker = cell.worker()
         cell.until(cell.is_drained, "the first tasks to end")
@@ -215,8 +220,8 @@ def no_descriptors(folder: Path) -> Verdict:
 
 
 @case("80", "a task expires while no worker is alive: it never starts")
-def expired(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def expired(place: Place) -> Verdict:
+    with Cell(place) as cell:
         ids = cell.send("quick", count=3, expect="dead", expires=1.0)
         sent = now()
         cell.send("quick", count=3)
@@ -229,8 +234,8 @@ def expired(folder: Path) -> Verdict:
 
 
 @case("79", "at most once: killed in the middle of the body, it never runs again")
-def at_most_once(folder: Path) -> Verdict:
-    with Cell(folder) as cell:
+def at_most_once(place: Place) -> Verdict:
+    with Cell(place) as cell:
         ids = cell.send("once", GATE, count=2, expect="any")
         worker = cell.worker()
         running(cell, 2)
@@ -249,8 +254,8 @@ def at_most_once(folder: Path) -> Verdict:
 
 
 @case("3c", "the runners' server is stopped when a runner dies")
-def stopped_server(folder: Path) -> Verdict:
-    with Cell(folder, replace(RULES, runner_death=10.0)) as cell:
+def stopped_server(place: Place) -> Verdict:
+    with Cell(place, replace(RULES, runner_death=10.0)) as cell:
         cell.send("hold", GATE, count=2)
         worker = cell.worker()
         running(cell, 2)
@@ -263,23 +268,23 @@ def stopped_server(folder: Path) -> Verdict:
 
 
 @case("78a", "twelve random deaths and pauses among 300 tasks")
-def random_deaths_a(folder: Path) -> Verdict:
-    return _random_deaths(folder, 1)
+def random_deaths_a(place: Place) -> Verdict:
+    return _random_deaths(place, 1)
 
 
 @case("78b", "twelve others")
-def random_deaths_b(folder: Path) -> Verdict:
-    return _random_deaths(folder, 2)
+def random_deaths_b(place: Place) -> Verdict:
+    return _random_deaths(place, 2)
 
 
 @case("78c", "twelve more")
-def random_deaths_c(folder: Path) -> Verdict:
-    return _random_deaths(folder, 3)
+def random_deaths_c(place: Place) -> Verdict:
+    return _random_deaths(place, 3)
 
 
-def _random_deaths(folder: Path, seed: int) -> Verdict:
+def _random_deaths(place: Place, seed: int) -> Verdict:
     choose = random.Random(seed)
-    with Cell(folder, replace(RULES, slack=4.0, runner_death=2.0)) as cell:
+    with Cell(place, replace(RULES, slack=4.0, runner_death=2.0)) as cell:
         cell.send("brief", 0.1, count=150)
         cell.send("flaky", count=40)
         cell.send("aquick", count=80)

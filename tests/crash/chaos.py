@@ -1,29 +1,35 @@
 """The nemesis inside a process: strikes at a named step of the protocol, exactly once in the whole cell.
 
 ``CRASH_FAILPOINTS="settle.inside:stop.group@2"`` uses the failpoints of the product, with actions of its own that can
-hit other processes than the one that gets there: ``ACTION.VICTIM``, of ``kill9 stop term int`` and ``self runner server
-supervisor group``. Every strike is noted in the ledger before it happens. A marker file keeps a process that is forked
-or started later from striking again.
+hit other processes than the one that gets there: ``ACTION.VICTIM``, of ``kill9 stop term int cut`` and ``self runner
+server supervisor group``; ``cut.self`` cuts the connections of this process to the broker. Every strike is noted in the
+ledger before it happens. A marker file keeps a process that is forked or started later from striking again.
 """
 
 import os
 import signal
+import socket
+import stat
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from taskbus import failpoint
 
-from .environment import FAILPOINTS, SUPERVISOR
+from .environment import BROKER, FAILPOINTS, SUPERVISOR
 from .ledger import Ledger
 
 SIGNALS = {"kill9": signal.SIGKILL, "stop": signal.SIGSTOP, "term": signal.SIGTERM, "int": signal.SIGINT}
+CUT = "cut"
+NOBODY = -1
+"""As the worker of a fault: it excuses nothing of what any worker does."""
 VICTIMS = ("self", "runner", "server", "supervisor", "group")
 
 
 def arm(ledger: Ledger) -> None:
     """Arm this process, and what it forks, with what ``CRASH_FAILPOINTS`` says."""
-    for action in SIGNALS:
+    for action in (*SIGNALS, CUT):
         for victim in VICTIMS:
             failpoint._ACTIONS[f"{action}.{victim}"] = _striker(ledger, action, victim)
     for part in filter(None, os.environ.get(FAILPOINTS, "").split(",")):
@@ -48,6 +54,9 @@ def strike(ledger: Ledger, action: str, victim: str, supervisor: int, why: str =
     """Send the signal to the victims, oneself last; returns their pids. A pid that is gone already is left alone."""
     pids = victims(victim, supervisor)
     name = "producer" if victim == "self" and not supervisor else _role(victim, supervisor)
+    if action == CUT:
+        _cut(ledger, name, supervisor, why)
+        return pids
     ledger.log("nem", fault=why, on=True, action=action, victim=name, worker=supervisor, pids=pids)
     for pid in sorted(pids, key=os.getpid().__eq__):
         try:
@@ -55,6 +64,22 @@ def strike(ledger: Ledger, action: str, victim: str, supervisor: int, why: str =
         except ProcessLookupError:
             continue
     return pids
+
+
+def _cut(ledger: Ledger, victim: str, supervisor: int, why: str) -> None:
+    """Cut this process off its broker, once. Only where the connection is the lease may that make a task run again."""
+    broker = urlsplit(os.environ[BROKER])
+    worker = supervisor if broker.scheme.startswith("amqp") else NOBODY
+    ledger.log("nem", fault=why, on=True, action=CUT, victim=victim, worker=worker, pids=[os.getpid()])
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if not stat.S_ISSOCK(os.stat(f"/proc/self/fd/{name}").st_mode):
+                continue
+            with socket.socket(fileno=os.dup(int(name))) as each:
+                if each.getpeername()[1] == broker.port:
+                    each.shutdown(socket.SHUT_RDWR)
+        except (OSError, IndexError):
+            continue
 
 
 def victims(victim: str, supervisor: int) -> list[int]:

@@ -138,7 +138,8 @@ def _reruns(joined: Joined, rules: Rules) -> dict[str, Any]:
             if not same and not beside:
                 continue
             excused = all(any(fault.interrupts(other, rules) for fault in joined.faults) for other in (*same, *beside))
-            if excused or any(fault.woke_stale(run, rules) for fault in joined.faults):
+            woke_stale = any(fault.woke_stale(run, rules) for fault in joined.faults)
+            if excused or woke_stale or joined.is_forked(id, rules):
                 found["reruns"] += 1
             elif beside:
                 found["overlap"].append(id)
@@ -161,7 +162,8 @@ def _recovery(joined: Joined, rules: Rules) -> tuple[float, list[str]]:
             ]
             if causes:
                 cause = max(causes, key=lambda fault: fault.t)
-                took = run.start - cause.t - _stopped(joined, cause, run.start)
+                since = min(cause.until, run.start) if cause.action == "outage" else cause.t
+                took = run.start - since - _stopped(joined, cause, run.start)
                 longest = max(longest, took)
                 # A worker that has been struck itself does not replace its dead runners any more.
                 of_worker = [fault for fault in joined.faults if fault.worker == cause.worker and fault.t <= run.start]
@@ -215,7 +217,7 @@ def _stale(joined: Joined, rules: Rules) -> list[str]:
                 newer = [run for run in joined.runs[id] if run.token > event["token"] and run.start < event["t"]]
                 if newer:
                     stale.append(id)
-    return stale
+    return [id for id in stale if not joined.is_forked(id, rules)]
 
 
 def _grows(before: Run, after: Run) -> bool:

@@ -7,11 +7,11 @@ reached; a standby then does what a restarted or second worker would do, and eve
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
-from pathlib import Path
 
 from .checker import Verdict
 from .harness import Cell, Worker
 from .history import Rules
+from .place import Place
 
 ACTIONS = ("kill9", "stop", "term")
 VICTIMS = ("runner", "supervisor", "group")
@@ -96,6 +96,8 @@ STEPS = (
 )
 STOPPING = ("release.before", "settle.inside:release")
 """Steps that come when a worker stops with work in hand."""
+LACKING: dict[str, tuple[str, ...]] = {"rabbitmq": ("promote.inside", "reap.inside")}
+"""Steps that the protocol of a broker does not have."""
 PRODUCER_STEPS = ("publish.before", "publish.inside", "publish.after")
 
 
@@ -111,11 +113,17 @@ class Square:
     def name(self) -> str:
         return f"{self.step.name}/{self.victim}/{self.action}"
 
-    def run(self, folder: Path, mutant: str = "") -> Verdict:
-        """Play it in ``folder``; the verdict says what was lost."""
+    def exists_on(self, broker: str) -> bool:
+        """Whether a broker's protocol has this step, and this can be done to it."""
+        if self.action == "cut" and broker == "sqlite":
+            return False
+        return self.step.point not in LACKING.get(broker, ())
+
+    def run(self, place: Place, mutant: str = "") -> Verdict:
+        """Play it in ``place``; the verdict says what was lost."""
         if self.victim == "producer":
-            return _run_producer(self, folder)
-        with Cell(folder, _rules(self)) as cell:
+            return _run_producer(self, place)
+        with Cell(place, _rules(self)) as cell:
             return _run(self, cell, mutant)
 
 
@@ -132,7 +140,8 @@ def _run(square: Square, cell: Cell, mutant: str) -> Verdict:
         _leave_a_dead_worker(cell)
     else:
         step.load(cell)
-    struck = f"{step.point}:{square.action}.{square.victim}@{step.nth}" if step.point else ""
+    victim = "self" if square.action == "cut" else square.victim
+    struck = f"{step.point}:{square.action}.{victim}@{step.nth}" if step.point else ""
     grace = 0.3 if step.name in STOPPING else 8.0
     worker = cell.worker(faults=struck, mutant=mutant, grace=grace)
     if not step.point or step.name in STOPPING:
@@ -153,7 +162,8 @@ def _has_struck(square: Square, cell: Cell) -> bool:
 def _recover(square: Square, cell: Cell, worker: Worker, mutant: str) -> Verdict:
     if square.action == "stop":
         cell.wake_after(1.5 * cell.rules.lease)
-    if square.victim != "runner" or square.step.name in STOPPING:
+    goes_on = square.victim == "runner" or square.action == "cut"
+    if not goes_on or square.step.name in STOPPING:
         if square.action == "kill9":
             cell.until(lambda: not worker.is_alive, "the worker to die", 5.0)
         cell.worker(mutant=mutant)
@@ -171,9 +181,9 @@ def _leave_a_dead_worker(cell: Cell) -> None:
     cell.until(lambda: not first.is_alive, "the first worker to die", 5.0)
 
 
-def _run_producer(square: Square, folder: Path) -> Verdict:
+def _run_producer(square: Square, place: Place) -> Verdict:
     batch = 8 if square.step.load is not plain else 0
-    with Cell(folder, RULES) as cell:
+    with Cell(place, RULES) as cell:
         sends = [("quick", cell.new_id(), {}) for _ in range(40)]
         faults = f"{square.step.point}:{square.action}.self@{square.step.nth}"
         process = cell.produce(sends, batch=batch, faults=faults)
@@ -189,9 +199,13 @@ def _together(cell: Cell) -> None:
     """Marks the steps of a producer that sends in batches."""
 
 
-GRID = tuple(Square(step, victim, action) for step, victim, action in product(STEPS, VICTIMS, ACTIONS)) + tuple(
-    Square(Step(f"{point}:{name}", point, load, nth), "producer", action)
-    for point, (name, load, nth), action in product(
-        PRODUCER_STEPS, (("single", plain, 20), ("batch", _together, 3)), ACTIONS
-    )
+GRID = (
+    *(Square(step, victim, action) for step, victim, action in product(STEPS, VICTIMS, ACTIONS)),
+    *(
+        Square(Step(f"{point}:{name}", point, load, nth), "producer", action)
+        for point, (name, load, nth), action in product(
+            PRODUCER_STEPS, (("single", plain, 20), ("batch", _together, 3)), (*ACTIONS, "cut")
+        )
+    ),
+    *(Square(step, "supervisor", "cut") for step in STEPS if step.point and not step.point.startswith("runner.")),
 )

@@ -6,19 +6,19 @@ Everything waits for a condition with a deadline. Only processes this harness ha
 import json
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from taskbus import TaskBus
 from taskbus.codec import decode
-from taskbus.errors import CodecError
+from taskbus.errors import BrokerError, CodecError, StoreError
 from taskbus.store.base import Filter
 from taskbus.wire import compact
 
@@ -27,6 +27,7 @@ from .checker import Verdict, check
 from .environment import BROKER, CLOCK, FAILPOINTS, LEDGER, MUTANT, RESULTS
 from .history import Rules, join
 from .ledger import Event, Ledger, View, now, open_sink
+from .place import Place
 
 TESTS = Path(__file__).resolve().parent.parent
 POLL = 0.02
@@ -65,28 +66,35 @@ class Worker:
 
 
 class Cell:
-    """One run of one scenario in ``folder``. A context manager: leaving it ends every process it started."""
+    """One run of one scenario in ``place``. A context manager: leaving it ends every process it started.
 
-    def __init__(
-        self, folder: Path, rules: Rules | None = None, *, results: bool = False, path: Path | None = None
-    ) -> None:
-        self.folder = folder
+    ``app`` sends, by the wires that a cell may break; ``eye`` looks, past them.
+    """
+
+    def __init__(self, place: Place, rules: Rules | None = None) -> None:
+        self.place = place
+        self.folder = folder = place.folder
         self.rules = rules or Rules()
         (folder / "ledger").mkdir(parents=True)
         self.ledger = Ledger(folder / "ledger")
         open_sink(folder / "ledger")
         self.view = View(folder / "ledger")
-        self.database = path or folder / "queue.db"
-        self.broker_url = f"sqlite:///{self.database}"
-        self.results_url = f"sqlite:///{folder / 'results.db'}" if results else ""
-        self.app = TaskBus("crash", broker=self.broker_url, results=self.results_url or None)
-        self.app.broker.queues()  # the tables are made now: later on a stopped process may hold the lock
-        self.app.store.results(["none"])
+        self.app = TaskBus("crash", broker=place.broker_url, results=place.results_url or None)
+        self.eye = self.app
+        if place.has_wires:
+            results = place.results.url() if place.results else None
+            self.eye = TaskBus("eye", broker=place.broker.url(), results=results)
+        self.rules = replace(self.rules, forks=not self.eye.broker.features.atomic_settle)
+        if not self.eye.broker.features.lists:
+            self.eye.broker.purge("default")  # only what it has named will it see
+        self.eye.broker.queues()  # the tables are made now: later on a stopped process may hold the lock
+        self.eye.store.results(["none"])
         self.workers: list[Worker] = []
         self.raw: dict[bytes, str] = {}
         self._seen: dict[str, tuple[str, Any]] = {}
         self._letters: set[tuple[str, float]] = set()
         self._count = 0
+        self._outages = 0
         self._healing: list[tuple[float, list[int]]] = []
 
     def __enter__(self) -> "Cell":
@@ -102,6 +110,7 @@ class Cell:
                     _send_signal(pid, signal.SIGKILL)
             worker.process.wait()
         self.app.close()
+        self.eye.close()
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -117,14 +126,20 @@ class Cell:
         return f"t{self._count:04}"
 
     def produce(
-        self, sends: Sequence[tuple[str, str, dict[str, Any]]], *, batch: int = 0, faults: str = "", mutant: str = ""
+        self,
+        sends: Sequence[tuple[str, str, dict[str, Any]]],
+        *,
+        batch: int = 0,
+        faults: str = "",
+        mutant: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
         """Send from a process of its own, which ``faults`` may kill."""
         asked = json.dumps({"sends": sends, "batch": batch})
         with (self.folder / "producer.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "crash.producer", asked],
-                env=self.environment(faults, mutant),
+                env={**self.environment(faults, mutant), **(environment or {})},
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
@@ -134,16 +149,27 @@ class Cell:
     # --- workers -------------------------------------------------------------------------------------------------
 
     def worker(
-        self, *, faults: str = "", mutant: str = "", module: str = "app", output: int = -1, **options: Any
+        self,
+        *,
+        faults: str = "",
+        mutant: str = "",
+        module: str = "app",
+        output: int = -1,
+        is_direct: bool = False,
+        environment: Mapping[str, str] | None = None,
+        **options: Any,
     ) -> Worker:
-        """Start a worker; ``faults`` as ``CRASH_FAILPOINTS``, ``options`` as ``WorkerOptions``."""
+        """Start a worker; ``faults`` as ``CRASH_FAILPOINTS``, ``options`` as ``WorkerOptions``.
+
+        ``is_direct``: past the wire that the cell may break.
+        """
         settings = {"processes": 2, "lease": self.rules.lease, "grace": 5.0, **options}
         settings["overrides"] = {"sweep": self.rules.sweep, **settings.get("overrides", {})}
         log = self.folder / f"worker-{len(self.workers)}.log"
         with log.open("ab") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "crash.worker_main", module, json.dumps(settings)],
-                env=self.environment(faults, mutant),
+                env={**self.environment(faults, mutant, is_direct=is_direct), **(environment or {})},
                 cwd=self.folder,
                 stdout=file if output < 0 else output,
                 stderr=file,
@@ -153,11 +179,11 @@ class Cell:
         self.workers.append(worker)
         return worker
 
-    def environment(self, faults: str = "", mutant: str = "") -> dict[str, str]:
+    def environment(self, faults: str = "", mutant: str = "", *, is_direct: bool = False) -> dict[str, str]:
         own = {
             LEDGER: str(self.ledger.folder),
-            BROKER: self.broker_url,
-            RESULTS: self.results_url,
+            BROKER: self.place.broker.url() if is_direct else self.place.broker_url,
+            RESULTS: self.place.results_url,
             FAILPOINTS: faults,
             CLOCK: str(self.folder / "clock"),
             MUTANT: mutant,
@@ -228,7 +254,8 @@ class Cell:
         for at, pids in [entry for entry in self._healing if entry[0] <= now()]:
             self._healing.remove((at, pids))
             self.wake(pids)
-        self.observe()
+        with self.undeterred():
+            self.observe()
 
     def wake(self, pids: list[int]) -> None:
         """SIGCONT, noted in the ledger."""
@@ -282,7 +309,7 @@ class Cell:
     def observe(self) -> None:
         """Log what the results and the dead letters say, where that is new. Reads through the public interface."""
         names = {event["lib"]: event["id"] for event in self.of("pub_try")}
-        found = self.app.store.results(list(names))
+        found = self.eye.store.results(list(names))
         for lib, id in names.items():
             result = found.get(lib)
             if result is None:
@@ -292,7 +319,7 @@ class Cell:
             if (state, token) != self._seen.get(id, ("PENDING", None)):
                 self._seen[id] = (state, token)
                 self.ledger.log("res_seen", id, state=state, token=token)
-        for letter in self.app.store.dead_letters(Filter(), limit=10_000):
+        for letter in self.eye.store.dead_letters(Filter(), limit=10_000):
             if (letter.task_id, letter.dead_at) not in self._letters:
                 self._letters.add((letter.task_id, letter.dead_at))
                 id = names.get(letter.task_id) or self.raw.get(letter.wire, letter.task_id)
@@ -300,10 +327,10 @@ class Cell:
 
     def residue(self) -> tuple[int, list[str]]:
         """How many messages the broker still has, and the harness's ids of those that can be read."""
-        sizes = self.app.broker.queues()
+        sizes = self.eye.broker.queues()
         ids = []
         for size in sizes:
-            for delivery in self.app.broker.peek(size.name, 1000):
+            for delivery in self.eye.broker.peek(size.name, 1000):
                 message = compact.decode(delivery.wire, delivery.queue, delivery.priority, 1 << 20)
                 ids.append(str(decode(message.body, message.content_type)[0][0]))
         return sum(size.ready + size.delayed + size.running for size in sizes), ids
@@ -311,15 +338,42 @@ class Cell:
     def is_drained(self) -> bool:
         """Whether everything accepted has come to an end, on record, and nothing is left on a queue."""
         joined = join(self.events)
-        return (
-            all(joined.finished(id) for id in joined.acked)
-            and all(
-                self._seen.get(id, ("",))[0] in ("SUCCESS", "FAILURE", "REVOKED")
-                for id in joined.acked
-                if joined.tried[id]["results"]
+        with self.undeterred():
+            return (
+                all(joined.finished(id) for id in joined.acked)
+                and all(
+                    self._seen.get(id, ("",))[0] in ("SUCCESS", "FAILURE", "REVOKED")
+                    for id in joined.acked
+                    if joined.tried[id]["results"]
+                )
+                and sum(size.ready + size.delayed + size.running for size in self.eye.broker.queues()) == 0
             )
-            and sum(size.ready + size.delayed + size.running for size in self.app.broker.queues()) == 0
-        )
+        return False
+
+    @contextmanager
+    def undeterred(self) -> Iterator[None]:
+        """A look at broker or results that may fail where a server is in trouble; never at a file."""
+        try:
+            yield
+        except (BrokerError, StoreError):
+            if self.place.kind == "sqlite":
+                raise
+
+    @contextmanager
+    def outage(self, what: str) -> Iterator[None]:
+        """The time for which broker or wire do not do what they should, in the ledger: runs may end in vain."""
+        number = self._count_outage()
+        noted = {"fault": what, "action": "outage", "victim": "broker", "worker": 0, "pids": [number]}
+        self.ledger.log("nem", on=True, **noted)
+        try:
+            yield
+        finally:
+            self.ledger.log("nem", on=False, **noted)
+
+    def _count_outage(self) -> int:
+        """A number below any pid's, by which the end of an outage finds its begin."""
+        self._outages -= 1
+        return self._outages
 
     def finish(self, timeout: float = 0.0) -> Verdict:
         """Drain, stop the workers, and check. Never raises for what the checker can say better."""
@@ -337,16 +391,11 @@ class Cell:
             self.tick()
             time.sleep(POLL)
         self.observe()
-        self._inspect_database()
+        for problem in self.place.problems():
+            self.ledger.log("exit", why=problem)
         left, ids = self.residue()
         self.ledger.log("quiesced", left=left, ids=ids)
         return check(self.events, self.rules)
-
-    def _inspect_database(self) -> None:
-        with closing(sqlite3.connect(self.database)) as database:
-            found = [row[0] for row in database.execute("PRAGMA integrity_check")]
-        if found != ["ok"]:
-            self.ledger.log("exit", why=f"the database is corrupt: {found[:3]}")
 
     def describe(self) -> str:
         """The cell in a few lines, for a failure's message."""

@@ -16,7 +16,8 @@ class Rules:
 
     ``runner_death`` and ``lease + sweep + slack`` are the longest times after which an interrupted task must run again,
     ``handover`` (if not 0) the one after a SIGTERM. ``drain``: how long everything accepted may take to come to an end.
-    ``sigterm_interrupts``: SIGTERM may interrupt attempts (they outlast the grace period).
+    ``sigterm_interrupts``: SIGTERM may interrupt attempts (they outlast the grace period). ``forks``: settling takes
+    the broker several steps, so that what a fault interrupts may go on as two messages.
     """
 
     lease: float = 2.0
@@ -30,6 +31,7 @@ class Rules:
     drain: float = 60.0
     handover: float = 0.0
     sigterm_interrupts: bool = False
+    forks: bool = False
 
 
 @dataclass(slots=True)
@@ -52,7 +54,10 @@ class Run:
 
 @dataclass(slots=True)
 class Fault:
-    """One act of the nemesis; ``until`` is when a stopped process went on, and the instant itself for a kill."""
+    """One act of the nemesis; ``until`` is when a stopped process went on, and the instant itself for a kill.
+
+    An ``outage`` is the broker's or the network's: all workers may lose their leases, until it is over.
+    """
 
     t: float
     action: str
@@ -60,6 +65,13 @@ class Fault:
     worker: int
     pids: Sequence[int]
     until: float
+    point: str = ""
+
+    @property
+    def forks(self) -> bool:
+        """Whether it may come between two steps of a settlement. A worker that was stopped before the first one must
+        find out that its lease is gone, and take none."""
+        return self.action != "stop" or self.point in ("", "settle.inside")
 
     def interrupts(self, run: Run, rules: Rules) -> bool:
         """Whether this fault may have kept the run from ending, or its end from being settled."""
@@ -110,6 +122,12 @@ class Joined:
     def life(self, id: str, t: float) -> int:
         """How often the task had been replayed by then."""
         return sum(at <= t for at in self.replays[id])
+
+    def is_forked(self, id: str, rules: Rules) -> bool:
+        """Whether a fault may have made two messages of this task's one."""
+        return rules.forks and any(
+            fault.forks and fault.interrupts(run, rules) for run in self.runs[id] for fault in self.faults
+        )
 
     def finished(self, id: str) -> bool:
         """Whether the task's last life has come to an end that the ledgers show."""
@@ -185,8 +203,10 @@ def _run(joined: Joined, event: Event) -> Run:
 
 def _join_fault(joined: Joined, event: Event) -> None:
     if event["on"]:
-        until = INF if event["action"] == "stop" else event["t"]
-        joined.faults.append(Fault(event["t"], event["action"], event["victim"], event["worker"], event["pids"], until))
+        until = INF if event["action"] in ("stop", "outage") else event["t"]
+        joined.faults.append(
+            Fault(event["t"], event["action"], event["victim"], event["worker"], event["pids"], until, event["fault"])
+        )
         return
     for fault in joined.faults:
         if fault.until == INF and fault.pids == event["pids"]:
@@ -194,4 +214,4 @@ def _join_fault(joined: Joined, event: Event) -> None:
 
 
 def _killed(fault: Fault, run: Run) -> bool:
-    return fault.action not in ("stop", "term") and run.pid in fault.pids and fault.t >= run.start
+    return fault.action not in ("stop", "term", "outage") and run.pid in fault.pids and fault.t >= run.start

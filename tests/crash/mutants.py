@@ -1,14 +1,16 @@
 """Broken workers: each mutant switches one mechanism off in the worker's process, from outside of the product.
 
 The suite plays a cell with it and must say what is lost; a mutant whose cell stays green is a blind spot of the suite.
+Most break what lies above every transport; a fence, and what a transport does about lost replies, are its own.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Act
-from taskbus.broker.transports import sql
+from taskbus.broker.parcels import to_parcel
 from taskbus.failpoint import failpoint
 from taskbus.worker import intake, supervisor
 
@@ -30,7 +32,13 @@ def mutant(function: Callable[[], None]) -> Callable[[], None]:
 @mutant
 def no_fence() -> None:
     """Whoever says that a message is done is believed."""
+    from taskbus.broker.transports import sql
+    from taskbus.broker.transports.redis import settling
+
     sql.SQL["ack"] = "DELETE FROM taskbus_message WHERE id = ?1 AND ?2 = ?2 AND ?3 = ?3"
+    text = settling.SETTLE.text
+    assert "return stale" in text
+    settling.SETTLE = type(settling.SETTLE)(text.replace("return stale", "stale = { 1 }"))
 
 
 @mutant
@@ -43,13 +51,17 @@ def early_ack() -> None:
 @mutant
 def no_reaper() -> None:
     """Nobody looks for dead workers."""
-    sql.SqlStorage.reap = lambda self: 0  # type: ignore[method-assign]
+    Consumer.reap = lambda self: 0  # type: ignore[method-assign]
 
 
 @mutant
 def no_renewal() -> None:
-    """A worker that is alive lets its lease run out."""
-    sql.SqlStorage.renew = lambda self, holder: None  # type: ignore[method-assign]
+    """A worker that is alive lets its lease run out, and believes that it has renewed it."""
+
+    def forgets(self: Any) -> None:
+        self._renewed_at = self._clock()
+
+    Consumer.renew = forgets  # type: ignore[method-assign]
 
 
 @mutant
@@ -61,39 +73,50 @@ def hasty_reaper() -> None:
 @mutant
 def torn_retry() -> None:
     """The failed attempt is acknowledged first, its retry published afterwards."""
-    whole = sql.SqlStorage._settle
+    whole = Consumer.settle
 
-    def torn(self: Any, owner: int, settlements: Sequence[Any], encode: Callable[[Any], Any], record: Any) -> None:
+    def torn(self: Any, settlements: Sequence[Any], record: Any, *, shared: bool) -> Any:
         follow_ups = [message for each in settlements for message in each.follow_ups]
-        whole(self, owner, [_without_follow_ups(each) for each in settlements], encode, record)
+        stale = whole(self, [replace(each, follow_ups=()) for each in settlements], record, shared=shared)
         if follow_ups:
             failpoint("mutant.between")
-            with self._session.writing() as cursor:
-                self._insert(cursor, [encode(message) for message in follow_ups])
+            self._storage.publish([to_parcel(message)._replace(id="") for message in follow_ups])
+        return stale
 
-    sql.SqlStorage._settle = torn  # type: ignore[method-assign]
-
-
-def _without_follow_ups(settlement: Any) -> Any:
-    return type(settlement)(settlement.delivery, settlement.act, settlement.delay, (), settlement.changes)
+    Consumer.settle = torn  # type: ignore[method-assign]
 
 
 @mutant
 def no_crash_count() -> None:
     """A crash of a runner is not counted."""
-    sql.SQL["give_back"] = sql.SQL["give_back"].replace("crashes = crashes + ?", "crashes = crashes + 0 * ?")
+    whole = Consumer.settle
+
+    def forgiving(self: Any, settlements: Sequence[Any], record: Any, *, shared: bool) -> Any:
+        uncounted = [replace(each, act=Act.RELEASE) if each.act is Act.CRASH else each for each in settlements]
+        return whole(self, uncounted, record, shared=shared)
+
+    Consumer.settle = forgiving  # type: ignore[method-assign]
 
 
 @mutant
 def no_give_back() -> None:
     """A worker that stops keeps what it had not finished, until its lease runs out."""
-    whole = sql.SqlStorage._settle
+    whole = Consumer.settle
 
-    def keeping(self: Any, owner: int, settlements: Sequence[Any], encode: Callable[[Any], Any], record: Any) -> None:
-        whole(self, owner, [each for each in settlements if each.act is not Act.RELEASE], encode, record)
+    def keeping(self: Any, settlements: Sequence[Any], record: Any, *, shared: bool) -> Any:
+        kept = [each for each in settlements if each.act is not Act.RELEASE]
+        return whole(self, kept, record, shared=shared) if kept else []
 
-    sql.SqlStorage._settle = keeping  # type: ignore[method-assign]
-    sql.SqlStorage.leave = lambda self, holder: None  # type: ignore[method-assign]
+    Consumer.settle = keeping  # type: ignore[method-assign]
+    Consumer.close = lambda self: None  # type: ignore[method-assign]
+
+
+@mutant
+def no_second_look() -> None:
+    """What a claim brought whose reply was lost is never asked for again."""
+    from taskbus.broker.transports.redis.holding import Holding
+
+    Holding.must_look = property(lambda self: False, lambda self, value: None)  # type: ignore[assignment]
 
 
 @mutant

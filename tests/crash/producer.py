@@ -16,7 +16,7 @@ from taskbus import TaskBus
 from taskbus.errors import PublishUnknown, SendError
 
 from . import chaos, mutants
-from .environment import BROKER, LEDGER, MUTANT, RESULTS
+from .environment import BROKER, LEDGER, MUTANT, RESULTS, SPOOL
 from .ledger import Ledger, now
 
 
@@ -73,7 +73,8 @@ def main() -> int:
     chaos.arm(ledger)
     mutants.apply(os.environ.get(MUTANT, ""))
     asked = json.loads(sys.argv[1])
-    with TaskBus("crash", broker=os.environ[BROKER], results=os.environ.get(RESULTS) or None) as app:
+    spool = {"spool": os.environ[SPOOL]} if os.environ.get(SPOOL) else {}
+    with TaskBus("crash", broker=os.environ[BROKER], results=os.environ.get(RESULTS) or None, **spool) as app:
         if asked.get("batch"):
             send_together(app, ledger, asked["sends"], asked["batch"])
         else:

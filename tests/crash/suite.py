@@ -1,19 +1,44 @@
-"""Everything the suite can run, by name: the grid, the named cases, the mutants, and what is not run and why."""
+"""Everything the suite can run, by name: grid, named cases, mutants, on each broker; and what is not run and why."""
 
 import json
 import shutil
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import cases, cases_of_storage, cases_of_workers
+from . import (
+    cases,
+    cases_of_clocks,
+    cases_of_networks,
+    cases_of_postgresql,
+    cases_of_rabbitmq,
+    cases_of_redis,
+    cases_of_results,
+    cases_of_storage,
+    cases_of_workers,
+)
 from .cases_of_mutants import MUTATIONS
 from .checker import Verdict
-from .grid import GRID
+from .grid import GRID, Square
+from .grounds import GROUNDS, Ground
+from .place import Place
+from .registry import Case
+from .town import Town
 
-CASES = [*cases.case.all, *cases_of_workers.case.all, *cases_of_storage.case.all]
+MODULES = (
+    cases,
+    cases_of_workers,
+    cases_of_storage,
+    cases_of_networks,
+    cases_of_results,
+    cases_of_clocks,
+    cases_of_redis,
+    cases_of_rabbitmq,
+    cases_of_postgresql,
+)
+CASES: list[Case] = [case for module in MODULES for case in module.case.all]
 QUICK_SQUARES = (
     "publish.inside:single/producer/kill9",
     "fetch.after/group/kill9",
@@ -22,23 +47,49 @@ QUICK_SQUARES = (
     "settle.inside:retries/group/kill9",
     "release.before/supervisor/kill9",
 )
-"""The part of the grid that every run of the tests plays."""
+"""The part of the grid that every run of the tests plays on SQLite."""
+QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
+    "redis": (
+        "grid publish.inside:single/producer/kill9",
+        "grid fetch.inside/group/kill9",
+        "grid settle.inside:retries/group/kill9",
+        "grid settle.inside:plain/supervisor/cut",
+        "grid reap.inside/supervisor/kill9",
+        "grid release.before/supervisor/kill9",
+        "case 8:",
+        "case 22b:",
+        "case 24:",
+        "case 24b:",
+        "case 29b:",
+        "case 33:",
+    ),
+    "postgresql": (
+        "grid fetch.inside/group/kill9",
+        "grid settle.inside:retries/group/kill9",
+        "grid settle.inside:plain/supervisor/cut",
+        "case 24b:",
+        "case 46:",
+    ),
+    "mysql": ("grid settle.inside:retries/group/kill9", "case 24b:"),
+    "rabbitmq": (
+        "grid fetch.after/group/kill9",
+        "grid settle.inside:retries/group/kill9",
+        "grid settle.inside:plain/supervisor/cut",
+    ),
+    "rabbitmq+redis": ("grid settle.inside:plain/group/kill9",),
+}
+"""What every run of the tests plays on the other brokers; names of cells, or how they begin."""
 
 NEEDS = {
     "beat, which does not exist yet": "6 7 51 52",
-    "Redis, whose transport does not exist yet": "21 22 23 24 25 26 27 28 29 30 31 32 33 34 68",
-    "RabbitMQ, whose transport does not exist yet": "35 36 37 38 39 40 41",
-    "PostgreSQL, whose transport does not exist yet": "45 46",
-    "a result store on a server of its own": "47 48",
-    "workers on several hosts": "50",
     "revocation, which does not exist yet": "70",
-    "a spool or an outbox, which do not exist yet": "72 73",
     "workflows, which do not exist yet": "62 63",
     "the page and remote control, which do not exist yet": "75 76",
     "Celery on the other side of the wire": "77",
     "hours": "60 61",
     "wheels of two releases": "69",
     "memory limits of the supervisor alone, as `systemd` sets them": "17",
+    "two network namespaces and a pair of virtual interfaces": "27",
 }
 ELSEWHERE = {
     "14": "played by the grid's SIGTERM squares",
@@ -47,6 +98,8 @@ ELSEWHERE = {
     "59": "played by the unit tests of sending",
 }
 NOT_RUN = {
+    "68": "no command is cancelled half-way: async sends run in a thread of their own, to their end",
+    "73": "sending inside the caller's transaction, its rollback and its commit, are tests of the transports",
     "44": "deleting and replacing a database file under a running process is a unit test of the database",
     "58": "there is no compression on the wire",
     "64": "queues have no length limit yet",
@@ -77,37 +130,69 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Playable:
-    """One cell, ready to be played in a folder of its own."""
+    """One cell, ready to be played on its ground in a folder of its own."""
 
-    name: str
-    run: Callable[[Path], Verdict]
+    cell: str
+    ground: Ground
+    run: Callable[[Place], Verdict]
     is_quick: bool
     obstacle: Callable[[], str] = str
 
-    def play(self, folder: Path) -> Outcome:
+    @property
+    def name(self) -> str:
+        return f"{self.cell}{self.ground.suffix}"
+
+    def play(self, folder: Path, town: Town) -> Outcome:
         """Play it. The folder is removed if all went well, and kept with its ledgers otherwise."""
-        why = self.obstacle()
+        why = self.ground.obstacle() or self.obstacle()
         if why:
             return Outcome(self.name, True, 0.0, not_run=why)
         begin = time.monotonic()
         try:
-            verdict = self.run(folder)
+            place = self.ground.open(folder, town)
+            verdict = self.run(place)
         except Exception as error:
             line = traceback.extract_tb(error.__traceback__)[-1]
             why = f"{type(error).__name__} in {line.name}, `{line.line}`: {error}"
             return Outcome(self.name, False, time.monotonic() - begin, error=why)
         if verdict.valid:
+            place.remove()
             shutil.rmtree(folder, ignore_errors=True)
         return Outcome(self.name, verdict.valid, time.monotonic() - begin, verdict)
 
 
-def playables() -> list[Playable]:
+def playables(grounds: Iterable[Ground] = tuple(GROUNDS.values())) -> list[Playable]:
     """All cells, in the order in which they are reported."""
-    return [
-        *(Playable(f"grid {square.name}", square.run, square.name in QUICK_SQUARES) for square in GRID),
-        *(Playable(case.name, case.run, case.is_quick, case.obstacle) for case in CASES),
-        *(Playable(f"mutant {mutant.name}", mutant.play, mutant.is_quick) for mutant in MUTATIONS),
+    return [playable for ground in grounds for playable in _on(ground)]
+
+
+def _on(ground: Ground) -> list[Playable]:
+    squares = [square for square in GRID if square.exists_on(ground.broker) and (ground.is_whole or _is_apart(square))]
+    named = [case for case in CASES if _is_played(case, ground)]
+    mutants = [mutant for mutant in MUTATIONS if ground.is_whole and ground.broker in mutant.on]
+    found = [
+        *(Playable(f"grid {each.name}", ground, each.run, each.name in QUICK_SQUARES) for each in squares),
+        *(Playable(each.name, ground, each.run, each.is_quick, each.obstacle) for each in named),
+        *(Playable(f"mutant {each.name}", ground, each.play, each.is_quick) for each in mutants),
     ]
+    if ground.name == "sqlite":
+        return found
+    quick = QUICK_ELSEWHERE.get(ground.name, ())
+    return [
+        Playable(each.cell, ground, each.run, bool(quick) and each.cell.startswith(quick), each.obstacle)
+        for each in found
+    ]
+
+
+def _is_apart(square: Square) -> bool:
+    """Whether it matters to this square that results are kept on another server."""
+    return square.step.point.startswith("settle.") and square.victim != "runner" and square.action != "term"
+
+
+def _is_played(case: Case, ground: Ground) -> bool:
+    if case.only_apart:
+        return ground.results not in ("", "sqlite")
+    return ground.broker in case.on and (ground.is_whole or case.apart)
 
 
 def not_run() -> list[tuple[str, str]]:

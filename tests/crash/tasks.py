@@ -22,6 +22,7 @@ from .ledger import Ledger, write_sink
 
 ledger = Ledger(os.environ.get(LEDGER, "/nonexistent"))
 soon = RetryPolicy(stop=stop_after_attempt(6), wait=wait_fixed(0.1))
+later = RetryPolicy(stop=stop_after_attempt(6), wait=wait_fixed(0.8))
 twice = RetryPolicy(stop=stop_after_attempt(2), wait=wait_fixed(0.1))
 _runs = itertools.count()
 LIMIT = 60.0
@@ -136,6 +137,15 @@ def once(ctx: Context, id: str, name: str) -> int:
 @task(name="flaky", retry=soon)
 def flaky(ctx: Context, id: str, failures: int = 1) -> int:
     """Fails so many times, then succeeds."""
+    with logged(ctx, id):
+        if ctx.attempt <= failures:
+            raise ValueError(f"attempt {ctx.attempt}")
+        return ctx.fencing_token
+
+
+@task(name="patient", retry=later)
+def patient(ctx: Context, id: str, failures: int = 1) -> int:
+    """As ``flaky``, with longer pauses."""
     with logged(ctx, id):
         if ctx.attempt <= failures:
             raise ValueError(f"attempt {ctx.attempt}")

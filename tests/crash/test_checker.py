@@ -57,6 +57,10 @@ class Story:
     ) -> None:
         self.add("nem", "", t, fault="x", on=True, action=action, victim=victim, worker=WORKER, pids=list(pids))
 
+    def outage(self, begin: float, end: float) -> None:
+        for t, on in ((begin, True), (end, False)):
+            self.add("nem", "", t, fault="net", on=on, action="outage", victim="broker", worker=0, pids=[-1])
+
     def heal(self, t: float, pids: tuple[int, ...] = (WORKER, 7)) -> None:
         self.add("nem", "", t, fault="x", on=False, action="stop", victim="group", worker=WORKER, pids=list(pids))
 
@@ -320,3 +324,28 @@ def test_a_torn_last_line_is_left_out_and_any_other_is_an_error(tmp_path) -> Non
     path.write_bytes(whole[:20] + b"\n" + whole[20:])
     with pytest.raises(ValueError):
         read(tmp_path)
+
+
+def test_an_outage_excuses_what_it_interrupted_and_recovery_is_counted_from_its_end() -> None:
+    story = Story()
+    story.send("a")
+    story.run("a", 1.0, None, token=1)
+    story.outage(1.5, 9.0)
+    story.run("a", 10.0, 11.0, token=2)
+    story.result("a", 11.1, token=2)
+    verdict = check(story.events, Rules())
+    assert verdict.valid, verdict.violations
+    assert (verdict.reruns, verdict.recovered_after) == (1, 1.0)
+
+
+def test_where_settling_takes_several_steps_a_fault_excuses_a_second_life_of_what_it_interrupted_and_no_other() -> None:
+    story = Story()
+    for id in ("a", "b"):
+        story.send(id)
+        story.run(id, 1.0, 2.0, token=1, how="err")
+        story.fault(2.1 if id == "a" else 50.0, "kill9")
+        story.run(id, 5.0, 6.0, token=2, attempt=2)
+        story.run(id, 8.0, 9.0, token=3, attempt=2)
+        story.result(id, 9.1, token=3)
+    assert check([event for event in story.events if event["id"] != "b"], Rules(forks=True)).valid
+    assert check([event for event in story.events if event["id"] != "b"], Rules()).dup == ("a",)

@@ -1,25 +1,31 @@
-"""Plays cells of the crash suite: the quick ones always, the others with ``-m slow``; see also ``make crash``."""
+"""Plays the cells on SQLite: the quick ones always, the others with ``-m slow``; see also ``make crash``."""
 
 from pathlib import Path
 
 import pytest
 
 from .grid import GRID
-from .suite import CASES, QUICK_SQUARES, Playable, not_run, playables
+from .grounds import GROUNDS
+from .suite import CASES, QUICK_ELSEWHERE, QUICK_SQUARES, Playable, not_run, playables
+from .town import Town
 
 LAST = 78
 """The fault matrix has cases 1 to 78; larger numbers are our own."""
 
 
-def cells() -> list[object]:
+def cells(*names: str) -> list[object]:
+    """The cells on these grounds, as parameters."""
     return [
-        pytest.param(cell, id=cell.name, marks=() if cell.is_quick else (pytest.mark.slow,)) for cell in playables()
+        pytest.param(cell, id=cell.name, marks=() if cell.is_quick else (pytest.mark.slow,))
+        for cell in playables(GROUNDS[name] for name in names)
     ]
 
 
-@pytest.mark.parametrize("cell", cells())
-def test_nothing_accepted_is_lost_and_nothing_runs_twice_without_a_fault(cell: Playable, tmp_path: Path) -> None:
-    outcome = cell.play(tmp_path / "cell")
+@pytest.mark.parametrize("cell", cells("sqlite"))
+def test_nothing_accepted_is_lost_and_nothing_runs_twice_without_a_fault(
+    cell: Playable, tmp_path: Path, town: Town
+) -> None:
+    outcome = cell.play(tmp_path / "cell", town)
     if outcome.not_run:
         pytest.skip(outcome.not_run)
     assert outcome.is_good, outcome.error or f"{outcome.verdict.violations}\n{outcome.verdict}"
@@ -36,3 +42,6 @@ def test_cells_have_names_of_their_own_and_the_quick_squares_exist() -> None:
     names = [cell.name for cell in playables()]
     assert len(set(names)) == len(names)
     assert set(QUICK_SQUARES) <= {square.name for square in GRID}
+    for broker, starts in QUICK_ELSEWHERE.items():
+        here = [cell.cell for cell in playables([GROUNDS[broker]])]
+        assert [start for start in starts if not any(cell.startswith(start) for cell in here)] == []

@@ -2,10 +2,13 @@
 
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from taskbus.testing.transport_basis import decoded
 from tests.shape.pages import ROOT, Block, Reader, blocks, forget_modules_of, taskbus
 
 README = ROOT / "README.md"
@@ -58,6 +61,37 @@ def test_the_programs_of_the_how_to_run(tmp_path: Path, monkeypatch: pytest.Monk
     for block in python_blocks(ROOT / "docs/howto/retries_and_dead_letters.md"):
         exec(compile(block.text, "retries_and_dead_letters.md", "exec"), names)
     assert {"send", "charge_once", "poll", "convert"} <= set(names)
+
+
+def test_the_programs_about_outages_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "shop"}
+    apps = []
+    for block in python_blocks(ROOT / "docs/howto/survive_a_broker_outage.md"):
+        exec(compile(block.text, "survive_a_broker_outage.md", "exec"), names)
+        apps.append(names["app"])
+    names["send_charge"](1)
+    names["send_charge"](1)
+    assert apps[-1].spool.size().waiting == 0
+    assert [each.task for each in map(decoded, apps[0].broker.peek("default", 10))][:1] == ["shop.charge"]
+    for app in apps:
+        app.close()
+
+
+def test_the_programs_of_sending_in_a_transaction_run(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(reader.folder)
+    names = reader.names | {"__name__": "shop"}
+    for block in python_blocks(ROOT / "docs/howto/send_in_a_transaction.md"):
+        if "sqlalchemy.ext.asyncio" in block.text and find_spec("greenlet") is None:
+            continue
+        exec(compile(block.text, "send_in_a_transaction.md", "exec"), names)
+    app = names["app"]
+    assert [(size.name, size.ready, size.delayed) for size in app.broker.queues()] == [
+        ("default", 1, 1),
+        ("slow", 1, 0),
+    ]
+    app.close()
+    names["engine"].dispose()
 
 
 def test_the_commands_of_the_readme_exist(tmp_path: Path) -> None:

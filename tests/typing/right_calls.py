@@ -11,6 +11,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, assert_type
 
+from sqlalchemy.engine import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.orm import Session, scoped_session
+
 from taskbus import AsyncResult, Config, Context, Middleware, RetryPolicy, State, Task, TaskBus, as_completed, task
 
 app = TaskBus("typed")
@@ -106,6 +110,18 @@ def sending_with_options() -> None:
     assert_type([later.delay(Order(n, Decimal(n))) for n in range(3)], list[AsyncResult[Decimal]])
     assert_type(add.apply_async((2, 3), countdown=5, priority=1), AsyncResult[int])
     assert_type(add.apply_async(kwargs={"a": 2}, expires=timedelta(hours=1)), AsyncResult[int])
+
+
+def sending_in_a_transaction(session: Session, scoped: scoped_session[Session], connection: Connection) -> None:
+    assert_type(add.using(session).delay(2, 3), AsyncResult[int])
+    assert_type(resize.using(scoped).options(countdown=5).delay(Path("a.png"), width=1), AsyncResult[str])
+    assert_type(follow.using(connection).apply_async(("https://example.org",), priority=1), AsyncResult[list[str]])
+    assert_type(add.using(session)(2, 3), int)
+
+
+async def sending_in_a_transaction_from_async_code(session: AsyncSession, connection: AsyncConnection) -> None:
+    assert_type(await add.using(session).adelay(2, b=3), AsyncResult[int])
+    assert_type(await fetch.using(connection).options(priority=9).adelay("https://example.org"), AsyncResult[bytes])
 
 
 def sending_in_a_batch() -> None:

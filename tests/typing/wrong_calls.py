@@ -6,6 +6,9 @@ a call that would slip through turns ``make check`` red.
 
 from pathlib import Path
 
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import Session
+
 from taskbus import AsyncResult, Context, RetryPolicy, TaskBus, as_completed, task
 
 app = TaskBus("typed")
@@ -51,6 +54,13 @@ def wrong_options() -> None:
     add.options(speed=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     add.options(countdown=3).delay("2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     add.apply_async((1, 2), headers={"n": 1})  # type: ignore[dict-item]  # pyright: ignore[reportArgumentType]
+
+
+def wrong_transactions(session: Session, engine: Engine) -> None:
+    add.using("postgresql://localhost/shop")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    add.using(engine)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    add.using(session).delay("2", 3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    add.using(session).delay(1, c=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 
 def wrong_results() -> None:
