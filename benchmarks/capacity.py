@@ -21,7 +21,7 @@ from capacity_report import DEDUP_WINDOW, Capacity, Compared, tables, write
 from checks import backlog, delayed
 from environment import HOME
 from grounds import Ground, ground
-from model import Costs, demand, predict
+from model import Costs, claims, demand, predict
 
 from taskbus.cli.machine import describe_machine
 
@@ -41,8 +41,8 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help=f"put the tables into {PAGE.name}; all brokers")
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
     given = parser.parse_args()
-    if given.write and (given.broker != "all" or given.quick or given.delayed or given.backlog):
-        parser.error("--write is for all brokers, measured in full")
+    if given.write and (given.broker != "all" or given.delayed or given.backlog):
+        parser.error("--write is for the tables of all brokers")
     brokers = BROKERS if given.broker == "all" else (given.broker,)
     if given.delayed or given.backlog:
         check(brokers, given)
@@ -78,7 +78,8 @@ def _compare(broker: str, place: Ground, costs: Costs, share: float) -> Iterator
                 measured = parts.drain(each)
         else:
             measured = parts.together(broker, place, batch, share)
-        found = Compared(batch, predicted, costs.cpu(batch, predicted.claim), measured)
+        at_that_rate = costs.cpu(batch, claims(costs, batch, measured.rate))
+        found = Compared(batch, predicted, at_that_rate, measured)
         _say(broker, f"batch {batch}: predicted {predicted.rate:,.0f}/s, measured {measured.rate:,.0f}/s")
         yield found
 

@@ -16,7 +16,10 @@ DEDUP_WINDOW = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A rate as predicted and as measured; ``batch`` None: a filled queue being drained, without a producer."""
+    """A rate as predicted and as measured; ``batch`` None: a filled queue being drained, without a producer.
+
+    ``cpu``: what a task should take of all CPUs at the measured rate, in microseconds.
+    """
 
     batch: int | None
     predicted: Prediction
@@ -119,7 +122,9 @@ def _curve(found: Sequence[Capacity]) -> Rows:
         rows.append((f"{name}: predicted", [f"{each.predicted.rate:,.0f}" for each in turn]))
         rows.append((f"{name}: measured", [f"{each.measured.rate:,.0f}" for each in turn]))
         rows.append((f"{name}: error of the rate", [f"{each.error:+.0f} %" for each in turn]))
-        rows.append((f"{name}: error of the CPU a task", [_error(each.cpu, each.measured_cpu) for each in turn]))
+        rows.append(
+            (f"{name}: error of the CPU a task at that rate", [_error(each.cpu, each.measured_cpu) for each in turn])
+        )
         rows.append((f"{name}: bound by", [each.predicted.bound.removeprefix("the ") for each in turn]))
     return rows
 
@@ -139,8 +144,8 @@ def _million(found: Sequence[Capacity]) -> Rows:
         ("broker's log, MB/s", [f"{want.log / 1e6:.0f}" for want in wants]),
         ("a minute of backlog, GB", [f"{want.backlog_minute / 1e9:.1f}" for want in wants]),
         (f"remembered ids ({DEDUP_WINDOW:.0f} s), GB", [f"{want.ids / 1e9:.1f}" for want in wants]),
-        ("one queue ends at, tasks/s", [f"{_rounded(want.one_queue):,}" for want in wants]),
-        (f"queues, each apart, {BUSY:.0%} busy", [f"{want.shares}" for want in wants]),
+        ("one queue ends at, tasks/s; PostgreSQL: of 8 cores", [f"{_rounded(want.one_queue):,}" for want in wants]),
+        (f"so many of them, {BUSY:.0%} busy", [f"{want.shares}" for want in wants]),
     ]
 
 

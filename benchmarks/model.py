@@ -88,7 +88,8 @@ class Costs:
 
     ``supervisor`` and ``runner`` are CPU of a real worker's two parts; ``wake``: the broker's CPU for waking a worker.
     ``held``: bytes a queued task takes in the broker, ``remembered`` those of a task id in the dedup window. ``lanes``:
-    how many cores one queue can use there; 0: the broker is a file, and whoever writes it keeps the others waiting.
+    how many of the broker's cores one queue can use for one producer and one worker, ``most_lanes`` for any number of
+    them; 0: the broker is a file, and whoever writes it keeps the others waiting.
     """
 
     publish: Steps
@@ -100,6 +101,13 @@ class Costs:
     remembered: float
     connections: int
     lanes: float
+    most_lanes: float
+
+    @property
+    def waiting(self) -> Line:
+        """Microseconds that a supervisor waits for the broker, for each task."""
+        whole = self.take.line("wall") - self.take.line("client")
+        return Line(max(0.0, whole.per_task), max(0.0, whole.per_trip))
 
     def cpu(self, batch: float | None, claim: float) -> float:
         """Microseconds of CPU a task, of all parts together, sent by ``batch`` (None: sent before) and so claimed."""
@@ -122,35 +130,37 @@ class Prediction:
 def predict(costs: Costs, batch: float | None, cores: float) -> Prediction:
     """Tasks a second of one worker with one runner, and one producer that sends ``batch`` at once; None: no producer.
 
-    The worker claims what has come during its last turn, and what comes together at once: so the size of its claims
-    follows from the rate, and the rate from the size. Starting with the producer's batches, both grow until they fit.
+    The size of the worker's claims follows from the rate, and the rate from the size. Starting with the producer's
+    batches, both grow until they fit.
     """
-    waiting = costs.take.line("wall") - costs.take.line("client")
-    claim, found = float(min(batch or LARGEST_CLAIM, LARGEST_CLAIM)), Prediction(0.0, "", 1.0)
-    for _ in range(50):
+    claim = float(min(batch or LARGEST_CLAIM, LARGEST_CLAIM))
+    while True:
         bounds = _bounds(costs, batch, claim, cores)
         bound = min(bounds, key=lambda name: bounds[name])
-        found = Prediction(bounds[bound], bound, claim)
-        if not batch:
-            break
-        turn = costs.take.line("wall").per_trip + costs.supervisor.per_trip
-        each = costs.supervisor.per_task + max(0.0, waiting.per_task)
-        free = 1e6 / found.rate - each
-        grown = turn / free if free > 0 else LARGEST_CLAIM
-        grown = min(max(grown, claim), LARGEST_CLAIM)
-        if math.isclose(grown, claim, rel_tol=1e-3):
-            break
+        grown = claims(costs, batch, bounds[bound])
+        if grown <= claim * 1.001:
+            return Prediction(bounds[bound], bound, claim)
         claim = grown
-    return found
+
+
+def claims(costs: Costs, batch: float | None, rate: float) -> float:
+    """How many tasks a worker claims at once at this rate: what came during its last turn, or what was sent together.
+
+    Solves ``k = rate x turn(k)``: a turn takes the supervisor's CPU and its waiting for the broker.
+    """
+    if batch is None:
+        return LARGEST_CLAIM
+    turn = costs.supervisor + costs.waiting
+    free = 1e6 / rate - turn.per_task
+    return min(max(turn.per_trip / free if free > 0 else LARGEST_CLAIM, batch, 1.0), LARGEST_CLAIM)
 
 
 def _bounds(costs: Costs, batch: float | None, claim: float, cores: float) -> dict[str, float]:
     """What each part alone would allow, in tasks a second."""
     take, publish = costs.take, costs.publish
-    waiting = max(0.0, (take.line("wall") - take.line("client")).at(claim))
     times = {
         "the cores of the machine": costs.cpu(batch, claim) / cores,
-        "the supervisor": costs.supervisor.at(claim) + waiting,
+        "the supervisor": (costs.supervisor + costs.waiting).at(claim),
         "the runner": costs.runner.at(claim),
     }
     broker, trips = take.line("broker").at(claim), take.line("wall").at(claim)
@@ -189,7 +199,7 @@ def demand(costs: Costs, dedup_window: float, rate: float = MILLION) -> Demand:
     """
     publish, take = costs.publish, costs.take
     broker = publish.line("broker").at(BATCH) + take.line("broker").at(BATCH) + costs.wake / BATCH
-    serial = broker / costs.lanes if costs.lanes else publish.line("wall").at(BATCH) + take.line("wall").at(BATCH)
+    serial = broker / costs.most_lanes if costs.lanes else publish.line("wall").at(BATCH) + take.line("wall").at(BATCH)
     return Demand(
         broker_cores=broker * rate / 1e6,
         producer_cores=publish.line("client").at(BATCH) * rate / 1e6,

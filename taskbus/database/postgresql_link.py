@@ -157,9 +157,12 @@ class PostgresLink:
 def connect(place: Place, timeout: float, deadline: float) -> PostgresLink:
     """Open a connection by ``deadline``, host after host. Raises ``psycopg.Error``."""
     error: psycopg.Error | None = None
-    for attempt in conninfo_attempts(_parameters(place)):
+    attempts = list(conninfo_attempts(_parameters(place)))
+    for number, attempt in enumerate(attempts):
+        now = time.monotonic()  # a host that is silent must leave time for the others: it may be their turn
+        share = now + max(0.0, deadline - now) / (len(attempts) - number)
         try:
-            connection = Connection(_connected(make_conninfo("", **attempt), deadline))
+            connection = Connection(_connected(make_conninfo("", **attempt), share))
         except psycopg.Error as failure:
             error = failure
             continue

@@ -179,7 +179,8 @@ class ClusterLink(Link):
                 return act(self._to(address), deadline)
             except Refused as error:
                 if error.code == "MOVED":
-                    self._forget_slots()
+                    if self._moved(error.answer, address):
+                        continue
                 elif error.code == "ASK":
                     reply = self._ask(error.answer, again, deadline)
                     if reply is not None:
@@ -196,6 +197,16 @@ class ClusterLink(Link):
                 self._forget_slots()
                 raise
             time.sleep(PAUSE)
+
+    def _moved(self, answer: str, asked: Address) -> bool:
+        """Note where a slot is now; whether that is somewhere else. The whole map is asked for anew, later."""
+        _, number, place = answer.split()
+        owner = _address(place if not place.startswith(":") else f"{asked.host}{place}")
+        if self._line.owners and owner != asked:
+            self._line.owners[int(number)] = owner
+            return True
+        self._forget_slots()
+        return False
 
     def _ask(self, answer: str, command: Sequence[Argument], deadline: float) -> list[Any] | None:
         """Send a command where a slot is being moved to; None if that must be tried again."""

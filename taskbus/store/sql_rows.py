@@ -107,6 +107,7 @@ def _value(change: SaveResult) -> tuple[Any, ...]:
 
 
 def rows_of_attempts(run: Iterable[SaveAttempt]) -> list[tuple[Any, ...]]:
+    """One row an attempt, as it was last saved."""
     latest = {(change.attempt.task_id, change.attempt.attempt): change.attempt for change in run}
     return [
         (
@@ -122,6 +123,7 @@ def rows_of_attempts(run: Iterable[SaveAttempt]) -> list[tuple[Any, ...]]:
 
 
 def rows_of_letters(run: Iterable[Bury]) -> list[tuple[Any, ...]]:
+    """One row a task, as it was last buried."""
     latest = {change.letter.task_id: change.letter for change in run}
     return [
         (

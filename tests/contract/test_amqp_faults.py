@@ -137,6 +137,7 @@ def test_when_all_connections_are_closed_work_goes_on_and_what_was_held_comes_ag
     assert came == {"held": 1, "after": 0}
 
 
+@pytest.mark.slow
 def test_a_broker_restarted_over_and_over_is_consumed_from_again_each_time(
     node: RabbitServer, broker: Broker, consumer: Consumer
 ) -> None:
@@ -153,6 +154,7 @@ def test_a_broker_restarted_over_and_over_is_consumed_from_again_each_time(
         assert time.monotonic() - up_at < LONGEST
 
 
+@pytest.mark.slow
 def test_a_killed_broker_has_lost_nothing_that_it_confirmed(
     node: RabbitServer, url: str, open_broker: Callable[..., Broker]
 ) -> None:
@@ -273,6 +275,7 @@ def alarm(node: RabbitServer, request: pytest.FixtureRequest) -> Iterator[Callab
     alarm(False)
 
 
+@pytest.mark.slow
 def test_during_an_alarm_publishing_is_refused_in_time_and_consuming_goes_on(
     broker: Broker, consumer: Consumer, alarm: Callable[[bool], None]
 ) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +131,33 @@ def test_work_goes_on_while_a_slot_moves_to_another_node(cluster: RedisCluster, 
         target.cli("MIGRATE", "127.0.0.1", source.port, name, 0, 5000)
     for node in (source, target, cluster.nodes[2]):
         node.cli("CLUSTER", "SETSLOT", moving, "NODE", source.cli("CLUSTER", "MYID"))
+
+
+def test_the_least_privileges_are_enough_on_a_cluster(cluster: RedisCluster, url: str) -> None:
+    prefix = url.partition("prefix=")[2]
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "secure_redis.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith("ACL SETUSER worker")]
+    (more,) = re.findall(r"On a cluster add `(.*?)`", page)
+    for node in cluster.nodes:
+        node.cli(*line.replace("shop", prefix).split(), *more.split())
+        node.cli("ACL", "LOG", "RESET")
+    queues = spread(Keys(prefix))
+    broker = Broker(url.replace("://", "://worker:password@"))
+    consumer = broker.consumer(queues, name="w", lease=30)
+    for queue in queues:
+        send(broker, "a", queue=queue)
+    deliveries = consumer.fetch(9)
+    assert len(deliveries) == 3
+    assert consumer.settle([Settlement(each, follow_ups=[message("b", queue=queues[0])]) for each in deliveries],
+                           None, shared=False) == []  # fmt: skip
+    consumer.renew()
+    assert consumer.reap() == 0
+    assert len(broker.queues()) == 3
+    assert [(remark.subject, remark.weight.value) for remark in broker.examine()] == [
+        ("version", "fine"), ("eviction", "fine"), ("durability", "fine")
+    ]  # fmt: skip
+    consumer.close()
+    assert [node.cli("ACL", "LOG") for node in cluster.nodes] == [[], [], []]
 
 
 def test_one_node_of_a_cluster_is_refused_by_name(cluster: RedisCluster) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import psycopg
 
-from tests.servers.server import Server, as_user, family, humble, need, own_folder
+from tests.servers.server import Server, as_user, family, humble, is_stopped, need, own_folder, until
 
 PLACES = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
 USER, PASSWORD = "taskbus", "s3cret"
@@ -117,8 +117,10 @@ class PostgresServer(Server):
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def pause(self) -> None:
-        for pid in family(self.pid):
+        paused = family(self.pid)
+        for pid in paused:
             _signal(pid, signal.SIGSTOP)
+        until(lambda: all(map(is_stopped, paused)), "all of it is stopped")
 
     def resume(self) -> None:
         for pid in family(self.pid):

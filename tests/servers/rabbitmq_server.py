@@ -29,12 +29,12 @@ class RabbitServer(Server):
     def __init__(
         self, folder: Path, port: int | None = None, *, epmd_port: int | None = None, config: str = ""
     ) -> None:
-        super().__init__(folder, port or _quiet_port())
+        super().__init__(folder, port or quiet_port())
         self._scripts = Path(need(self.program, SCRIPTS)).parent
         if str(self._scripts) == "/usr/sbin":  # Debian's wrapper there insists on its own user and folders
             self._scripts = Path(SCRIPTS)
-        self.dist_port = _quiet_port()
-        self.epmd_port = epmd_port or _quiet_port()
+        self.dist_port = quiet_port()
+        self.epmd_port = epmd_port or quiet_port()
         self.node = f"taskbus-{self.port}@localhost"
         self._epmd: subprocess.Popen[bytes] | None = None
         cookie = folder / ".erlang.cookie"
@@ -158,7 +158,7 @@ def the_node() -> RabbitServer:
     return node
 
 
-def _quiet_port() -> int:
+def quiet_port() -> int:
     """A free port below those that the system gives to clients: while the node is down nobody may take it.
 
     A client that tries again and again to connect to a port of that range ends up connected to itself.
@@ -184,7 +184,7 @@ def _listens(port: int) -> bool:
 @contextmanager
 def cluster(folder: Path, size: int = 3) -> Iterator[list[RabbitServer]]:
     """A cluster of nodes on loopback, the first of which keeps the epmd of all: stop it last."""
-    epmd_port = _quiet_port()
+    epmd_port = quiet_port()
     nodes = [RabbitServer(folder / f"node-{n}", epmd_port=epmd_port) for n in range(size)]
     with ExitStack() as stopping:
         for node in nodes:

@@ -63,6 +63,12 @@ def own_folder(name: str, account: str | None) -> Path:
     return folder
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether every thread of a process stands still. Source: proc(5)."""
+    states = (stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat"))
+    return all(state == "T" for state in states)
+
+
 def family(pid: int) -> list[int]:
     """A process and all its descendants. Source: proc(5)."""
     parents = {}
@@ -158,6 +164,7 @@ class Server:
     def pause(self) -> None:
         """Stop its whole group in its tracks: connections stay open, nothing is answered."""
         os.killpg(self.pid, signal.SIGSTOP)
+        until(lambda: is_stopped(self.pid), f"{self.program} is stopped")
 
     def resume(self) -> None:
         os.killpg(self.pid, signal.SIGCONT)

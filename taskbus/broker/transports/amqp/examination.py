@@ -10,6 +10,7 @@ OLDEST = (3, 10)
 
 
 def examine(topology: Topology, until: float) -> list[Remark]:
+    """What the broker's version and kind of queues mean, and a warning of what AMQP does not tell."""
     server = topology.line.wire(until).server
     is_quorum = topology.naming.is_quorum
     remarks = [_version(server), _durability(is_quorum), _consumer_timeout()]

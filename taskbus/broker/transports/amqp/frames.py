@@ -13,6 +13,8 @@ from amqp.serialization import dumps, loads
 
 METHOD, HEADER, BODY, HEARTBEAT, END = 1, 2, 3, 8, 0xCE
 FRAME_OVERHEAD = 8
+LARGEST_FRAME = 1 << 24
+"""Bytes no broker agrees on: what claims to be larger is no AMQP, and is not waited for."""
 _frame_head = struct.Struct(">BHI")
 _u32 = struct.Struct(">I")
 _u64 = struct.Struct(">Q")
@@ -162,6 +164,8 @@ class Scanner:
             kind, number, size = head(data, position)
             stop = position + FRAME_OVERHEAD + size
             if stop > end:
+                if size > LARGEST_FRAME:
+                    raise Malformed(f"a frame of {size} bytes")
                 break
             if data[stop - 1] != END:
                 raise Malformed(f"a frame of kind {kind} does not end where it says")

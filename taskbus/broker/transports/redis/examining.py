@@ -1,14 +1,13 @@
 """What a Redis server's live settings mean: for ``taskbus doctor``, and a worker that starts. Changes nothing."""
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
 from taskbus.broker.transports.redis.session import Session
 from taskbus.clock import wall_clock
-from taskbus.database.redis import RedisError, Refused
+from taskbus.database.redis import Link, Refused
+from taskbus.database.redis_cluster import ClusterLink
 from taskbus.database.remark import Remark, Weight
-from taskbus.errors import BrokerError
 
 OLDEST = (6, 2)
 SKEW = 1.0
@@ -19,23 +18,41 @@ FAILOVER = "; a failover to a replica loses what was not copied to it yet"
 
 
 def examine(session: Session) -> list[Remark]:
-    """Raises ``BrokerError`` when the server cannot be asked at all."""
-    session.call("PING")
-    info = _asked(session, "INFO")
-    found = [_version(info), *_eviction(info), *_durability(session, info), *_memory(info), *_role(info)]
-    return [*found, *_skew(session)]
+    """On a Cluster, what is to be said of each node, and of several alike once.
+
+    Raises:
+        BrokerError: a server cannot be asked at all.
+    """
+    with session.errors():
+        link = session.link()
+        nodes: list[tuple[str, Link]] = [("", link)]
+        if isinstance(link, ClusterLink):
+            nodes = [(f"{address}: ", each) for address, each in link.nodes()]
+        by_node = {name: _examined(session, each) for name, each in nodes}
+    everywhere = [remark for remark in by_node[nodes[0][0]] if all(remark in each for each in by_node.values())]
+    return everywhere + [
+        remark._replace(text=f"{name}{remark.text}")
+        for name, remarks in by_node.items()
+        for remark in remarks
+        if remark not in everywhere
+    ]
 
 
-def _asked(session: Session, *command: str) -> dict[str, str] | None:
+def _examined(session: Session, link: Link) -> list[Remark]:
+    """One server."""
+    info = _asked(link, "INFO")
+    found = [_version(info), *_eviction(info), *_durability(link, info), *_memory(info), *_role(info)]
+    return found if session.has_passed_clock else [*found, *_skew(link)]
+
+
+def _asked(link: Link, *command: str) -> dict[str, str] | None:
     """``INFO`` or ``CONFIG GET``; None where this user may not."""
     try:
-        answer: Any = session.link().call(*command, repeatable=True)
+        answer: Any = link.call(*command, repeatable=True)
     except Refused as error:
         if error.code in ("NOPERM", "ERR"):  # managed servers rename or remove CONFIG
             return None
-        raise BrokerError(str(error)) from error
-    except RedisError as error:
-        raise BrokerError(str(error)) from error
+        raise
     if isinstance(answer, Mapping):
         return {key.decode(): value.decode() for key, value in answer.items()}
     lines = (line.partition(":") for line in answer.decode(errors="replace").splitlines())
@@ -64,8 +81,8 @@ def _eviction(info: Mapping[str, str] | None) -> list[Remark]:
     return [Remark(Weight.REFUSED, "eviction", text, "CONFIG SET maxmemory-policy noeviction, and in redis.conf")]
 
 
-def _durability(session: Session, info: Mapping[str, str] | None) -> list[Remark]:
-    settings = _asked(session, "CONFIG", "GET", "append*") or {}
+def _durability(link: Link, info: Mapping[str, str] | None) -> list[Remark]:
+    settings = _asked(link, "CONFIG", "GET", "append*") or {}
     aof = (info or {}).get("aof_enabled")
     fsync = settings.get("appendfsync")
     advice = "appendonly yes and appendfsync always, in redis.conf, if none may be lost"
@@ -102,11 +119,9 @@ def _role(info: Mapping[str, str] | None) -> list[Remark]:
     return [Remark(Weight.REFUSED, "role", text, "name the primary, or use sentinel:// to have it found")]
 
 
-def _skew(session: Session) -> list[Remark]:
-    if session.has_passed_clock:
-        return []
-    asked = time.time()
-    seconds, microseconds = session.call("TIME")
+def _skew(link: Link) -> list[Remark]:
+    asked = wall_clock()
+    seconds, microseconds = link.call("TIME", repeatable=True)
     skew = int(seconds) + int(microseconds) / 1e6 - (asked + wall_clock()) / 2
     if abs(skew) <= SKEW:
         return []

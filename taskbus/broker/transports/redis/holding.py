@@ -32,7 +32,7 @@ class Holding:
 
 
 class Holders:
-    """The holders of one storage. Their incarnations begin with the 16 characters of ``bell``, by which they are rung."""
+    """The holders of one storage. Their incarnations begin with ``bell``, 16 characters, by which they are rung."""
 
     def __init__(self) -> None:
         self._forget_all()
