@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 LARGEST_CLAIM = 256
 """How many quick tasks a worker with one runner claims at once, at most: half of what it keeps ahead of the runner."""
+LARGEST_REPORT = 64
+"""How many tasks a runner reports at once, at most, and so how many are settled at once when nothing piles up."""
 MILLION = 1_000_000
 BUSY = 0.7
 """The share of a core that may be planned for: beyond it queues grow at every gust."""
@@ -111,11 +113,17 @@ class Costs:
 
     def cpu(self, batch: float | None, claim: float) -> float:
         """Microseconds of CPU a task, of all parts together, sent by ``batch`` (None: sent before) and so claimed."""
-        total = self.supervisor.at(claim) + self.runner.at(claim) + self.take.line("broker").at(claim)
+        turn = turned(claim)
+        total = self.supervisor.at(turn) + self.runner.at(turn) + self.take.line("broker").at(turn)
         if not batch:
             return total
         publish = self.publish.line("client").at(batch) + self.publish.line("broker").at(batch)
-        return total + publish + self.wake / claim
+        return total + publish + self.wake / turn
+
+
+def turned(claim: float) -> float:
+    """The batch a worker's turn comes to, when claims and settlements are of different sizes, and cost the same."""
+    return 2 / (1 / claim + 1 / min(claim, LARGEST_REPORT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +165,16 @@ def claims(costs: Costs, batch: float | None, rate: float) -> float:
 
 def _bounds(costs: Costs, batch: float | None, claim: float, cores: float) -> dict[str, float]:
     """What each part alone would allow, in tasks a second."""
-    take, publish = costs.take, costs.publish
+    take, publish, turn = costs.take, costs.publish, turned(claim)
     times = {
         "the cores of the machine": costs.cpu(batch, claim) / cores,
-        "the supervisor": (costs.supervisor + costs.waiting).at(claim),
-        "the runner": costs.runner.at(claim),
+        "the supervisor": (costs.supervisor + costs.waiting).at(turn),
+        "the runner": costs.runner.at(turn),
     }
-    broker, trips = take.line("broker").at(claim), take.line("wall").at(claim)
+    broker, trips = take.line("broker").at(turn), take.line("wall").at(turn)
     if batch:
         times["the producer"] = publish.line("wall").at(batch)
-        broker += publish.line("broker").at(batch) + costs.wake / claim
+        broker += publish.line("broker").at(batch) + costs.wake / turn
         trips += publish.line("wall").at(batch)
     if costs.lanes:
         times["the broker"] = broker / costs.lanes

@@ -14,7 +14,7 @@ import probes
 from field import Field
 from figures import family
 from grounds import Ground
-from model import Costs, Step, Steps, fit
+from model import LARGEST_CLAIM, Costs, Step, Steps, fit, turned
 from probes import Host
 from rounds import field
 
@@ -31,7 +31,7 @@ WARM = 200
 POLL = 0.0005
 LANES = {"redis": (1, 1), "rabbitmq": (1, 1), "postgresql": (2, 8), "sqlite": (0, 0)}
 """Cores that one queue can use, here and at most: Redis runs scripts on one; the tests' RabbitMQ has one scheduler; in
-PostgreSQL each client has a process of its own, and a server of eight cores is planned for; SQLite is in its clients."""
+PostgreSQL each client has a process of its own, and eight cores are planned for; SQLite is in its clients."""
 
 
 class Bench:
@@ -141,8 +141,8 @@ def measure(broker: str, ground: Ground, share: float) -> Costs:
     with bench(broker, ground, share) as each:
         drained = drain(each)
         single = _single(each)
-    supervisor = fit([(1, single.supervisor), (drained.claim, drained.supervisor)])
-    runner = fit([(1, single.runner), (drained.claim, drained.runner)])
+    supervisor = fit([(1, single.supervisor), (drained.turn, drained.supervisor)])
+    runner = fit([(1, single.runner), (drained.turn, drained.runner)])
     wake = max(0.0, single.broker - publish.line("broker").at(1) - take.line("broker").at(1))
     return Costs(publish, take, supervisor, runner, wake, held, remembered, single.connections, *LANES[broker])
 
@@ -238,7 +238,8 @@ def _held(each: Bench) -> tuple[float, float]:
 class Worked:
     """What a real worker did: tasks a second, and CPU a task of its parts and of the broker, in microseconds.
 
-    ``others``: cores that programs outside of this measurement used meanwhile.
+    ``turn``: tasks that shared a turn of the worker; 0: not known. ``others``: cores that programs outside of this
+    measurement used meanwhile.
     """
 
     rate: float
@@ -246,12 +247,12 @@ class Worked:
     runner: float
     broker: float
     producer: float
-    claim: float
+    turn: float
     connections: int
     others: float
 
 
-def _worked(each: Bench, worker: Worker, tasks: int, act: Callable[[], float], claim: float) -> Worked:
+def _worked(each: Bench, worker: Worker, tasks: int, act: Callable[[], float], turn: float) -> Worked:
     """Costs of ``tasks`` while ``act`` runs, which returns the seconds of CPU that the producer took in it."""
     watcher = probes.cpu([os.getpid()])
     before = worker.supervisor(), worker.runner(), each.host.cpu()
@@ -268,7 +269,7 @@ def _worked(each: Bench, worker: Worker, tasks: int, act: Callable[[], float], c
         runner=runner,
         broker=broker,
         producer=producer / tasks * 1e6,
-        claim=claim,
+        turn=turn,
         connections=worker.connections(),
         others=max(0.0, (busy - ours) / seconds),
     )
@@ -289,7 +290,7 @@ def drain(each: Bench, tasks: int = 0) -> Worked:
             each.wait_for(done + tasks, process)
             return 0.0
 
-        return _worked(each, worker, tasks - seen, act, 256)
+        return _worked(each, worker, tasks - seen, act, turned(LARGEST_CLAIM))
 
 
 def _single(each: Bench) -> Worked:

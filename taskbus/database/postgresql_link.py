@@ -16,6 +16,9 @@ NOBODY_LOCKS_LONGER = 10.0
 """Seconds after which the server ends a session that stopped inside a transaction, whose locks would block others."""
 OF_TIMEOUT = 0.9
 """The share of the timeout after which the server itself stops a statement: then we know that nothing was done."""
+PLANNING = {"enable_seqscan": "off", "enable_bitmapscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
+"""Every statement here reads a few rows off the end of an index, however many there are. What a planner knows of tables
+that are empty at one moment and hold a million rows at the next tempts it to read them whole, dead rows included."""
 _READING, _WRITING = 1, 2
 _EVENTS = {
     _READING: select.POLLIN,
@@ -207,14 +210,16 @@ def _prepared(connection: Connection, place: Place, timeout: float, deadline: fl
     try:
         connection.autocommit = True
         link = PostgresLink(connection)
+        settings = {
+            "statement_timeout": f"{int(max(timeout * OF_TIMEOUT, 0.1) * 1000)}ms",
+            "idle_in_transaction_session_timeout": f"{int(max(timeout, NOBODY_LOCKS_LONGER) * 1000)}ms",
+            **PLANNING,
+        }
+        text = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+        values = [value for setting in settings.items() for value in setting]
         link.cursor.execute(
-            "SELECT set_config('search_path', quote_ident(%s), false), set_config('statement_timeout', %s, false),"
-            " set_config('idle_in_transaction_session_timeout', %s, false), set_config('TimeZone', 'UTC', false)",
-            (
-                place.schema,
-                f"{int(max(timeout * OF_TIMEOUT, 0.1) * 1000)}ms",
-                f"{int(max(timeout, NOBODY_LOCKS_LONGER) * 1000)}ms",
-            ),
+            f"SELECT set_config('search_path', quote_ident(%s), false), {text}",  # noqa: S608 (marks only)
+            (place.schema, *values),
         )
     except BaseException:
         connection.close()

@@ -198,7 +198,7 @@ def on_terminal(*arguments: str, width: int) -> str:
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        env={**os.environ, "COLUMNS": str(width), "NO_COLOR": "1", "TERM": "dumb"},
+        env={**os.environ, "COLUMNS": str(width), "LINES": "25", "NO_COLOR": "1", "TERM": "dumb"},
     )
     os.close(theirs)
     seen = bytearray()

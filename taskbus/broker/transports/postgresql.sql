@@ -73,7 +73,8 @@ DELETE FROM taskbus_sent WHERE id IN (
 -- The holder's row is locked against reaping, and nothing at all is written where nothing is ready.
 WITH asked AS MATERIALIZED (
     SELECT queue, (SELECT min(due_at) FROM taskbus_message WHERE owner = -1 AND queue = asked.queue) AS due_at,
-           EXISTS (SELECT FROM taskbus_message WHERE owner = 0 AND queue = asked.queue) AS is_ready
+           (SELECT id FROM taskbus_message WHERE owner = 0 AND queue = asked.queue ORDER BY rank, id LIMIT 1)
+           IS NOT NULL AS is_ready
     FROM unnest(%b::text[]) AS asked (queue)
 ), plan AS MATERIALIZED (
     SELECT min(due_at) AS due_at, %b::bool AND coalesce(min(due_at) <= {now}, false) AS is_due,
