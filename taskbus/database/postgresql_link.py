@@ -218,7 +218,7 @@ def _prepared(connection: Connection, place: Place, timeout: float, deadline: fl
         text = ", ".join(["set_config(%s, %s, false)"] * len(settings))
         values = [value for setting in settings.items() for value in setting]
         link.cursor.execute(
-            f"SELECT set_config('search_path', quote_ident(%s), false), {text}",  # noqa: S608 (marks only)
+            f"SELECT set_config('search_path', quote_ident(%s), false), {text}",
             (place.schema, *values),
         )
     except BaseException:

@@ -15,7 +15,7 @@ TESTS = ROOT / "tests"
 
 MOST_LINES_OF_A_FILE = 400
 MOST_LINES_OF_A_FUNCTION = 60
-ALLOWED_LONGER: dict[str, int] = {"taskbus/broker/transports/sql_schema.py:metadata": 62}
+ALLOWED_LONGER: dict[str, int] = {}
 """Functions that may be longer, by ``file:name``, with today's length: they may shrink, not grow."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
