@@ -99,12 +99,11 @@ def check(brokers: tuple[str, ...], given: argparse.Namespace) -> None:
                 tasks = given.backlog // (10 if given.quick else 1)
                 rates = backlog(broker, place, tasks)
                 items.append({"broker": broker, "check": "backlog", **asdict(rates)})
-                said = f"of 10,000 {rates.short:,.0f}/s, of {tasks:,} {rates.long:,.0f}/s"
-                _tell(
-                    given,
-                    broker,
-                    f"drain {said} ({rates.long / rates.short:.0%}); others took {rates.others:.1f} cores",
+                said = f"10,000 drain at {rates.short:,.0f}/s, {tasks:,} at {rates.long:,.0f}/s"
+                said += (
+                    f" ({rates.long / rates.short:.0%}); CPU a task {rates.short_cpu:.0f} and {rates.long_cpu:.0f} us"
                 )
+                _tell(given, broker, f"{said}; other programs took {rates.others:.1f} cores")
     if given.output == "json":
         print(json.dumps({"version": 1, "kind": "capacity_checks", "items": items}, indent=2))
 

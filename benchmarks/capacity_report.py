@@ -31,11 +31,6 @@ class Compared:
         """By how much the prediction is off, in percent of what was measured."""
         return (self.predicted.rate / self.measured.rate - 1) * 100
 
-    @property
-    def measured_cpu(self) -> float:
-        """Microseconds of CPU a task, of all parts."""
-        return self.measured.supervisor + self.measured.runner + self.measured.broker + self.measured.producer
-
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
@@ -123,7 +118,7 @@ def _curve(found: Sequence[Capacity]) -> Rows:
         rows.append((f"{name}: measured", [f"{each.measured.rate:,.0f}" for each in turn]))
         rows.append((f"{name}: error of the rate", [f"{each.error:+.0f} %" for each in turn]))
         rows.append(
-            (f"{name}: error of the CPU a task at that rate", [_error(each.cpu, each.measured_cpu) for each in turn])
+            (f"{name}: error of the CPU a task at that rate", [_error(each.cpu, each.measured.cpu) for each in turn])
         )
         rows.append((f"{name}: bound by", [each.predicted.bound.removeprefix("the ") for each in turn]))
     return rows

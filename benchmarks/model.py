@@ -13,6 +13,7 @@ LARGEST_CLAIM = 256
 LARGEST_REPORT = 64
 """How many tasks a runner reports at once, at most, and so how many are settled at once when nothing piles up."""
 MILLION = 1_000_000
+SUPERVISOR = "the supervisor"
 BUSY = 0.7
 """The share of a core that may be planned for: beyond it queues grow at every gust."""
 BATCH = 100
@@ -138,14 +139,15 @@ class Prediction:
 def predict(costs: Costs, batch: float | None, cores: float) -> Prediction:
     """Tasks a second of one worker with one runner, and one producer that sends ``batch`` at once; None: no producer.
 
-    The size of the worker's claims follows from the rate, and the rate from the size. Starting with the producer's
-    batches, both grow until they fit.
+    The size of the worker's claims follows from the rate at which tasks come, and the rate from the size. Starting with
+    the producer's batches, both grow until they fit: a supervisor that cannot keep up finds more at its next turn.
     """
     claim = float(min(batch or LARGEST_CLAIM, LARGEST_CLAIM))
     while True:
         bounds = _bounds(costs, batch, claim, cores)
         bound = min(bounds, key=lambda name: bounds[name])
-        grown = claims(costs, batch, bounds[bound])
+        coming = min(rate for name, rate in bounds.items() if name != SUPERVISOR)
+        grown = claims(costs, batch, coming)
         if grown <= claim * 1.001:
             return Prediction(bounds[bound], bound, claim)
         claim = grown
@@ -168,7 +170,7 @@ def _bounds(costs: Costs, batch: float | None, claim: float, cores: float) -> di
     take, publish, turn = costs.take, costs.publish, turned(claim)
     times = {
         "the cores of the machine": costs.cpu(batch, claim) / cores,
-        "the supervisor": (costs.supervisor + costs.waiting).at(turn),
+        SUPERVISOR: (costs.supervisor + costs.waiting).at(turn),
         "the runner": costs.runner.at(turn),
     }
     broker, trips = take.line("broker").at(turn), take.line("wall").at(turn)

@@ -93,6 +93,8 @@ class Dispatcher:
         ready = sorted((runner for runner in self._open(runners) if not runner.is_choked), key=_load)
         ahead = self._ahead(now)
         for position, runner in enumerate(ready):
+            if not runner.held:  # it had nothing to say: what it is given now is what it may be silent about
+                runner.heard_at = max(runner.heard_at, now)
             share = -(-len(self._sync) // (len(ready) - position))
             jobs = [self._job(runner, held) for held in self._take_sync(runner, share, ahead)]
             share = -(-len(self._async) // (len(ready) - position))

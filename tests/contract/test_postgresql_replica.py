@@ -1,4 +1,4 @@
-"""A PostgreSQL primary with a synchronous standby: the primary dies, the standby is promoted, and work goes on there."""
+"""A PostgreSQL primary with a synchronous standby: the primary dies, the standby is promoted, work goes on there."""
 
 import os
 import subprocess
@@ -156,6 +156,6 @@ def test_a_publish_that_only_the_primary_has_is_not_called_accepted(pair: Pair) 
 
 def test_a_standby_alone_is_no_broker_and_says_so(pair: Pair) -> None:
     broker = Broker(pair.standby.url())
-    with pytest.raises(PublishFailed, match="only reads: .*name the primary in the URL"):
+    with pytest.raises(PublishFailed, match=r"only reads: .*name the primary in the URL"):
         broker.publish(message("m"))
     broker.close()

@@ -147,6 +147,22 @@ def test_a_silent_runner_with_work_ahead_is_told_to_return_it(bench: Bench) -> N
     assert ["recall"] in bench.frames(0) and ["recall"] in bench.frames(1)
 
 
+def test_a_runner_that_had_nothing_to_do_is_not_silent_when_work_comes(bench: Bench) -> None:
+    bench.teach("quick", 0.0001)
+    morning = 1000 * PATIENCE
+    bench.park(*["quick"] * 60, now=morning)
+    bench.assign(morning)
+    assert bench.dispatcher.misplaced(bench.runners, morning + PATIENCE / 2) == []
+    assert [frame for position in (0, 1) for frame in bench.frames(position) if frame == ["recall"]] == []
+    for runner in bench.runners:
+        bench.finish(runner, 0.0001, 30)
+    assert bench.room(morning + PATIENCE / 2) > 100
+    bench.park(*["quick"] * 60, now=morning + PATIENCE)
+    bench.assign(morning + PATIENCE)
+    bench.dispatcher.misplaced(bench.runners, morning + 3 * PATIENCE)
+    assert ["recall"] in bench.frames(0) and ["recall"] in bench.frames(1)
+
+
 def test_the_next_look_is_when_something_may_be_misplaced(bench: Bench) -> None:
     assert bench.dispatcher.next_look(bench.runners) is None
     bench.park("slow", "slow", "slow", now=5.0)
