@@ -6,6 +6,7 @@ the wrong place is given back, uncounted.
 """
 
 import itertools
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 
@@ -20,8 +21,9 @@ AHEAD_FOR = 0.025
 MAX_AHEAD = 256
 PATIENCE = 0.1
 """Seconds that a delivery may wait here for a slot, and a runner with work ahead may be silent."""
-CAUTION = 1.0
-"""Seconds during which only free slots are filled, after something had to be given back."""
+FIRST_CAUTION, CAUTION = 0.1, 1.0
+"""Seconds during which only free slots are filled, after something had to be given back; doubled if it happens again soon.
+A machine that merely stuttered costs a tenth of a second, and slow tasks among quick ones are still heeded."""
 
 
 class Dispatcher:
@@ -40,7 +42,8 @@ class Dispatcher:
         self._pace: dict[str, float] = {}
         self._mean = 0.0
         self._lately_async: deque[bool] = deque(maxlen=64)
-        self._cautious_until = 0.0
+        self._cautious_until = -math.inf
+        self._caution = FIRST_CAUTION
 
     @property
     def parked(self) -> int:
@@ -174,12 +177,19 @@ class Dispatcher:
             if runner.sync_load > self._sync_slots and is_silent and not runner.is_recalled:
                 runner.is_recalled = True
                 runner.send("recall")
-                self._cautious_until = now + CAUTION
+                self._be_cautious(now)
         late = [held for held in itertools.chain(self._sync, self._async) if now - held.parked_at > PATIENCE]
         if late:
-            self._cautious_until = now + CAUTION
+            self._be_cautious(now)
             self.empty(late)
         return late
+
+    def _be_cautious(self, now: float) -> None:
+        if now < self._cautious_until:
+            return
+        is_again = now - self._cautious_until < 2 * CAUTION
+        self._caution = min(CAUTION, 2 * self._caution) if is_again else FIRST_CAUTION
+        self._cautious_until = now + self._caution
 
     def empty(self, only: list[Held] | None = None) -> list[Held]:
         """Take out what is parked, all of it or only some."""

@@ -139,6 +139,18 @@ def test_what_waits_too_long_is_given_back_and_only_free_slots_are_filled_for_a_
     assert bench.room(PATIENCE * 2 + CAUTION) > 2
 
 
+def test_caution_is_brief_after_one_stutter_and_grows_when_it_happens_again(bench: Bench) -> None:
+    bench.teach("quick", 0.0001)
+    now, pauses = 0.0, []
+    for _ in range(6):
+        bench.park("slow", "slow", "slow", now=now)
+        now += PATIENCE * 2
+        bench.dispatcher.misplaced(bench.runners, now)
+        pauses.append(next(pause for pause in (0.1, 0.2, 0.4, 0.8, 1.0) if bench.room(now + pause + 0.001) > 2))
+        now += pauses[-1] + 0.01
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+
+
 def test_a_silent_runner_with_work_ahead_is_told_to_return_it(bench: Bench) -> None:
     bench.teach("quick", 0.0001)
     bench.park(*["quick"] * 10)

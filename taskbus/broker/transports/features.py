@@ -14,7 +14,7 @@ class Features:
     several processes can use it at once. ``dedup``: a second publish of the same task id is refused within the window.
     ``leases``: "worker": each is kept by the broker for its time; "connection": it ends with the worker's connection.
     ``lists``: the broker tells of all its queues and workers, and counts, shows and purges what is delayed or held.
-    ``pushes``: the broker hands out what becomes ready or due by itself: ``next_due_at`` tells nothing of what it keeps,
+    ``pushes``: the broker hands out what becomes ready or due by itself: ``next_due_at`` tells nothing of that,
     and its clock alone decides. ``notes`` say what else a user should know.
     """
 
