@@ -22,8 +22,8 @@ MAX_AHEAD = 256
 PATIENCE = 0.1
 """Seconds that a delivery may wait here for a slot, and a runner with work ahead may be silent."""
 FIRST_CAUTION, CAUTION = 0.1, 1.0
-"""Seconds during which only free slots are filled, after something had to be given back; doubled if it happens again soon.
-A machine that merely stuttered costs a tenth of a second, and slow tasks among quick ones are still heeded."""
+"""Seconds during which only free slots are filled, after something had to be given back; doubled if that happens again
+soon. A machine that merely stuttered costs a tenth of a second, and slow tasks among quick ones are still heeded."""
 
 
 class Dispatcher:
