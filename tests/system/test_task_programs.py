@@ -1,5 +1,6 @@
 """Processes that tasks start: forked ones and programs. They work as anywhere else, and none is left behind."""
 
+import contextlib
 import os
 import signal
 from collections.abc import Iterator
@@ -86,11 +87,14 @@ def test_a_forked_process_holds_neither_the_link_nor_the_board_of_its_runner(chi
         try:
             held = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()]
             assert not [name for name in held if "taskbus-board" in name]
+            rig.process.send_signal(signal.SIGSTOP)  # it would end the forked process along with its runner
             os.kill(runner.pid, signal.SIGKILL)
             runner.wait_for_the_end()
             assert is_alive(pid)
         finally:
-            os.kill(pid, signal.SIGKILL)  # it holds the pipe that the rig reads
+            rig.process.send_signal(signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)  # it holds the pipe that the rig reads
 
 
 @pytest.mark.parametrize("task", [sample.comes_back_from_a_fork, sample.acomes_back_from_a_fork])
