@@ -11,11 +11,12 @@ from pathlib import Path
 
 from . import chaos
 from .checker import Verdict
-from .harness import Cell, Worker
+from .harness import Cell
 from .history import Rules
 from .ledger import now
 from .place import Place
 from .registry import Cases
+from .victim import Worker
 
 GATE = "open"
 RULES = Rules()
@@ -165,7 +166,7 @@ def stale_settle(place: Place, mutant: str) -> Verdict:
 
 
 def _has_noticed(worker: Worker) -> bool:
-    return any(words in worker.log.read_text() for words in ("taken for dead", "given to another worker"))
+    return any(words in worker.log.read_text() for words in ("taken for dead", "another worker has it"))
 
 
 @case("8c", "a worker stopped between fetching and starting does not start it after its lease was lost", quick=True)

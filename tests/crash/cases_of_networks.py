@@ -13,10 +13,11 @@ from . import producer
 from .cases import GATE, RULES, is_complete, running
 from .checker import Verdict
 from .environment import SPOOL
-from .harness import Cell, Worker
+from .harness import Cell
 from .ledger import now
 from .place import Place
 from .registry import NETWORK, Cases
+from .victim import Worker
 
 case = Cases(NETWORK)
 BACK_WITHIN = 15.0

@@ -292,7 +292,8 @@ def interrupted_replay(place: Place) -> Verdict:
         for _ in range(2):
             assert _replay(cell, "") == 0
         verdict = cell.finish()
-        assert len(cell.of("end", *ids)) == 8
+        assert {event["id"] for event in cell.of("end")} == set(ids)
+        assert len(cell.of("end")) == 8 or not cell.app.shares_database  # apart: published first, then struck off
         assert not cell.app.store.dead_letters(Filter(), limit=10)
         return verdict
 

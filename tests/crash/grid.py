@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from .checker import Verdict
-from .harness import Cell, Worker
+from .harness import Cell
 from .history import Rules
 from .place import Place
+from .victim import Worker
 
 ACTIONS = ("kill9", "stop", "term")
 VICTIMS = ("runner", "supervisor", "group")

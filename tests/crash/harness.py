@@ -28,6 +28,7 @@ from .environment import BROKER, CLOCK, FAILPOINTS, LEDGER, MUTANT, RESULTS
 from .history import Rules, join
 from .ledger import Event, Ledger, View, now, open_sink
 from .place import Place
+from .victim import Worker, send_signal
 
 TESTS = Path(__file__).resolve().parent.parent
 POLL = 0.02
@@ -37,32 +38,6 @@ DYING = 2.0
 
 class TimedOut(AssertionError):
     """A condition did not come true in time; the message says which, and what the cell looks like."""
-
-
-class Worker:
-    """A worker of this cell, in a process group of its own."""
-
-    def __init__(self, process: subprocess.Popen[bytes], log: Path, grace: float) -> None:
-        self.process = process
-        self.pid = process.pid
-        self.log = log
-        self.grace = grace
-        self.family: set[int] = {process.pid}
-        self.gone: set[int] = set()
-        self.died_at = 0.0
-        self.is_buried = False
-        self.is_stopping = False
-
-    @property
-    def is_alive(self) -> bool:
-        return self.process.poll() is None
-
-    def look(self) -> None:
-        """Remember every process below it, so that none can be forgotten when its parent dies."""
-        self.family.update(chaos.descendants(self.pid))
-
-    def survivors(self) -> list[int]:
-        return [pid for pid in self.family if pid != self.pid and chaos.is_alive(pid)]
 
 
 class Cell:
@@ -107,7 +82,7 @@ class Cell:
             worker.look()
             for pid in worker.family:
                 if chaos.is_alive(pid):
-                    _send_signal(pid, signal.SIGKILL)
+                    send_signal(pid, signal.SIGKILL)
             worker.process.wait()
         self.app.close()
         self.eye.close()
@@ -208,7 +183,7 @@ class Cell:
         worker.look()
         if not worker.is_stopping:
             worker.is_stopping = True
-            _send_signal(worker.pid, signal.SIGTERM)
+            send_signal(worker.pid, signal.SIGTERM)
         deadline = worker.grace + 5.0 if within is None else within
         try:
             left = worker.process.wait(timeout=deadline)
@@ -261,7 +236,7 @@ class Cell:
         """SIGCONT, noted in the ledger."""
         self.ledger.log("nem", fault="awake", on=False, action="stop", victim="", worker=0, pids=pids)
         for pid in pids:
-            _send_signal(pid, signal.SIGCONT)
+            send_signal(pid, signal.SIGCONT)
 
     def wake_after(self, seconds: float) -> None:
         """Plan SIGCONT for every process that is stopped, so many seconds after it was."""
@@ -411,10 +386,3 @@ def _token(value: bytes | None, content_type: str) -> Any:
         return None if value is None else decode(value, content_type)
     except CodecError:
         return "unreadable"
-
-
-def _send_signal(pid: int, number: int) -> None:
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        pass
