@@ -1,7 +1,9 @@
 """The connections of this process to servers: one a thread and place, closed with the thread, left alone by a fork."""
 
+import atexit
 import ctypes
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -106,7 +108,8 @@ class Held:
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(link))
 
     def __del__(self) -> None:
-        self.close()
+        if not sys.is_finalizing():
+            self.close()
 
 
 def connections_to(place: Place) -> Connections:
@@ -119,5 +122,12 @@ def _after_fork() -> None:
         connections.abandon()
 
 
+def _at_exit() -> None:
+    """Say goodbye while that is still possible."""
+    for connections in _connections.values():
+        connections.close()
+
+
 _connections: dict[Place, Connections] = {}
+atexit.register(_at_exit)
 os.register_at_fork(after_in_child=_after_fork)

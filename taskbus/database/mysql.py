@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import pymysql
 from pymysql.constants import CLIENT, CR, ER
-from pymysql.cursors import Cursor as PlainCursor
 
 from taskbus.database.connections import Link
+from taskbus.database.cursor import ChainedCursor
 from taskbus.database.port import Dialect
 from taskbus.database.server import ServerDatabase
 from taskbus.database.server_url import Place, check_options, parse
@@ -46,14 +46,6 @@ def open_url(url: str, timeout: float) -> ServerDatabase:
     return ServerDatabase(place, timeout, MysqlDriver())
 
 
-class Cursor(PlainCursor):  # type: ignore[misc]
-    """PyMySQL's cursor, whose ``execute`` returns the cursor as other drivers' do."""
-
-    def execute(self, statement: str, parameters: Any = None) -> "Cursor":
-        super().execute(statement, parameters)
-        return self
-
-
 class Connection(pymysql.connections.Connection):  # type: ignore[misc]
     """A connection whose every statement ends at ``deadline`` (monotonic), if need be with the connection."""
 
@@ -71,7 +63,7 @@ class MysqlLink:
     def __init__(self, connection: Connection, server: str) -> None:
         self.connection = connection
         self.server = server
-        self.cursor: Any = connection.cursor()
+        self.cursor: Any = ChainedCursor(connection.cursor())
         self._socket: int = connection._sock.fileno()
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
@@ -123,10 +115,11 @@ class MysqlDriver:
 
     def connect(self, place: Place, timeout: float, deadline: float) -> Link:
         error: Exception | None = None
-        for host, port in place.hosts:
+        for number, (host, port) in enumerate(place.hosts):
             left = deadline - time.monotonic()
             if left <= 0:
                 break
+            left /= len(place.hosts) - number  # a host that is silent must leave time for the others
             where = {"unix_socket": host} if host.startswith("/") else {"host": host, "port": port}
             try:
                 return _prepared(_connected(place, where, left), timeout, deadline)
@@ -248,7 +241,7 @@ def _connected(place: Place, where: Mapping[str, Any], left: float) -> Connectio
         security |= {name: _is_on(options.get(name, "true")) for name in ("ssl_verify_cert", "ssl_verify_identity")}
     return Connection(
         user=place.user or None, password=place.password, database=place.database, autocommit=True,
-        charset="utf8mb4", cursorclass=Cursor, client_flag=CLIENT.FOUND_ROWS, connect_timeout=left,
+        charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, connect_timeout=left,
         read_timeout=left, write_timeout=left, binary_prefix=True,
         init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", **where, **security,
     )  # fmt: skip

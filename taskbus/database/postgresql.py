@@ -1,6 +1,7 @@
 """PostgreSQL as a ``port.Database``: errors, tables, and waking by LISTEN and NOTIFY."""
 
 import hashlib
+import re
 from collections.abc import Callable, Collection
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -14,11 +15,13 @@ from taskbus.database.postgresql_link import DeadlinePassed, PostgresLink, conne
 from taskbus.database.postgresql_watch import NotifyWatch, subscribe
 from taskbus.database.server import ServerDatabase
 from taskbus.database.server_url import Place, check_options, parse
+from taskbus.errors import ConfigError
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
 PORT = 5432
+_NAME = re.compile(r"[^\W\d]\w{0,62}")
 MAKING = 7_426_117_340_255
 """The advisory lock under which tables are made: IF NOT EXISTS alone is no protection against another session."""
 
@@ -33,17 +36,16 @@ def open_url(url: str, timeout: float) -> ServerDatabase:
     known = {each.keyword.decode() for each in pq.Conninfo.get_defaults()}
     check_options(url, dict(place.options), known | {"schema", "host", "user", "password"})
     schema = place.schema or "public"
+    if not _NAME.fullmatch(schema):
+        raise ConfigError(f"schema={schema!r} is no name; it is made of up to 63 letters, digits and underscores")
     place = Place(place.dialect, place.hosts, place.database, schema, place.user, place.password, place.options)
     return ServerDatabase(place, timeout, PostgresDriver())
 
 
 @lru_cache(maxsize=1024)
 def channel(schema: str, topic: str) -> str:
-    """The channel for a topic, whatever its characters: the same as ``CHANNEL`` computes in a statement."""
+    """The channel for a topic, whatever its characters: statements compute the same."""
     return f"taskbus_{hashlib.sha256(f'{schema}.{topic}'.encode()).hexdigest()[:40]}"
-
-
-CHANNEL = "'taskbus_' || left(encode(sha256(convert_to(current_schema() || '.' || {topic}, 'UTF8')), 'hex'), 40)"
 
 
 class PostgresDriver:
@@ -112,6 +114,8 @@ class PostgresDriver:
         return float(link.cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()[0])
 
     def notify(self, cursor: Any, place: Place, topics: Collection[str]) -> None:
+        if not topics:
+            return
         channels = [channel(place.schema, topic) for topic in topics]
         cursor.execute("SELECT pg_notify(channel, '') FROM unnest(%s::text[]) AS channel", (channels,))
 

@@ -16,7 +16,9 @@ NOBODY_LOCKS_LONGER = 10.0
 """Seconds after which the server ends a session that stopped inside a transaction, whose locks would block others."""
 OF_TIMEOUT = 0.9
 """The share of the timeout after which the server itself stops a statement: then we know that nothing was done."""
-PLANNING = {"enable_seqscan": "off", "enable_bitmapscan": "off", "jit": "off", "plan_cache_mode": "force_generic_plan"}
+PLANNING = dict.fromkeys(
+    ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit"), "off"
+) | {"plan_cache_mode": "force_generic_plan"}
 """Every statement here reads a few rows off the end of an index, however many there are. What a planner knows of tables
 that are empty at one moment and hold a million rows at the next tempts it to read them whole, dead rows included."""
 _READING, _WRITING = 1, 2

@@ -95,7 +95,7 @@ class ServerDatabase:
 
         return self._run(whole, self.timeout)
 
-    def single(self, work: Callable[[Any], T]) -> T:
+    def single(self, work: Callable[[Any], T], timeout: float | None = None) -> T:
         """``work(cursor)`` without a transaction: it runs one statement, which is committed by itself.
 
         As ``write``, in one round trip. Raises ``OutcomeUnknown`` if the connection was lost meanwhile.
@@ -109,7 +109,7 @@ class ServerDatabase:
                     raise OutcomeUnknown(self.explain(error)) from error
                 raise
 
-        return self._run(whole, self.timeout)
+        return self._run(whole, timeout or self.timeout)
 
     @contextmanager
     def transaction(self, *, write: bool = True) -> Iterator[Any]:

@@ -39,10 +39,13 @@ def _postgresql(settings: Mapping[str, str]) -> Iterator[Remark]:
     setting = f"synchronous_commit={commit}, fsync={fsync}"
     if fsync == "off" or settings.get("full_page_writes") == "off":
         off = "fsync" if fsync == "off" else "full_page_writes"
-        text = f"{off}=off: what is accepted survives the crash of any process; a power failure may ruin the database"
-        yield Remark(Weight.RISK, "durability", text, f"set {off}=on")
+        found, crash, advice = f"{off}=off", "what is accepted survives a crash of the server", f"set {off}=on"
+        if commit == "off":
+            found, advice = f"{found}, synchronous_commit=off", f"{advice} and synchronous_commit=on"
+            crash = "a crash of the server takes the last moments"
+        yield Remark(Weight.RISK, "durability", f"{found}: {crash}; a power failure may ruin the database", advice)
     elif commit == "off":
-        text = f"{setting}: what is accepted survives the crash of any process; a power failure takes the last moments"
+        text = f"{setting}: a crash of the server or a power failure takes the last moments of what was accepted"
         yield Remark(Weight.RISK, "durability", text, "set synchronous_commit=on, for this user at least")
     elif standbys and commit != "local":
         text = f"{setting}: what is accepted survives a crash, a power failure, and a failover to {standbys}"

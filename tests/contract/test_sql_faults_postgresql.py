@@ -9,9 +9,9 @@ import pytest
 
 from taskbus.broker.broker import Broker
 from taskbus.broker.consumer import Consumer
-from taskbus.broker.delivery import Act, Settlement
+from taskbus.broker.delivery import Settlement
 from taskbus.database.remark import Weight
-from taskbus.errors import BrokerError, LeaseLost, PublishFailed, PublishUnknown
+from taskbus.errors import BrokerError, LeaseLost, PublishFailed
 from taskbus.testing.transport_basis import LEASE, acks, fetch_when_there, ids, message, quiet, readable, send, waiting
 from taskbus.testing.transport_publishing import check_that_publishing_keeps_its_deadline
 from tests.servers import postgres_server
@@ -236,88 +236,6 @@ def test_a_blackholed_server_is_given_up_in_time_and_found_again(server: Postgre
         broker.close()
 
 
-# --- replies that get lost ---
-
-
-def test_a_publish_whose_reply_is_lost_is_unknown_and_may_be_repeated(server: PostgresServer, url: str) -> None:
-    with Proxy(server.port) as proxy:
-        broker = Broker(server.url_of(proxy.port, schema=url.rpartition("=")[2]), publish_timeout=2.0)
-        send(broker, "before")
-        lost = proxy.lose_reply(b"the body of the lost one")
-        with pytest.raises(PublishUnknown):
-            broker.publish(message("lost", body=b"the body of the lost one"))
-        lost.wait(5)
-        broker.publish(message("lost", body=b"the body of the lost one"))
-        assert waiting(broker) == ["before", "lost"]
-        broker.close()
-
-
-def test_a_claim_whose_reply_is_lost_is_delivered_by_the_next(server: PostgresServer, url: str) -> None:
-    with Proxy(server.port) as proxy:
-        broker = Broker(server.url_of(proxy.port, schema=url.rpartition("=")[2]))
-        consumer = broker.consumer(["default"], name="worker", lease=LEASE)
-        send(broker, "a", "b", "c")
-        (first,) = consumer.fetch(1)
-        lost = proxy.lose_reply(b"SKIP LOCKED")
-        with pytest.raises(BrokerError):
-            consumer.fetch(2)
-        lost.wait(5)
-        again = consumer.fetch(5)
-        assert ids(again) == ["b", "c"]
-        assert consumer.settle(acks([first, *again]), None, shared=False) == []
-        consumer.close()
-        broker.close()
-
-
-@pytest.mark.parametrize("shared", [False, True])
-@pytest.mark.parametrize("pattern", [b"DELETE", b"COMMIT"])
-def test_a_settlement_whose_reply_is_lost_is_not_stale_when_it_is_settled_again(
-    server: PostgresServer, url: str, pattern: bytes, shared: bool
-) -> None:
-    with Proxy(server.port) as proxy:
-        broker = Broker(server.url_of(proxy.port, schema=url.rpartition("=")[2]))
-        consumer = broker.consumer(["default"], name="worker", lease=LEASE)
-        send(broker, "a", "b", "stale")
-        first, second, stale = consumer.fetch(3)
-        assert consumer.settle([Settlement(stale, Act.RELEASE)], None, shared=False) == []
-        recorded: list[object] = []
-
-        def record(changes: object, transaction: object) -> bool:
-            recorded.append(changes)
-            return True
-
-        settlements = [
-            Settlement(first, follow_ups=[message("next")] if pattern == b"COMMIT" else [], changes=["x"]),
-            Settlement(second, Act.CRASH if pattern == b"COMMIT" else Act.ACK),
-            Settlement(stale),
-        ]
-        lost = proxy.lose_reply(pattern)
-        try:
-            answer = consumer.settle(settlements, record, shared=shared)
-        except BrokerError:
-            answer = consumer.settle(settlements, record, shared=shared)
-        lost.wait(5)
-        assert answer == [stale]
-        left = ["stale", "b", "next"] if pattern == b"COMMIT" else ["stale"]
-        assert sorted(waiting(broker)) == sorted(left)
-        assert consumer.settle(settlements, record, shared=shared) == [first, second, stale]
-        consumer.close()
-        broker.close()
-
-
-def test_a_join_whose_reply_is_lost_registers_one_worker(server: PostgresServer, url: str) -> None:
-    with Proxy(server.port) as proxy:
-        broker = Broker(server.url_of(proxy.port, schema=url.rpartition("=")[2]))
-        assert broker.workers() == []
-        lost = proxy.lose_reply(b"taskbus_worker (incarnation")
-        consumer = broker.consumer(["default"], name="worker", lease=LEASE)
-        lost.wait(5)
-        assert [worker.incarnation for worker in broker.workers()] == [consumer.incarnation]
-        consumer.close()
-        assert broker.workers() == []
-        broker.close()
-
-
 # --- transactions that are taken back ---
 
 
@@ -379,8 +297,17 @@ def test_a_worker_stopped_inside_a_transaction_does_not_hold_up_the_reaping_of_o
     ("settings", "says", "weight"),
     [
         ({"fsync": "on"}, "survives a crash and a power failure; a failover", Weight.FINE),
-        ({"fsync": "on", "synchronous_commit": "off"}, "a power failure takes the last moments", Weight.RISK),
-        ({"fsync": "off"}, "fsync=off", Weight.RISK),
+        (
+            {"fsync": "on", "synchronous_commit": "off"},
+            "fsync=on: a crash of the server or a power failure takes the last moments",
+            Weight.RISK,
+        ),
+        ({"fsync": "off"}, "fsync=off: what is accepted survives a crash of the server; a power failure", Weight.RISK),
+        (
+            {"fsync": "off", "synchronous_commit": "off"},
+            "fsync=off, synchronous_commit=off: a crash of the server takes the last moments; a power failure may ruin",
+            Weight.RISK,
+        ),
         ({"fsync": "on", "full_page_writes": "off"}, "full_page_writes=off", Weight.RISK),
     ],
 )

@@ -65,8 +65,11 @@ def own_folder(name: str, account: str | None) -> Path:
 
 def is_stopped(pid: int) -> bool:
     """Whether every thread of a process stands still. Source: proc(5)."""
-    states = (stat.read_text().rpartition(")")[2].split()[0] for stat in Path(f"/proc/{pid}/task").glob("*/stat"))
-    return all(state == "T" for state in states)
+    try:
+        stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:  # it has ended, or one of its threads has
+        return not Path(f"/proc/{pid}").exists()
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def family(pid: int) -> list[int]:

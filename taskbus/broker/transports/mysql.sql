@@ -177,7 +177,3 @@ INSERT INTO taskbus_binding (exchange, queue, routing_key) VALUES (%s, %s, %s) O
 
 -- name: unbind
 DELETE FROM taskbus_binding WHERE exchange = %s AND queue = %s AND routing_key = %s
-
--- name: settings
-SHOW GLOBAL VARIABLES WHERE Variable_name IN
-    ('version', 'innodb_flush_log_at_trx_commit', 'sync_binlog', 'log_bin', 'innodb_doublewrite', 'read_only')

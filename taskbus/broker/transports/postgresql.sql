@@ -9,13 +9,15 @@ SELECT set_config('taskbus.now', %s::float8::text, false)
 
 -- name: publish_one
 -- As publish, for a single message: making arrays of one would cost as much as all the rest.
+-- What all of these return are the queues to ring, because somebody works on them. They do not ring themselves: a
+-- commit that notifies holds a lock on all others that do, until its log is on the disk.
 WITH queued AS (
     INSERT INTO taskbus_message (queue, rank, due_at, owner, sent_at, body, properties)
     SELECT queue, rank, due_at, CASE WHEN due_at > {now} THEN -1 ELSE 0 END, {now}, body, properties
     FROM (VALUES (%b::text, %b::int2, %b::float8, %b::bytea, %b::bytea))
          AS parcel (queue, rank, due_at, body, properties)
     RETURNING queue)
-SELECT {ring:queue} FROM queued
+SELECT queue FROM queued
 WHERE EXISTS (SELECT FROM taskbus_worker WHERE queues::jsonb @> to_jsonb(queued.queue))
 
 -- name: publish_one_once
@@ -30,7 +32,7 @@ WITH fresh AS (
     FROM fresh, (VALUES (%b::text, %b::int2, %b::float8, %b::bytea, %b::bytea))
          AS parcel (queue, rank, due_at, body, properties)
     RETURNING queue)
-SELECT {ring:queue} FROM queued
+SELECT queue FROM queued
 WHERE EXISTS (SELECT FROM taskbus_worker WHERE queues::jsonb @> to_jsonb(queued.queue))
 
 -- name: publish
@@ -40,7 +42,7 @@ WITH queued AS (
     FROM unnest(%b::text[], %b::int2[], %b::float8[], %b::bytea[], %b::bytea[])
          WITH ORDINALITY AS parcel (queue, rank, due_at, body, properties, place)
     ORDER BY place RETURNING queue)
-SELECT {ring:queue} FROM (SELECT DISTINCT queue FROM queued) AS rung
+SELECT queue FROM (SELECT DISTINCT queue FROM queued) AS rung
 WHERE EXISTS (SELECT FROM taskbus_worker WHERE queues::jsonb @> to_jsonb(rung.queue))
 
 -- name: publish_once
@@ -59,23 +61,31 @@ WITH parcel AS (
     SELECT queue, rank, due_at, CASE WHEN due_at > {now} THEN -1 ELSE 0 END, {now}, body, properties
     FROM parcel WHERE id = '' OR id IN (SELECT id FROM fresh)
     ORDER BY place RETURNING queue)
-SELECT {ring:queue} FROM (SELECT DISTINCT queue FROM queued) AS rung
+SELECT queue FROM (SELECT DISTINCT queue FROM queued) AS rung
 WHERE EXISTS (SELECT FROM taskbus_worker WHERE queues::jsonb @> to_jsonb(rung.queue))
 
 -- name: forget_sent
-DELETE FROM taskbus_sent WHERE id IN (
-    SELECT id FROM taskbus_sent WHERE at < {now} - %s ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED)
+DELETE FROM taskbus_sent WHERE id = ANY(ARRAY(
+    SELECT id FROM taskbus_sent WHERE at < {now} - %s ORDER BY at LIMIT %s FOR UPDATE SKIP LOCKED))
 
 -- name: claim
 -- In one round trip: an even share of what is ready from each queue that has something, unless something has become
--- due, which must be made ready first. The last row says when the next delayed message is due (last column; rank:
--- whether that is now), and in fence whether the holder is there; id is null in it.
+-- due (and the second mark heeds that), which must be made ready first. The first mark: for each queue ten ids, one a
+-- rank, below which not to look. The last row says when the next delayed message is due (last column; rank: whether
+-- that is now), and in fence whether the holder is there; id is null in it.
 -- The holder's row is locked against reaping, and nothing at all is written where nothing is ready.
-WITH asked AS MATERIALIZED (
-    SELECT queue, (SELECT min(due_at) FROM taskbus_message WHERE owner = -1 AND queue = asked.queue) AS due_at,
-           (SELECT id FROM taskbus_message WHERE owner = 0 AND queue = asked.queue ORDER BY rank, id LIMIT 1)
-           IS NOT NULL AS is_ready
-    FROM unnest(%b::text[]) AS asked (queue)
+-- Rows are compared whole, and ordered by rank though it is always the same one: only so can nothing but the index of
+-- what is ready serve, and be entered at the floor.
+WITH floors AS MATERIALIZED (
+    SELECT %b::int8[] AS ids
+), asked AS MATERIALIZED (
+    SELECT queue, place, (SELECT min(due_at) FROM taskbus_message WHERE owner = -1 AND queue = asked.queue) AS due_at,
+           (SELECT true FROM floors, generate_series(0, 9) AS ranks (rank), LATERAL (
+                SELECT FROM taskbus_message WHERE owner = 0 AND queue = asked.queue AND rank <= ranks.rank
+                AND (rank, id) >= (ranks.rank, floors.ids[(asked.place - 1) * 10 + ranks.rank + 1])
+                ORDER BY rank, id LIMIT 1) AS one
+            LIMIT 1) IS TRUE AS is_ready
+    FROM unnest(%b::text[]) WITH ORDINALITY AS asked (queue, place)
 ), plan AS MATERIALIZED (
     SELECT min(due_at) AS due_at, %b::bool AND coalesce(min(due_at) <= {now}, false) AS is_due,
            count(*) FILTER (WHERE is_ready)::int AS ready
@@ -84,15 +94,18 @@ WITH asked AS MATERIALIZED (
     SELECT worker.id, nextval('taskbus_fence') AS fence FROM plan, taskbus_worker AS worker
     WHERE worker.id = %b AND plan.ready > 0 AND NOT plan.is_due FOR KEY SHARE OF worker
 ), share AS MATERIALIZED (
-    SELECT queue, %b::int / plan.ready + (row_number() OVER () <= %b::int %% plan.ready)::int AS size
+    SELECT queue, place, %b::int / plan.ready + (row_number() OVER () <= %b::int %% plan.ready)::int AS size
     FROM asked, plan WHERE is_ready
 ), picked AS MATERIALIZED (
     SELECT message.id FROM holder, share, LATERAL (
-        SELECT id FROM taskbus_message WHERE owner = 0 AND queue = share.queue AND fence < holder.fence
-        ORDER BY rank, id LIMIT share.size FOR UPDATE SKIP LOCKED) AS message
+        SELECT one.id FROM floors, generate_series(0, 9) AS ranks (rank), LATERAL (
+            SELECT id FROM taskbus_message WHERE owner = 0 AND queue = share.queue AND rank <= ranks.rank
+            AND (rank, id) >= (ranks.rank, floors.ids[(share.place - 1) * 10 + ranks.rank + 1])
+            AND fence < holder.fence ORDER BY rank, id LIMIT share.size FOR UPDATE SKIP LOCKED) AS one
+        LIMIT share.size) AS message
 ), taken AS (
     UPDATE taskbus_message AS message SET owner = holder.id, fence = holder.fence
-    FROM holder, picked WHERE message.id = picked.id
+    FROM holder WHERE message.id = ANY(ARRAY(SELECT id FROM picked))
     RETURNING message.rank, message.id, message.queue, message.body, message.properties, message.fence,
               message.crashes, message.losses)
 SELECT rank, id, queue, body, properties, fence, crashes, losses, NULL::float8 FROM taken
@@ -102,10 +115,10 @@ SELECT plan.is_due::int, NULL, NULL, NULL, NULL, (SELECT id FROM taskbus_worker 
 FROM plan
 
 -- name: promote
-UPDATE taskbus_message SET owner = 0 WHERE id IN (
+UPDATE taskbus_message SET owner = 0 WHERE id = ANY(ARRAY(
     SELECT message.id FROM unnest(%s::text[]) AS asked (queue), LATERAL (
         SELECT id FROM taskbus_message WHERE owner = -1 AND queue = asked.queue AND due_at <= {now}
-        ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED) AS message)
+        ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED) AS message))
 
 -- name: give_back_unseen
 -- What a holder was given in an answer that got lost.
@@ -238,8 +251,3 @@ INSERT INTO taskbus_binding (exchange, queue, routing_key) VALUES (%s, %s, %s) O
 
 -- name: unbind
 DELETE FROM taskbus_binding WHERE exchange = %s AND queue = %s AND routing_key = %s
-
--- name: settings
-SELECT name, setting FROM pg_settings
-WHERE name IN ('server_version', 'server_version_num', 'fsync', 'full_page_writes', 'synchronous_commit',
-               'synchronous_standby_names', 'default_transaction_read_only')

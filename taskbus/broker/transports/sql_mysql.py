@@ -31,7 +31,7 @@ class MysqlSteps:
     def is_published_at_once(self, parcels: Sequence[Parcel], window: float) -> bool:
         return not (window and any(parcel.id for parcel in parcels)) and len(pieces(parcels, MOST_BYTES)) <= 1
 
-    def publish(self, cursor: Any, parcels: Sequence[Parcel], window: float) -> None:
+    def publish(self, cursor: Any, parcels: Sequence[Parcel], window: float) -> set[str]:
         ids = sorted({parcel.id for parcel in parcels if parcel.id}) if window else []
         if ids:
             fresh = self._note_sent(cursor, ids, window)
@@ -44,6 +44,7 @@ class MysqlSteps:
                 for value in (key, 9 - priority, due_at, due_at, body, properties)
             ]
             cursor.execute(self.sql["publish"].replace("{rows}", rows), values)
+        return set()
 
     def _note_sent(self, cursor: Any, ids: Sequence[str], window: float) -> set[str]:
         """Those of these ids that were not accepted within the window; now they are."""

@@ -22,6 +22,7 @@ from taskbus.broker.transports.sql_doubts import Doubts
 from taskbus.broker.transports.sql_parts import Refused, in_turn, lease_lost, note, sizes_of, workers_of
 from taskbus.broker.transports.sql_server_session import Doubt, ServerSession
 from taskbus.broker.transports.sql_steps import Key, Return, Steps
+from taskbus.database.cursor import ChainedCursor
 from taskbus.database.port import Watch
 from taskbus.database.remark import Remark
 from taskbus.database.server_look import examine
@@ -53,10 +54,8 @@ class ServerStorage:
 
     def publish(self, parcels: Sequence[Parcel]) -> None:
         failpoint("publish.before")
-        if self._is_published_at_once(parcels):
-            self._session.single(partial(self._publish, parcels), PublishFailed)
-        else:
-            self._session.write(partial(self._publish, parcels), PublishFailed)
+        do = self._session.single if self._is_published_at_once(parcels) else self._session.write
+        self._session.ring(do(partial(self._publish, parcels), PublishFailed))
         failpoint("publish.after")
 
     def publish_in(self, connection: Any, parcels: Sequence[Parcel]) -> None:
@@ -65,25 +64,26 @@ class ServerStorage:
         Nothing is committed, and nothing is done again: the driver's errors pass through as they are. Raises
         ``PublishFailed`` for an exchange that is not there.
         """
-        cursor = connection.cursor() if hasattr(connection, "cursor") else connection
+        cursor = ChainedCursor(connection.cursor() if hasattr(connection, "cursor") else connection)
         self._session.set_now(cursor)
-        self._insert(cursor, parcels, self._window)
+        self._session.database.notify(cursor, self._insert(cursor, parcels, self._window))
 
     def _is_published_at_once(self, parcels: Sequence[Parcel]) -> bool:
         if any(parcel.exchange for parcel in parcels):
             return False
         return self._steps.is_published_at_once(parcels, self._window)
 
-    def _publish(self, parcels: Sequence[Parcel], cursor: Any) -> None:
-        self._insert(cursor, parcels, self._window)
+    def _publish(self, parcels: Sequence[Parcel], cursor: Any) -> set[str]:
+        waited_for = self._insert(cursor, parcels, self._window)
         failpoint("publish.inside")
+        return waited_for
 
-    def _insert(self, cursor: Any, parcels: Sequence[Parcel], window: float) -> None:
+    def _insert(self, cursor: Any, parcels: Sequence[Parcel], window: float) -> set[str]:
+        """Returns the queues to ring once this is committed."""
         if window and len(parcels) > 1:
             parcels = _once_each(parcels)
         parcels = sql_topology.routed(cursor, self._sql, parcels)
-        if parcels:
-            self._steps.publish(cursor, parcels, window)
+        return self._steps.publish(cursor, parcels, window) if parcels else set()
 
     # --- leases ---
 
@@ -198,9 +198,10 @@ class ServerStorage:
         keys, returns = _keys(settlements)
         owner = holder.id if holder else 0
         uncertain: Sequence[Settlement] = settlements
+        waited_for: set[str] = set()
 
         def work(cursor: Any) -> list[Delivery]:
-            nonlocal uncertain
+            nonlocal uncertain, waited_for
             held = self._steps.take_off(cursor, owner, keys) if keys else set()
             if returns:
                 held |= self._steps.give_back(cursor, owner, returns)
@@ -210,7 +211,7 @@ class ServerStorage:
                 stale = self._never_settled(cursor, holder, missing)
             follow_ups = [encode(message) for each in kept for message in each.follow_ups]
             if follow_ups:
-                self._insert(cursor, follow_ups, 0.0)
+                waited_for = self._insert(cursor, follow_ups, 0.0)
             if record is not None:
                 note(record, kept, cursor)
             failpoint("settle.inside")
@@ -220,10 +221,12 @@ class ServerStorage:
         is_plain = record is None and not any(each.follow_ups for each in settlements)
         at_once = is_plain and self._steps.is_settled_at_once and not (keys and returns)
         try:
-            return (self._session.single if at_once else self._session.write)(work)
+            stale = (self._session.single if at_once else self._session.write)(work)
         except Doubt:
             self._doubts.lost_a_settlement(owner, uncertain)
             raise
+        self._session.ring(waited_for)
+        return stale
 
     def _never_settled(self, cursor: Any, holder: Holder | None, missing: Sequence[Settlement]) -> list[Delivery]:
         """The deliveries of the missing that no earlier call, whose answer got lost, can have settled."""

@@ -1,7 +1,8 @@
 """How the SQL transport talks to a server: steps repeated where that is safe, its time, errors in our words."""
 
+import contextlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, TypeVar, cast
 
@@ -15,6 +16,8 @@ from taskbus.database.server import ServerDatabase
 from taskbus.errors import BrokerError, PublishFailed, PublishUnknown, TaskBusError
 
 T = TypeVar("T")
+FOR_RINGING = 0.1
+"""The share of the timeout that waking others may take, after what they are woken for is done."""
 FOR_THE_TIME = 0.25
 """The share of the timeout that asking for the time may take; see ``port.Storage.now``."""
 NOW = {
@@ -75,6 +78,14 @@ class ServerSession:
         """Hand a clock that was passed in on to the statements of this connection."""
         if self.clock.is_passed:
             cursor.execute(self.sql["set_now"], (self.clock.now(),))
+
+    def ring(self, queues: Collection[str]) -> None:
+        """Wake who works on these queues. What was published is safe; a lost ring costs the sleeper's patience."""
+        if not queues:
+            return
+        timeout = self.database.timeout * FOR_RINGING
+        with contextlib.suppress(OutcomeUnknown, self.database.errors):
+            self.database.single(lambda cursor: self.database.notify(cursor, queues), timeout)
 
     def failing(self, work: Callable[[], T]) -> T:
         """``work()``, the driver's errors in our words."""

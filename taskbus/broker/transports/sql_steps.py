@@ -35,8 +35,11 @@ class Steps(Protocol):
     def is_published_at_once(self, parcels: Sequence[Parcel], window: float) -> bool:
         """Whether ``publish`` is one statement."""
 
-    def publish(self, cursor: Any, parcels: Sequence[Parcel], window: float) -> None:
-        """Insert them; of those with an id only the ones that were not accepted within ``window`` seconds (0: all)."""
+    def publish(self, cursor: Any, parcels: Sequence[Parcel], window: float) -> set[str]:
+        """Insert them; of those with an id only the ones that were not accepted within ``window`` seconds (0: all).
+
+        Returns the queues to ring once this is committed.
+        """
 
     def claim(
         self, session: ServerSession, holder: Holder, queues: Sequence[str], limit: int
