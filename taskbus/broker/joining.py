@@ -39,7 +39,7 @@ _MAKERS = {
 
 _WHO = {
     "sqlite": "PRAGMA database_list",
-    "postgresql": "SELECT pg_postmaster_start_time()::text, current_database()::text",
+    "postgresql": "SELECT extract(epoch FROM pg_postmaster_start_time())::numeric::text, current_database()::text",
     "mysql": "SELECT concat_ws('|', @@hostname, @@port, @@socket, @@datadir, @@server_id, @@pid_file), database()",
 }
 """Asks a connection which database it is in; none of these can fail, which would undo the caller's transaction."""

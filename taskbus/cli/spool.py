@@ -68,7 +68,7 @@ def relay(ctx: click.Context, wait: float, refused: bool) -> None:
             with closing(app.open_broker(ANY_SIZE)) as broker:
                 relayed = relay_all(spool, broker, wait)
         put_aside = spool.size().refused - (0 if refused else before.refused)
-        item = {"file": spool.path, "relayed": relayed - max(0, put_aside), "refused": max(0, put_aside)}
+        item = {"file": spool.path, "relayed": relayed, "refused": max(0, put_aside)}
         emit_one(scope.output, "relayed", item, lambda: _say(item))
 
 

@@ -31,31 +31,40 @@ class Relay:
         self._spool = spool
         self._broker = broker
         self._size = BATCH
+        self.relayed = 0
+        """Messages brought to the broker so far; what was put aside is not one of them."""
 
-    def step(self) -> int:
-        """Relay the next messages; how many left the spool. 0: nothing waits.
+    def step(self) -> bool:
+        """Relay the next messages, or come nearer to it; False: nothing waits. After an error, try again with this one.
 
         Raises:
             PublishFailed: the broker took none of them; they all wait as before.
+            PublishUnknown: it may have taken some; they all wait as before.
             SpoolFailed: the file cannot be used.
         """
         spooled = self._spool.first(self._size)
         messages = [message for message in map(self._read, spooled) if message is not None]
         if len(messages) < len(spooled):
-            return len(spooled) - len(messages)  # those are put aside; what is left comes in its turn
+            return True  # those are put aside; what is left comes in its turn
         if not spooled:
-            return 0
+            return False
         try:
             self._publish(messages)
         except PublishUnknown:
+            if not self._broker.features.dedup:  # what it took of them it takes again: let that be fewer each time
+                self._size = max(1, len(spooled) // 2)
             raise
         except PublishFailed as error:
             self._find_the_culprit(spooled, messages, error)
-            return 1
+            return True
         failpoint("relay.inside")
-        self._spool.remove(spooled)
+        self._forget(spooled)
         self._size = min(BATCH, self._size * 2)
-        return len(spooled)
+        return True
+
+    def _forget(self, accepted: Sequence[Spooled]) -> None:
+        self._spool.remove(accepted)
+        self.relayed += len(accepted)
 
     def _read(self, spooled: Spooled) -> Message | None:
         """The message, or None if no broker would take it: it is put aside then."""
@@ -91,7 +100,7 @@ class Relay:
         if other is None:
             raise error
         self._publish([other])
-        self._spool.remove(behind)
+        self._forget(behind)
         try:
             self._publish(messages)
         except PublishUnknown:
@@ -99,7 +108,7 @@ class Relay:
         except PublishFailed as again:
             self._put_aside(spooled[0], again)
         else:
-            self._spool.remove(spooled)
+            self._forget(spooled)
 
     def _put_aside(self, spooled: Spooled, error: Exception) -> None:
         self._spool.refuse(spooled, str(error))
@@ -146,13 +155,16 @@ class RelayThread:
 
     def _run(self, stopping: threading.Event) -> None:
         broker: Broker | None = None
-        failures, relayed, said = 0, 0, ""
+        relay: Relay | None = None
+        failures, said = 0, ""
         while not self._has_ended(stopping):
             try:
                 with self._spool.relaying() as is_mine:
                     if is_mine:
                         broker = broker or self._open_broker()
-                        relayed += self._drain(Relay(self._spool, broker), stopping)
+                        relay = relay or Relay(self._spool, broker)
+                        while not stopping.is_set() and relay.step():
+                            failures = 0
                 failures = 0 if is_mine else failures + 1
             except (PublishFailed, BrokerError, ConfigError) as error:
                 failures += 1
@@ -161,17 +173,10 @@ class RelayThread:
                     logger.warning("the spool %s waits: %s", self._spool.path, said)
             if failures:
                 stopping.wait(PAUSES[min(failures, len(PAUSES)) - 1])
-        if relayed:
-            logger.info("relayed %d messages from the spool %s", relayed, self._spool.path)
+        if relay is not None and relay.relayed:
+            logger.info("relayed %d messages from the spool %s", relay.relayed, self._spool.path)
         if broker is not None:
             broker.close()
-
-    @staticmethod
-    def _drain(relay: Relay, stopping: threading.Event) -> int:
-        relayed = 0
-        while not stopping.is_set() and (count := relay.step()):
-            relayed += count
-        return relayed
 
     def _has_ended(self, stopping: threading.Event) -> bool:
         """Whether to end: nothing waits, or it is told to. Decided under the lock, so that no ``start`` is missed."""
@@ -189,24 +194,23 @@ class RelayThread:
 
 
 def relay_all(spool: Spool, broker: Broker, wait_for: float = 0.0) -> int:
-    """Relay everything, here and now; how many messages left the spool.
+    """Relay everything, here and now; how many messages the broker accepted.
 
     ``wait_for``: seconds for which to try again while the broker cannot be reached, or another process relays.
 
     Raises:
         PublishFailed: the broker could not be reached, or another process holds the relay's lock.
     """
-    deadline, relayed, failures = time.monotonic() + wait_for, 0, 0
-    never = threading.Event()
+    deadline, failures = time.monotonic() + wait_for, 0
+    relay, never = Relay(spool, broker), threading.Event()
     while True:
         try:
             with spool.relaying() as is_mine:
                 if not is_mine:
                     raise PublishFailed(f"another process relays the spool {spool.path} already")
-                relay = Relay(spool, broker)
-                while count := relay.step():
-                    relayed, failures = relayed + count, 0
-                return relayed
+                while relay.step():
+                    failures = 0
+                return relay.relayed
         except SpoolFailed:
             raise
         except PublishFailed:

@@ -17,9 +17,10 @@ def must_be_shared(broker: Broker) -> None:
         raise ConfigError(f"broker {broker.safe_url} lives in one process, where no worker can reach it; use a file")
 
 
-def inspect(consumer: Consumer, store: Store) -> None:
+def inspect(consumer: Consumer, store: Store, *, shared: bool) -> None:
     """Log what their live settings put at risk; on the connections the worker has anyway.
 
+    ``shared``: both are in one database, so that a risk the broker has told of is not told again in the store's words.
     A store that cannot be reached is no reason not to start: tasks then wait, unacknowledged, until it is back.
 
     Raises:
@@ -27,8 +28,10 @@ def inspect(consumer: Consumer, store: Store) -> None:
         BrokerError: the broker cannot be used.
     """
     remarks = dict.fromkeys(consumer.examine())
+    told = {remark.subject for remark in remarks if shared and remark.weight is not Weight.FINE}
     try:
-        remarks |= dict.fromkeys(store.examine())
+        found = store.examine()
+        remarks |= dict.fromkeys(each for each in found if each.weight is Weight.REFUSED or each.subject not in told)
     except StoreError as error:
         logger.warning("results: %s", error)
     for remark in remarks:

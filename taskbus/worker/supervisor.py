@@ -87,7 +87,7 @@ class Supervisor:
         self._shares = bool(broker.database) and broker.database == self._store.database
         self._consumer = broker.consumer(queues, name=self.name, lease=config.lease)
         self._closing.callback(self._consumer.close)
-        inspection.inspect(self._consumer, self._store)
+        inspection.inspect(self._consumer, self._store, shared=self._shares)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._intake = Intake(specs, config)
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)

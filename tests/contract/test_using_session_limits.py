@@ -67,6 +67,19 @@ def test_another_database_is_refused(shop: Shop, shop_url: str, tmp_path: Path) 
     assert shop.waiting() == []
 
 
+def test_a_session_with_a_time_zone_and_date_style_of_its_own_is_in_the_same_database(
+    shop: Shop, shop_url: str
+) -> None:
+    if not shop_url.startswith("postgresql"):
+        pytest.skip("PostgreSQL writes times as the session wants them")
+    options = {"options": "-c timezone=Asia/Tokyo -c datestyle=German"}
+    engine = create_engine(sqlalchemys(shop_url), connect_args=options)
+    with Session(engine) as session, session.begin():
+        shop.mail.using(session).delay(1)
+    assert shop.waiting() == [1]
+    engine.dispose()
+
+
 def test_a_session_that_commits_by_itself_is_refused(shop: Shop, shop_url: str) -> None:
     engine = create_engine(sqlalchemys(shop_url), isolation_level="AUTOCOMMIT")
     with Session(engine) as session, pytest.raises(ConfigError, match="AUTOCOMMIT"):

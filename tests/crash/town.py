@@ -58,7 +58,11 @@ class Kind:
         if environment:
             inherited = made.environment
             made.environment = lambda: {**inherited(), **environment}  # type: ignore[method-assign]
-        made.start()
+        try:
+            made.start()
+        except BaseException:
+            made.kill()
+            raise
         return made
 
 

@@ -28,8 +28,8 @@ class Examined:
         return self._remarks
 
 
-def inspect(consumer: Examined, store: Examined) -> None:
-    inspection.inspect(cast(Any, consumer), cast(Any, store))
+def inspect(consumer: Examined, store: Examined, *, shared: bool = False) -> None:
+    inspection.inspect(cast(Any, consumer), cast(Any, store), shared=shared)
 
 
 def test_a_risk_is_logged_once_and_with_advice(caplog: pytest.LogCaptureFixture) -> None:
@@ -38,6 +38,22 @@ def test_a_risk_is_logged_once_and_with_advice(caplog: pytest.LogCaptureFixture)
     assert [record.getMessage() for record in caplog.records] == [
         "durability: AOF is off: a crash loses everything; set appendonly yes"
     ]
+
+
+def test_a_risk_of_the_one_database_of_both_is_not_told_again_in_other_words(caplog: pytest.LogCaptureFixture) -> None:
+    other = Remark(Weight.RISK, "durability", "a crash loses results", "set appendonly yes")
+    inspect(Examined(RISK), Examined(other), shared=True)
+    assert "loses everything" in caplog.text
+    assert "loses results" not in caplog.text
+    inspect(Examined(RISK), Examined(other))
+    assert "loses results" in caplog.text
+
+
+def test_what_only_the_store_finds_in_the_one_database_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    fine = Remark(Weight.FINE, "durability", "survives a crash")
+    with pytest.raises(ConfigError, match="allkeys-lru"):
+        inspect(Examined(fine), Examined(RISK, REFUSED), shared=True)
+    assert "loses everything" in caplog.text
 
 
 @pytest.mark.parametrize("of", ["broker", "store"])
