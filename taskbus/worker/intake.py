@@ -1,5 +1,6 @@
 """The first look at a delivery, before any runner sees it: what cannot or must not run is decided here."""
 
+import time
 from collections.abc import Mapping
 
 from taskbus.broker.delivery import Delivery, Settlement
@@ -24,7 +25,7 @@ class Intake:
         self._unread = TaskSpec(store_results=False)
 
     def look(self, delivery: Delivery, now: float) -> Held | Ended | Settlement:
-        """``Held``: run it. ``Ended``: settle it as that. ``Settlement``: give it back as that says."""
+        """``Held``: run it. ``Ended``: settle it as that. ``Settlement``: give it back so. ``now`` is the broker's."""
         config = self._config
         if delivery.content_type != compact.CONTENT_TYPE:
             why = f"content type {delivery.content_type!r} is not {compact.CONTENT_TYPE}"
@@ -45,7 +46,10 @@ class Intake:
             return Ended(Held(delivery, message, spec or self._unread), Dead(Reason.EXPIRED, failure))
         if spec is None:
             return self._unknown(delivery, message, now)
-        return Held(delivery, message, spec)
+        held = Held(delivery, message, spec)
+        if message.expires_at is not None:
+            held.start_by = time.monotonic() + message.expires_at - now
+        return held
 
     def _unreadable(self, delivery: Delivery, reason: Reason, why: str) -> Ended:
         failure = Failure("taskbus.errors.DecodeError", why)

@@ -210,4 +210,4 @@ class Runner:
 def job_of(held: Held) -> Job:
     """What a runner is told of a delivery."""
     delivery = held.delivery
-    return Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire)
+    return Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire, held.start_by)

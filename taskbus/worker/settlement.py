@@ -29,8 +29,8 @@ class Held:
     """A delivery this worker holds. ``message`` is None where its bytes could not be read.
 
     ``tag`` names it between supervisor and runner. ``is_acked``: it was taken off its queue before the attempt
-    (``at_most_once``). ``is_slow``: nothing may be queued behind it. ``parked_at``: since when it waits for a slot, by
-    the monotonic clock.
+    (``at_most_once``). ``is_slow``: nothing may be queued behind it. ``parked_at``: since when it waits for a slot, and
+    ``start_by``: when it expires, both by the monotonic clock.
     """
 
     delivery: Delivery
@@ -40,6 +40,7 @@ class Held:
     is_acked: bool = False
     is_slow: bool = True
     parked_at: float = 0.0
+    start_by: float | None = None
 
     @property
     def is_suspect(self) -> bool:

@@ -96,7 +96,7 @@ class Supervisor:
         self._other: list[Settlement] = []
         self._to_judge: deque[Held] = deque()
         self._may_fetch = True
-        self._patience = Patience()
+        self._patience, self._sweeping = Patience(), Patience()  # a store that answers says nothing of the broker
         self._signals = Signals(self._selector)
         self._stop_deadline: float | None = None
         self._is_killing = False
@@ -270,7 +270,7 @@ class Supervisor:
 
     def _keep_lease(self, now: float) -> None:
         if self._leases.tick(now):
-            with self._patience.trying_to("sweep", now):
+            with self._sweeping.trying_to("sweep", now):
                 self._store.sweep(time.time())
             self._may_fetch = True
 

@@ -1,5 +1,6 @@
 """The first look at a delivery: nothing is dropped, whatever the bytes are."""
 
+import time
 from dataclasses import replace
 
 from hypothesis import given
@@ -54,6 +55,13 @@ def test_an_expired_message_does_not_run() -> None:
     wire = compact.encode(replace(MESSAGE, expires_at=119.0))
     assert reason(look(wire, now=120.0)) is Reason.EXPIRED
     assert isinstance(look(wire, now=118.9), Held)
+
+
+def test_what_is_left_until_the_expiry_is_counted_by_a_clock_that_does_not_jump() -> None:
+    before = time.monotonic()
+    held = look(compact.encode(replace(MESSAGE, expires_at=150.0)), now=120.0)
+    assert isinstance(held, Held) and held.start_by is not None
+    assert before + 30 <= held.start_by <= time.monotonic() + 30
 
 
 def test_a_message_that_killed_three_runners_is_poison() -> None:

@@ -6,7 +6,7 @@ task does, what comes out is a ``Report``: this is the one place of TaskBus that
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 
 from taskbus.clock import Clock, wall_clock
@@ -82,7 +82,7 @@ class Executor:
 
     def _execute(self, job: Job, call: Call) -> Report:
         started_at, begun = self._clock(), perf_counter()
-        attempt = self._prepare(job, started_at)
+        attempt = self._prepare(job)
         if isinstance(attempt, Dead):
             return Report(job.tag, attempt, NEVER, 0.0)
         current.set(attempt.context)
@@ -103,7 +103,7 @@ class Executor:
     async def execute_async(self, job: Job) -> Report:
         """As ``execute``, for an ``async def`` task, with its limits. To be awaited in an asyncio task of its own."""
         started_at, begun = self._clock(), perf_counter()
-        attempt = self._prepare(job, started_at)
+        attempt = self._prepare(job)
         if isinstance(attempt, Dead):
             return Report(job.tag, attempt, NEVER, 0.0)
         current.set(attempt.context)
@@ -163,13 +163,13 @@ class Executor:
             return Dead(Reason.UNKNOWN_TASK, failure_of(unknown))
         return message, task
 
-    def _prepare(self, job: Job, now: float) -> Attempt | Dead:
+    def _prepare(self, job: Job) -> Attempt | Dead:
         found = self._find(job)
         if isinstance(found, Dead):
             return found
         message, task = found
-        if message.expires_at is not None and now >= message.expires_at:
-            expired = TaskExpired(f"it could not be started before it expired, {now - message.expires_at:.3f} s ago")
+        if job.start_by is not None and (late := monotonic() - job.start_by) >= 0:
+            expired = TaskExpired(f"it could not be started before it expired, {late:.3f} s ago")
             return Dead(Reason.EXPIRED, failure_of(expired))
         try:
             args, kwargs = task.unpack(message)

@@ -32,13 +32,18 @@ MAX_FRAME = 1 << 30
 
 
 class Job(NamedTuple):
-    """One attempt to make. ``wire`` is the message in its wire format."""
+    """One attempt to make. ``wire`` is the message in its wire format.
+
+    ``start_by``: from when on it must not start, by the monotonic clock, which all processes of a host share. The
+    message's own expiry is by the broker's clock, which a runner cannot ask.
+    """
 
     tag: int
     fence: int
     queue: str
     priority: int
     wire: bytes
+    start_by: float | None = None
 
 
 class Report(NamedTuple):
