@@ -70,7 +70,8 @@ class Holding:
         inbox = self._inbox
         if inbox is None:
             return
-        inbox.wire.read()
+        while inbox.wire.read():  # to the end: a hang-up stands behind the heartbeats of the time we were stopped
+            pass
         if inbox.is_usable:
             return
         why = inbox.wire.failure or (inbox.closed.text if inbox.closed else "it was closed")
@@ -271,17 +272,19 @@ class Holding:
     def finish(self, settlements: Iterable[Settlement], until: float) -> None:
         """Ack what was settled."""
         numbers = [self.held.pop(each.delivery.tag).arrived.number for each in settlements if each.delivery]
-        self._finished.clear()
         try:
             self.ack(numbers, until)
         except WireLost:
             pass  # they come again, to whoever holds a lease; all else was done
 
     def finish_early(self, settlements: Sequence[Settlement], until: float) -> None:
-        """Ack those that need nothing published, which the broker may refuse for long; they are not stale then."""
-        tags = {each.delivery.tag for each in settlements if each.delivery} | self._finished
+        """Ack those that the others need not wait for; settled again with those, they are neither done nor stale."""
         self.finish(settlements, max(until, time.monotonic() + 0.1))
-        self._finished = tags
+        self._finished |= {each.delivery.tag for each in settlements if each.delivery}
+
+    def forget(self, settlements: Iterable[Settlement]) -> None:
+        """All of these are settled, and will not be settled again."""
+        self._finished.difference_update(each.delivery.tag for each in settlements if each.delivery)
 
     def ack(self, numbers: Sequence[int], until: float) -> None:
         if not numbers:

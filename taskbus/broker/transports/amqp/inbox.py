@@ -4,6 +4,7 @@ Deliveries are only noted as they come; what they say is looked at when they are
 frames as the order of the tags allows.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -61,8 +62,7 @@ class Inbox(Calls):
         self._all: dict[bytes, Subscription] = {}
         self._tags = 0
         self.has_news = False
-        self._floor = 0
-        self._ahead: set[int] = set()
+        self._open: set[int] = set()
 
     # --- subscribing ---
 
@@ -92,8 +92,9 @@ class Inbox(Calls):
         for tag in tags:
             self.post(frames.BASIC_CANCEL, tag.decode(), False)
             self.subscriptions.pop(tag, None)
-        for _ in tags:
+        for tag in tags:
             self.take(until)
+            self._all.pop(tag, None)  # nothing comes from it after this answer
 
     def listen(self, queues: Iterable[str], naming: Naming, until: float) -> None:
         """Hear of new levels of these queues, through a queue that goes with the connection."""
@@ -114,16 +115,22 @@ class Inbox(Calls):
         self, consumer: bytes, tag: int, is_redelivered: bool, where: bytes, properties: bytes, body: bytes
     ) -> None:
         if consumer == b"news":
-            self._ahead.add(tag)  # it came acked
             self.news.append((where[2 + where[0] :].decode(), body.decode()))
             return
+        self._open.add(tag)
         subscription = self._all[consumer]
         self.fresh.append(Delivered(subscription, tag, is_redelivered, where, properties, body))
+
+    def on_content(self, id: int, arguments: bytes, properties: bytes, body: bytes) -> None:
+        super().on_content(id, arguments, properties, body)
+        if id == frames.BASIC_GET_OK.id:
+            self._open.add(self.answers[-1][1].tag)
 
     def on_method(self, id: int, packed: bytes) -> None:
         if id == frames.BASIC_CANCEL.id:
             tag, _ = frames.arguments(id, packed)
             self.subscriptions.pop(tag.encode(), None)
+            self._all.pop(tag.encode(), None)
             self.is_cancelled = True
         else:
             super().on_method(id, packed)
@@ -132,18 +139,11 @@ class Inbox(Calls):
 
     def ack(self, numbers: Iterable[int]) -> None:
         """Post acks. Whatever is acked was acked by nobody before."""
-        waiting = {*numbers}
-        reached, up_to = self._floor, 0
-        while reached + 1 in waiting or reached + 1 in self._ahead:
-            reached += 1
-            if reached in waiting:
-                waiting.discard(reached)
-                up_to = reached
-            else:
-                self._ahead.discard(reached)
-        self._floor = reached
-        if up_to:
-            self.post(frames.BASIC_ACK, up_to, True)
-        for number in sorted(waiting):
+        numbers = sorted(numbers)
+        self._open.difference_update(numbers)
+        oldest = min(self._open, default=numbers[-1] + 1)
+        below = bisect_left(numbers, oldest)
+        if below:
+            self.post(frames.BASIC_ACK, numbers[below - 1], True)
+        for number in numbers[below:]:
             self.post(frames.BASIC_ACK, number, False)
-        self._ahead |= waiting

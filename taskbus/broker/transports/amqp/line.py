@@ -8,7 +8,7 @@ import time
 
 from taskbus.broker.transports.amqp.address import Address
 from taskbus.broker.transports.amqp.calls import Calls
-from taskbus.broker.transports.amqp.wire import Wire, WireLost
+from taskbus.broker.transports.amqp.wire import Wire, WireLost, opened
 from taskbus.errors import BrokerError
 
 
@@ -43,7 +43,7 @@ class Line:
             if wire.failure is None:
                 return wire
         try:
-            self._wire = wire = Wire(self.address, self.heartbeat, until)
+            self._wire = wire = opened(self.address, self.heartbeat, until)
         except WireLost as error:
             raise BrokerError(f"cannot reach {self.address.where}: {error}; is it running?") from error
         self._calls = None

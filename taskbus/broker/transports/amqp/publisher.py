@@ -28,7 +28,7 @@ class Outcome(NamedTuple):
     """What became of letters: ``lost`` were not confirmed in time; ``closed``: why the broker closed the channel."""
 
     confirmed: int
-    lost: int
+    lost: list[Letter]
     refused: list[Letter]
     returned: list[Letter]
     closed: Refused | None
@@ -39,12 +39,16 @@ class Outcome(NamedTuple):
 
 
 class Publisher:
-    """Publishes over one line, one batch at a time."""
+    """Publishes over one line, one batch at a time.
+
+    ``unaccepted``: of the last batch, the ``id()`` of each letter that was not confirmed.
+    """
 
     def __init__(self, line: Line, topology: Topology) -> None:
         self.line = line
         self._topology = topology
         self._confirms: Confirms | None = None
+        self.unaccepted: set[int] = set()
 
     @property
     def is_used(self) -> bool:
@@ -52,6 +56,7 @@ class Publisher:
 
     def publish(self, letters: Sequence[Letter], until: float) -> None:
         """All accepted, or one of the errors above. Letters to a queue that is not there make it."""
+        self.unaccepted = {id(letter) for letter in letters}
         wire, confirms = self._ready(until)
         self._announce(wire, confirms, until)
         pending, outcome = letters, self._send(wire, confirms, letters, until)
@@ -65,7 +70,8 @@ class Publisher:
                     break
             pending = [*outcome.refused, *outcome.returned]
             outcome = self._send(wire, confirms, pending, until)
-        if outcome.lost or outcome.refused or outcome.returned:
+        self.unaccepted = {id(letter) for letter in (*outcome.lost, *outcome.refused, *outcome.returned)}
+        if self.unaccepted:
             self._complain(wire, letters, len(letters) - len(pending), outcome)
 
     def _announce(self, wire: Wire, confirms: Confirms, until: float) -> None:
@@ -93,7 +99,7 @@ class Publisher:
 
     def _complain(self, wire: Wire, letters: Sequence[Letter], accepted: int, outcome: Outcome) -> None:
         """Raise what describes this outcome of the last try. ``accepted``: how many were, by those before it."""
-        where, total, lost, closed = self.line.address.where, len(letters), outcome.lost, outcome.closed
+        where, total, lost, closed = self.line.address.where, len(letters), len(outcome.lost), outcome.closed
         if closed is not None:
             self._topology.forget()
             if total == 1 or (closed.code == NOT_FOUND and len({each.exchange for each in letters}) == 1):
@@ -175,11 +181,13 @@ class Publisher:
                 wire.fail("the broker did not answer in time")
         except WireLost:
             pass
-        lost = len(confirms.open)
+        lost = [letters[number - sent.start] for number in sorted(confirms.open)]
         confirms.open.clear()
         refused = [letters[number - sent.start] for number in sorted(confirms.refused)]
         returned = returned_of(letters, confirms.returned) if confirms.returned else []
-        return Outcome(len(letters) - lost - len(refused) - len(returned), lost, refused, returned, confirms.closed)
+        return Outcome(
+            len(letters) - len(lost) - len(refused) - len(returned), lost, refused, returned, confirms.closed
+        )
 
     def _remake(self, wire: Wire, confirms: Confirms, returned: Sequence[Letter], until: float) -> bool:
         """Make the queues that were missing; False if they cannot be made."""

@@ -217,19 +217,26 @@ class AmqpStorage:
         failpoint("settle.before")
         with self._using() as until:
             holding = self._holdings.get(holder.id) if holder is not None else None
+            if holding is not None:
+                try:
+                    holding.check()
+                except LeaseLost:  # its next claim or renewal says so; here all are stale
+                    del self._holdings[holding.holder.id]
             to_do, stale = _split(holding, settlements)
             changes = [change for each in to_do for change in each.changes]
             if record is not None and changes and not record(changes, None):
                 return None
+            done: list[Settlement] = [each for each in to_do if not _publishes(each)]
             try:
-                self._publish_for(holding, to_do, encode, until)
+                self._publish_for(holding, to_do, encode, until, done)
             except BrokerError:
                 if holding is not None:
-                    holding.finish_early([each for each in to_do if not _publishes(each)], until)
+                    holding.finish_early(done, until)
                 raise
             failpoint("settle.inside")
             if holding is not None:
                 holding.finish(to_do, until)
+                holding.forget(settlements)
         failpoint("settle.after")
         return stale
 
@@ -239,8 +246,9 @@ class AmqpStorage:
         settlements: Sequence[Settlement],
         encode: Callable[[Message], Parcel],
         until: float,
+        done: list[Settlement],
     ) -> None:
-        """Publish the follow-ups, and copies of what is given back."""
+        """Publish the follow-ups, and copies of what is given back; ``done`` gets those of which all was accepted."""
         parcels = [encode(message) for each in settlements for message in each.follow_ups]
         back: list[tuple[Arrived, Counters, float]] = []
         for each in settlements:
@@ -254,7 +262,18 @@ class AmqpStorage:
             topology = self._publishing().topology
             letters = outbox.given_back(back, topology, self.now(), until)
             letters += outbox.sent(parcels, topology, self.now(), until)
-            self._post(letters, until)
+            try:
+                self._post(letters, until)
+            finally:
+                missing = self._publishing().publisher.unaccepted
+                given = iter(letters[: len(back)])
+                published = iter(letters[len(back) :])
+                for each in settlements:
+                    mine = [next(published) for _ in each.follow_ups]
+                    if each.act is not Act.ACK and each.delivery is not None and holding is not None:
+                        mine.append(next(given))
+                    if mine and missing.isdisjoint(map(id, mine)):
+                        done.append(each)
 
     # --- views ---
 
@@ -344,11 +363,6 @@ def _publishes(settlement: Settlement) -> bool:
 
 def _split(holding: Holding | None, settlements: Sequence[Settlement]) -> tuple[list[Settlement], list[Delivery]]:
     """Those still held, and the deliveries of the others; of two for the same delivery the second is stale."""
-    if holding is not None:
-        try:
-            holding.check()
-        except LeaseLost:
-            pass  # said when it is renewed; here all are stale
     seen: set[int] = set()
     to_do, stale = [], []
     for each in settlements:

@@ -40,7 +40,7 @@ class TooLate(Exception):
 class Wire:
     """An open connection. ``listeners``: its channels by number; ``is_blocked``: it takes no more messages now."""
 
-    def __init__(self, address: Address, heartbeat: int, until: float) -> None:
+    def __init__(self, address: Address, host: tuple[str, int], heartbeat: int, until: float) -> None:
         self.address = address
         self.listeners: dict[int, frames.Listener] = {0: self}
         self.failure: str | None = None
@@ -54,7 +54,7 @@ class Wire:
         self._out: list[bytes] = []
         self._free: list[int] = []
         self._next_channel = 1
-        self._socket = _connected(address, until)
+        self._socket = _connected(address, host, until)
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         try:
@@ -250,33 +250,41 @@ class Wire:
         self.fail("it is the parent's")
 
 
-def _connected(address: Address, until: float) -> socket.socket:
-    """A socket to the first host that answers, with TLS where asked for."""
-    problem = ""
-    for host, port in address.hosts:
-        left = until - time.monotonic()
-        if left <= 0:
-            problem = problem or "no time was left"
-            break
+def opened(address: Address, heartbeat: int, until: float) -> Wire:
+    """A wire to the first host that answers; one that is silent leaves time for those after it."""
+    problem: WireLost | None = None
+    for number, host in enumerate(address.hosts):
+        now = time.monotonic()
+        share = now + max(0.0, until - now) / (len(address.hosts) - number)
         try:
-            connection = socket.create_connection((host, port), left)
-        except OSError as error:
-            problem = f"{host}:{port}: {error.strerror or error}"
-            continue
-        try:
-            if connection.getsockname() == connection.getpeername():
-                # With nobody listening on a port of the ephemeral range, TCP may connect a socket to itself.
-                raise ConnectionRefusedError(None, "Connection refused")
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            context = address.context()
-            if context is not None:
-                connection.settimeout(max(0.001, until - time.monotonic()))
-                connection = context.wrap_socket(connection, server_hostname=host)
-            connection.setblocking(False)
-        except OSError as error:
-            connection.close()
-            problem = f"{host}:{port}: {error.strerror or error}"
-            continue
-        return connection
-    raise WireLost(problem)
+            return Wire(address, host, heartbeat, share)
+        except WireLost as error:
+            problem = error
+    raise problem or WireLost("there is no host to connect to")
+
+
+def _connected(address: Address, host: tuple[str, int], until: float) -> socket.socket:
+    """A socket to a host, with TLS where asked for."""
+    name, port = host
+    left = until - time.monotonic()
+    if left <= 0:
+        raise WireLost("no time was left")
+    try:
+        connection = socket.create_connection(host, left)
+    except OSError as error:
+        raise WireLost(f"{name}:{port}: {error.strerror or error}") from error
+    try:
+        if connection.getsockname() == connection.getpeername():
+            # With nobody listening on a port of the ephemeral range, TCP may connect a socket to itself.
+            raise ConnectionRefusedError(None, "Connection refused")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        context = address.context()
+        if context is not None:
+            connection.settimeout(max(0.001, until - time.monotonic()))
+            connection = context.wrap_socket(connection, server_hostname=name)
+        connection.setblocking(False)
+    except OSError as error:
+        connection.close()
+        raise WireLost(f"{name}:{port}: {error.strerror or error}") from error
+    return connection
