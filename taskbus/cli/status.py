@@ -21,7 +21,7 @@ from taskbus.store.base import Filter
 def command(ctx: click.Context) -> None:
     """Show workers, queue sizes and the number of dead letters.
 
-    Exit status: 0 if a worker is alive, 69 if none is.
+    Exit status: 0 if a worker is alive, or the broker cannot tell (RabbitMQ lists none), 69 if none is.
     """
     scope = scope_of(ctx)
     with open_existing(scope, "broker", "results") as app:
@@ -29,15 +29,19 @@ def command(ctx: click.Context) -> None:
         workers = app.broker.workers()
         sizes = sorted(app.broker.queues(), key=lambda size: size.name)
         dead = app.store.count_dead_letters(Filter())
-        is_alive = any(worker.lease_until > now for worker in workers)
+        can_tell = app.broker.features.lists
+        is_alive = any(worker.lease_until > now for worker in workers) or not can_tell
 
         place = app.broker.safe_url
 
         def table() -> None:
             say(place, "dim")
-            draw_workers(workers, now)
-            click.echo()
-            draw_sizes(sizes, empty="No queues yet: nothing was ever sent.")
+            if not can_tell:
+                say("This broker lists neither workers nor queues; ask its own tools: rabbitmqctl list_queues, list_consumers")
+            else:
+                draw_workers(workers, now)
+                click.echo()
+                draw_sizes(sizes, empty="No queues yet: nothing was ever sent.")
             if dead:
                 say(f"\n{count(dead, 'dead letter')}; taskbus dlq groups tells why")
 

@@ -211,8 +211,7 @@ def test_the_commands_show_what_is_there(bus: TaskBus, start_worker: StartWorker
     assert [(size["ready"], size["delayed"]) for size in sizes] == ([(1, 1)] if lists else [])
     worker = start_worker("-c", "1", "--name", "mine")
     wait_until(lambda: lines(tmp_path / "ran") == ["now"], what="the task")
-    if lists:
-        assert "mine" in command("status", "-o", "json").out
+    assert ("mine" in command("status", "-o", "json").out) is lists
     result = sample.add.delay(2, 3)
     assert result.get(timeout=15) == 5
     assert command("result", result.id, "-o", "json").json["value"] == 5
