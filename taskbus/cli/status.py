@@ -37,7 +37,7 @@ def command(ctx: click.Context) -> None:
         def table() -> None:
             say(place, "dim")
             if not can_tell:
-                say("This broker lists neither workers nor queues; ask its own tools: rabbitmqctl list_queues, list_consumers")
+                say("This broker lists neither workers nor queues; ask its own tools: rabbitmqctl list_consumers")
             else:
                 draw_workers(workers, now)
                 click.echo()
