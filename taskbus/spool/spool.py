@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from taskbus.broker.transports.statements import load
 from taskbus.database import look
 from taskbus.database.connection import begin, explain
 from taskbus.database.sqlite import Location, SqliteDatabase
+from taskbus.database.statements import load
 from taskbus.errors import SpoolFailed
 from taskbus.failpoint import failpoint
 from taskbus.message import Message

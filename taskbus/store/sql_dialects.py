@@ -9,7 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from taskbus.store.sql_pattern import regex
-from taskbus.store.statements import COLUMNS, KEYS, Dialect, Step, load
+from taskbus.store.statements import COLUMNS, KEYS, Dialect, Step, texts_of
 
 MOST_BYTES = 4 << 20
 """Of text and values in one statement to MySQL, if it has more than one row: a server takes 16 MiB unless told else."""
@@ -27,7 +27,7 @@ class SqliteDialect:
     has_clock = False
 
     def __init__(self) -> None:
-        self.sql: Mapping[str, str] = load("sqlite.sql")
+        self.sql: Mapping[str, str] = texts_of("sqlite")
         self._asks_now = {name for name in COLUMNS if self.sql[name].count("?") > len(COLUMNS[name])}
 
     def steps(self, statement: str, rows: Rows, now: float | None) -> list[Step]:
@@ -57,7 +57,7 @@ class PostgresqlDialect:
         self.sql: Mapping[str, str] = {
             # Arrays in binary: psycopg writes them at a third of the cost.
             name: _NAME.sub(lambda match: now if match[1] == "now" else f"%({match[1]})s", _ARRAY.sub(r"%(\1)b", text))
-            for name, text in load("postgresql.sql").items()
+            for name, text in texts_of("postgresql").items()
         }
 
     def steps(self, statement: str, rows: Rows, now: float | None) -> list[Step]:
@@ -86,7 +86,7 @@ class MysqlDialect:
     def __init__(self) -> None:
         # Not unix_timestamp(now()): that is an hour off while clocks are set back, unless the session's zone is UTC.
         clock = "timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6)) / 1e6"
-        texts = load("mysql.sql")
+        texts = texts_of("mysql")
         now = f"coalesce(%(now)s, {clock})"
         self.sql: Mapping[str, str] = {
             name: _NAME.sub(lambda match: now if match[1] == "now" else f"%({match[1]})s", text)

@@ -5,9 +5,9 @@ A file is read once, when its dialect is first used; what is run is text that ne
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from importlib.resources import files
 from typing import Any, Protocol
 
+from taskbus.database.statements import load
 from taskbus.store.base import Filter
 
 TABLES = ("taskbus_results", "taskbus_attempts", "taskbus_dead_letters")
@@ -55,16 +55,9 @@ class Dialect(Protocol):
         """Make the cursor's connection ready for a filter."""
 
 
-def load(name: str) -> dict[str, str]:
-    """The statements of a file, by the name each has in its ``-- name:`` line; comments left out."""
-    statements: dict[str, list[str]] = {}
-    lines: list[str] = []
-    for line in files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines():
-        if line.startswith("-- name:"):
-            lines = statements[line.removeprefix("-- name:").strip()] = []
-        elif not line.startswith("--"):
-            lines.append(line)
-    return {title: "\n".join(text).strip() for title, text in statements.items()}
+def texts_of(dialect: str) -> dict[str, str]:
+    """The statements of a dialect by their names, those that are alike in all dialects included."""
+    return {**load("letters.sql", __package__), **load(f"{dialect}.sql", __package__)}
 
 
 def filtered(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from taskbus.errors import EncodeError
+from taskbus.errors import BrokerError, EncodeError
 from taskbus.wire.compact import CONTENT_TYPE
 
 EXCHANGE_TYPES = ("direct", "fanout", "topic")
@@ -41,6 +41,16 @@ def unpack(packed: bytes | None, queue: str) -> Envelope:
 
 def content_type(packed: bytes | None) -> str:
     return CONTENT_TYPE if packed is None else str(unpack(packed, "").content_type)
+
+
+def check_exchange(exchange: str, type: str, found: str | None, *, passive: bool) -> None:
+    """Raise ``BrokerError`` unless it may be declared so; ``found`` is the type it has, None: it is not there."""
+    if found is None and passive:
+        raise BrokerError(f"there is no exchange {exchange!r}")
+    if found is not None and found != type and not passive:
+        raise BrokerError(f"exchange {exchange!r} exists with type {found!r}, not {type!r}")
+    if type not in EXCHANGE_TYPES:
+        raise BrokerError(f"exchange {exchange!r}: type {type!r} is not one of {', '.join(EXCHANGE_TYPES)}")
 
 
 def matching(type: str, key: str, bindings: Iterable[tuple[str, str]]) -> list[str]:

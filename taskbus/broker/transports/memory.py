@@ -7,7 +7,6 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Sequence
-from itertools import zip_longest
 
 from taskbus.broker.delivery import Act, Delivery, Record, Settlement
 from taskbus.broker.queues import QueueSize, WorkerEntry
@@ -15,6 +14,7 @@ from taskbus.broker.transports.features import Features
 from taskbus.broker.transports.kombu_transport import StorageTransport
 from taskbus.broker.transports.memory_hall import DELAYED, READY, Bell, Hall, Row, Worker
 from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount
+from taskbus.broker.transports.turns import in_turn, share_out
 from taskbus.database.remark import Remark, Weight
 from taskbus.errors import BrokerError, LeaseLost
 from taskbus.failpoint import failpoint
@@ -136,18 +136,7 @@ class MemoryStorage:
         return claims
 
     def _take(self, queues: Sequence[str], limit: int) -> list[Row]:
-        """An even share from each queue, then of the rest from those that have more; one of each queue at a time."""
-        taken: dict[str, list[Row]] = {queue: [] for queue in queues}
-        hungry = list(queues)
-        while hungry and limit > 0:
-            share = max(1, limit // len(hungry))
-            for queue in tuple(hungry):
-                rows = self._hall.take(queue, min(share, limit))
-                if len(rows) < share:
-                    hungry.remove(queue)
-                taken[queue] += rows
-                limit -= len(rows)
-        return [row for turn in zip_longest(*taken.values()) for row in turn if row is not None]
+        return in_turn(share_out(queues, limit, self._hall.take).values())
 
     # --- settling ---
 

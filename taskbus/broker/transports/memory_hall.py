@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 
-from taskbus.broker.transports.envelope import EXCHANGE_TYPES, matching
+from taskbus.broker.transports.envelope import check_exchange, matching
 from taskbus.broker.transports.port import Parcel
-from taskbus.errors import BrokerError, PublishFailed
+from taskbus.errors import PublishFailed
 
 READY, DELAYED, CLAIMED = 0, -1, -2
 MOST_IDS = 100_000
@@ -130,12 +130,7 @@ class Hall:
 
     def declare_exchange(self, exchange: str, type: str, *, passive: bool) -> None:
         found = self.exchanges.get(exchange)
-        if found is None and passive:
-            raise BrokerError(f"there is no exchange {exchange!r}")
-        if found is not None and found != type and not passive:
-            raise BrokerError(f"exchange {exchange!r} exists with type {found!r}, not {type!r}")
-        if type not in EXCHANGE_TYPES:
-            raise BrokerError(f"exchange {exchange!r}: type {type!r} is not one of {', '.join(EXCHANGE_TYPES)}")
+        check_exchange(exchange, type, found, passive=passive)
         self.exchanges.setdefault(exchange, type)
 
     def count(self, queue: str) -> tuple[int, int]:

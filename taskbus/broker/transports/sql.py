@@ -22,13 +22,13 @@ from taskbus.broker.transports.sql_parts import (
     PROMOTE_LIMIT,
     READY,
     Refused,
-    in_turn,
     lease_lost,
     note,
     sizes_of,
     workers_of,
 )
 from taskbus.broker.transports.sql_session import SQL, Session
+from taskbus.broker.transports.turns import in_turn, share_out
 from taskbus.database.port import Watch
 from taskbus.database.remark import Remark
 from taskbus.errors import PublishFailed
@@ -289,21 +289,10 @@ def _sort_out(probed: Sequence[Any], now: float) -> tuple[list[str], list[str], 
 
 
 def _claim_in_turn(cursor: Cursor, mark: tuple[int, int], queues: Sequence[str], limit: int) -> list[Claimed]:
-    """An even share from each queue, then of the rest from those that have more; one of each queue at a time."""
-    taken: dict[str, list[Claimed]] = {queue: [] for queue in queues}
-    hungry = list(queues)
-    while hungry and limit:
-        share = max(1, limit // len(hungry))
-        for queue in tuple(hungry):
-            rows = cursor.execute(SQL["claim"], (*mark, queue, min(share, limit))).fetchall()
-            if len(rows) < share:
-                hungry.remove(queue)
-            rows.sort()
-            taken[queue] += map(Claimed._make, rows)
-            limit -= len(rows)
-            if not limit:
-                break
-    return in_turn(taken)
+    def take(queue: str, count: int) -> list[Claimed]:
+        return list(map(Claimed._make, sorted(cursor.execute(SQL["claim"], (*mark, queue, count)).fetchall())))
+
+    return in_turn(share_out(queues, limit, take).values())
 
 
 class SqlTransport(StorageTransport):

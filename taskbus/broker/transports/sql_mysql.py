@@ -12,6 +12,7 @@ from taskbus.broker.transports.sql_parts import PROMOTE_LIMIT, lease_lost, piece
 from taskbus.broker.transports.sql_server import ServerStorage
 from taskbus.broker.transports.sql_server_session import ServerSession
 from taskbus.broker.transports.sql_steps import Key, Return
+from taskbus.broker.transports.turns import share_out
 from taskbus.failpoint import failpoint
 
 MOST_BYTES = 4 << 20
@@ -89,21 +90,16 @@ class MysqlSteps:
         return ready, next_due_at
 
     def _pick_in_turn(self, cursor: Any, queues: Sequence[str], limit: int) -> dict[str, list[Claimed]]:
-        """An even share from each queue, then of the rest from those that have more."""
-        taken: dict[str, list[Claimed]] = {queue: [] for queue in queues}
-        hungry = list(queues)
-        while hungry and limit:
-            share = max(1, limit // len(hungry))
-            for queue in tuple(hungry):
-                known = {claimed.tag for claimed in taken[queue]}  # what this transaction has locked is found again
-                found = cursor.execute(self.sql["pick"], (queue, len(known) + min(share, limit))).fetchall()
-                rows = [row for row in found if row[1] not in known][:limit]
-                if len(rows) < share:
-                    hungry.remove(queue)
-                taken[queue] += map(Claimed._make, rows)
-                limit -= len(rows)
-                if not limit:
-                    break
+        locked: dict[str, set[int]] = {queue: set() for queue in queues}
+
+        def take(queue: str, count: int) -> list[Claimed]:
+            known = locked[queue]  # what this transaction has locked is found again
+            found = cursor.execute(self.sql["pick"], (queue, len(known) + count)).fetchall()
+            fresh = [Claimed._make(row) for row in found if row[1] not in known][:count]
+            known.update(claimed.tag for claimed in fresh)
+            return fresh
+
+        taken = share_out(queues, limit, take)
         return {queue: rows for queue, rows in taken.items() if rows}
 
     def _mark(self, cursor: Any, holder: Holder, taken: dict[str, list[Claimed]]) -> None:

@@ -1,13 +1,12 @@
 """What the SQL storages share: rows turned into what the port speaks of, whatever database they come from."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from taskbus.broker.delivery import Record, Settlement
 from taskbus.broker.queues import QueueSize, WorkerEntry
-from taskbus.broker.transports.port import Claimed, Holder, Parcel
+from taskbus.broker.transports.port import Holder, Parcel
 from taskbus.errors import LeaseLost
 
 READY, DELAYED = 0, -1
@@ -29,14 +28,6 @@ def note(record: Record, settlements: Sequence[Settlement], transaction: Any) ->
 
 def lease_lost(holder: Holder) -> LeaseLost:
     return LeaseLost(f"the lease of worker {holder.incarnation} was taken away: it was not renewed in time")
-
-
-def in_turn(taken: Mapping[str, Sequence[Claimed]]) -> list[Claimed]:
-    """What was claimed from each queue, one of each queue at a time."""
-    if len(taken) == 1:
-        (only,) = taken.values()
-        return list(only)
-    return [claimed for turn in zip_longest(*taken.values()) for claimed in turn if claimed is not None]
 
 
 def sizes_of(rows: Iterable[Sequence[Any]], oldest: Callable[[str], float | None]) -> list[QueueSize]:

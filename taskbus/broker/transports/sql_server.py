@@ -19,9 +19,10 @@ from taskbus.broker.transports import sql_topology
 from taskbus.broker.transports.features import Features
 from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount
 from taskbus.broker.transports.sql_doubts import Doubts
-from taskbus.broker.transports.sql_parts import Refused, in_turn, lease_lost, note, sizes_of, workers_of
+from taskbus.broker.transports.sql_parts import Refused, lease_lost, note, sizes_of, workers_of
 from taskbus.broker.transports.sql_server_session import Doubt, ServerSession
 from taskbus.broker.transports.sql_steps import Key, Return, Steps
+from taskbus.broker.transports.turns import in_turn
 from taskbus.database.cursor import ChainedCursor
 from taskbus.database.port import Watch
 from taskbus.database.remark import Remark
@@ -153,7 +154,7 @@ class ServerStorage:
         failpoint("fetch.after")
         if not taken:
             return Claims([], next_due_at)
-        claimed = in_turn(taken)
+        claimed = in_turn(taken.values())
         self._doubts.saw(holder.id, max(each.fence for each in claimed))
         for watch in self._watches:
             watch.hurry()

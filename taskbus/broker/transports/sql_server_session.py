@@ -9,10 +9,10 @@ from typing import Any, TypeVar, cast
 from taskbus.broker.transports import sql_schema
 from taskbus.broker.transports.broker_clock import BrokerClock
 from taskbus.broker.transports.port import Opening
-from taskbus.broker.transports.statements import load
 from taskbus.database.opening import open_database
 from taskbus.database.port import Dialect, OutcomeUnknown
 from taskbus.database.server import ServerDatabase
+from taskbus.database.statements import load
 from taskbus.errors import BrokerError, PublishFailed, PublishUnknown, TaskBusError
 
 T = TypeVar("T")
@@ -120,4 +120,4 @@ def statements(dialect: Dialect, schema: str, *, is_passed: bool) -> Mapping[str
             text = _RUNG.sub(lambda found: RING.format(schema=schema, queue=found[1]), text)
         return text
 
-    return {name: render(text) for name, text in load(f"{dialect}.sql").items()}
+    return {name: render(text) for name, text in load(f"{dialect}.sql", __package__).items()}

@@ -6,12 +6,12 @@ from types import TracebackType
 from typing import Any
 
 from taskbus.broker.transports import sql_schema
-from taskbus.broker.transports.statements import load
 from taskbus.database.connection import FileGone, begin, explain
 from taskbus.database.sqlite import SqliteDatabase
+from taskbus.database.statements import load
 from taskbus.errors import BrokerError, BrokerGone, PublishFailed, PublishUnknown, TaskBusError
 
-SQL = load("sqlite.sql")
+SQL = load("sqlite.sql", __package__)
 
 
 class Session:

@@ -6,7 +6,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskbus.broker.transports.envelope import EXCHANGE_TYPES, matching
+from taskbus.broker.transports.envelope import check_exchange, matching
 from taskbus.broker.transports.port import Parcel, QueueCount
 from taskbus.errors import BrokerError, PublishFailed
 
@@ -61,12 +61,7 @@ def purge(cursor: Any, sql: Statements, queue: str) -> int:
 
 def declare_exchange(cursor: Any, sql: Statements, exchange: str, type: str, *, passive: bool) -> None:
     found = cursor.execute(sql["exchange"], (exchange,)).fetchone()
-    if found is None and passive:
-        raise BrokerError(f"there is no exchange {exchange!r}")
-    if found is not None and found[0] != type and not passive:
-        raise BrokerError(f"exchange {exchange!r} exists with type {found[0]!r}, not {type!r}")
-    if type not in EXCHANGE_TYPES:
-        raise BrokerError(f"exchange {exchange!r}: type {type!r} is not one of {', '.join(EXCHANGE_TYPES)}")
+    check_exchange(exchange, type, found[0] if found else None, passive=passive)
     if found is None:
         cursor.execute(sql["declare_exchange"], (exchange, type))
 

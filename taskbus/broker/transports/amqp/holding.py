@@ -8,7 +8,6 @@ import heapq
 import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
-from itertools import zip_longest
 from typing import NamedTuple
 
 from amqp.exceptions import FrameSyntaxError
@@ -24,6 +23,7 @@ from taskbus.broker.transports.amqp.topology import Topology
 from taskbus.broker.transports.amqp.wire import WireLost
 from taskbus.broker.transports.envelope import Envelope
 from taskbus.broker.transports.port import Holder
+from taskbus.broker.transports.turns import in_turn, share_out
 from taskbus.clock import Clock
 from taskbus.errors import BrokerError, LeaseLost
 
@@ -229,25 +229,14 @@ class Holding:
         return any(self._buffers.get(queue) for queue in queues)
 
     def _in_turn(self, queues: Sequence[str], limit: int) -> list[Arrived]:
-        """An even share from each queue, then of the rest from those that have more; one of each queue at a time."""
-        buffers = {queue: self._buffers[queue] for queue in queues if self._buffers.get(queue)}
-        taken: dict[str, int] = dict.fromkeys(buffers, 0)
-        hungry = list(buffers)
-        while hungry and limit > 0:
-            share = max(1, limit // len(hungry))
-            for queue in tuple(hungry):
-                count = min(share, limit, len(buffers[queue]) - taken[queue])
-                taken[queue] += count
-                limit -= count
-                if taken[queue] == len(buffers[queue]):
-                    hungry.remove(queue)
-        turns = []
-        for queue, count in taken.items():
-            turns.append(buffers[queue][:count])
-            del buffers[queue][:count]
-        if len(turns) == 1:
-            return turns[0]
-        return [arrived for turn in zip_longest(*turns) for arrived in turn if arrived is not None]
+
+        def take(queue: str, count: int) -> list[Arrived]:
+            buffer = self._buffers[queue]
+            taken = buffer[:count]
+            del buffer[:count]
+            return taken
+
+        return in_turn(share_out([queue for queue in queues if self._buffers.get(queue)], limit, take).values())
 
     @property
     def has_more(self) -> bool:

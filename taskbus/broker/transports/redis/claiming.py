@@ -5,8 +5,9 @@ from typing import Any
 
 from taskbus.broker.transports.port import Claimed, Claims, Holder
 from taskbus.broker.transports.redis import element
-from taskbus.broker.transports.redis.holding import Holders, Holding, in_turn
+from taskbus.broker.transports.redis.holding import Holders, Holding
 from taskbus.broker.transports.redis.session import Session, failure, script
+from taskbus.broker.transports.turns import in_turn
 from taskbus.database.redis import RedisError, ReplyLost
 from taskbus.errors import BrokerError, LeaseLost
 from taskbus.failpoint import failpoint

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
 
 from taskbus.broker.delivery import Delivery, Settlement
-from taskbus.broker.transports.port import Claimed, Holder
+from taskbus.broker.transports.port import Holder
 from taskbus.errors import LeaseLost
 
 Place = tuple[str, int]
@@ -91,13 +90,6 @@ def once_each(settlements: Sequence[Settlement]) -> tuple[list[Settlement], list
             seen.add(found)
             kept.append(each)
     return kept, stale
-
-
-def in_turn(by_queue: Sequence[Sequence[Claimed]]) -> list[Claimed]:
-    """One of each queue at a time."""
-    if len(by_queue) <= 1:
-        return list(by_queue[0]) if by_queue else []
-    return [claimed for turn in zip_longest(*by_queue) for claimed in turn if claimed is not None]
 
 
 def apart(settlements: Sequence[Settlement], places: Iterable[Place]) -> tuple[list[Settlement], list[Delivery]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from taskbus.broker.transports.envelope import EXCHANGE_TYPES, matching
+from taskbus.broker.transports.envelope import check_exchange, matching
 from taskbus.broker.transports.port import Parcel, QueueCount
 from taskbus.broker.transports.redis.keys import escaped, unescaped
 from taskbus.broker.transports.redis.session import Session, script
@@ -87,12 +87,7 @@ class Topology:
 
     def declare_exchange(self, exchange: str, type: str, *, passive: bool) -> None:
         found = self._type(exchange)
-        if found is None and passive:
-            raise BrokerError(f"there is no exchange {exchange!r}")
-        if found is not None and found != type and not passive:
-            raise BrokerError(f"exchange {exchange!r} exists with type {found!r}, not {type!r}")
-        if type not in EXCHANGE_TYPES:
-            raise BrokerError(f"exchange {exchange!r}: type {type!r} is not one of {', '.join(EXCHANGE_TYPES)}")
+        check_exchange(exchange, type, found, passive=passive)
         if found is None:
             self._session.call("HSETNX", self._keys.exchanges, exchange, type)
 

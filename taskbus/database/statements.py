@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 
-def load(name: str, package: str = __package__) -> Mapping[str, str]:
-    """The statements of ``name`` (``sqlite.sql``), by the name each has in its ``-- name:`` line; comments left out."""
+def load(name: str, package: str) -> Mapping[str, str]:
+    """The statements of a file in ``package``, by the name each has in its ``-- name:`` line; comments left out."""
     statements: dict[str, list[str]] = {}
     lines: list[str] = []
     for line in files(package).joinpath(name).read_text(encoding="utf-8").splitlines():
