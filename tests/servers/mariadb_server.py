@@ -33,7 +33,8 @@ class MariadbServer(Server):
         """Make the data folder, once."""
         subprocess.run(
             [
-                need("mariadb-install-db"), "--no-defaults", f"--datadir={self.data}", "--skip-test-db",
+                need("mariadb-install-db"), "--no-defaults", f"--datadir={self.data}", f"--tmpdir={self.folder}",
+                "--skip-test-db",
                 "--auth-root-authentication-method=normal", "--innodb-log-file-size=32M",
             ],
             check=True, capture_output=True, cwd=self.folder, env=dict(os.environ), **as_user(self.account),
@@ -42,6 +43,9 @@ class MariadbServer(Server):
     def command(self) -> Sequence[str]:
         settings = {
             "datadir": str(self.data),
+            "tmpdir": str(
+                self.folder
+            ),  # in a common one, two that start at once take away each other's temporary tables
             "socket": str(self.socket),
             "port": str(self.port),
             "bind-address": "127.0.0.1",
