@@ -7,8 +7,8 @@ broker, worker, dead letters, replay) passes the very same bytes on.
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 MIN_PRIORITY, MAX_PRIORITY = 0, 9
@@ -16,8 +16,7 @@ OWN_HEADERS = "taskbus-"
 """What the names of the headers start with that workers add on a message's way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """One call of a task.
 
     ``body`` holds ``[args, kwargs]`` in the encoding that ``content_type`` names ("msgpack" or "json").
@@ -36,7 +35,7 @@ class Message:
     sent_at: float = 0.0
     due_at: float | None = None
     expires_at: float | None = None
-    headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
+    headers: Mapping[str, str] = NO_HEADERS
 
 
 def new_id() -> str:

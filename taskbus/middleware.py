@@ -15,7 +15,8 @@ class Middleware:
 
     @contextmanager
     def sending(self, message: Message) -> Iterator[Message]:
-        """Around a send, in the caller's process. Yield the message to send, as it came or a changed copy."""
+        """Around a send, in the caller's process. Yield the message to send, as it came or a changed copy:
+        ``message._replace(headers=...)``."""
         yield message
 
     @contextmanager

@@ -1,15 +1,13 @@
 """What comes off a queue, and what is handed back: one arrival of a message, and how it is settled."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from taskbus.message import Message
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """One arrival of a message, held under this worker's lease until it is settled.
 
     ``tag`` names it to the broker; ``fence`` grows with every delivery of the same message. ``crashes`` counts runners
@@ -36,8 +34,7 @@ class Act(StrEnum):
     """Give it back to its queue and count a crash."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What is to become of one delivery, all of it in one step or nothing.
 
     ``follow_ups`` are messages to publish (a retry, the next of a chain), ``changes`` what the store is to record

@@ -1,6 +1,5 @@
 """``taskbus queues``: how full they are, what waits in them, and emptying one."""
 
-import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -116,9 +115,7 @@ def _message_item(delivery: Delivery) -> dict[str, Any]:
     item |= {"crashes": delivery.crashes, "losses": delivery.losses, "args": seen.args, "kwargs": seen.kwargs}
     if seen.message is not None:
         item |= {
-            field.name: getattr(seen.message, field.name)
-            for field in dataclasses.fields(seen.message)
-            if field.name in ("id", "task", "attempt", "sent_at", "due_at", "expires_at")
+            name: getattr(seen.message, name) for name in ("id", "task", "attempt", "sent_at", "due_at", "expires_at")
         }
     else:
         item["error"] = seen.call

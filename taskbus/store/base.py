@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from taskbus.database.remark import Remark
 from taskbus.outcome import Failure, Reason, State
 
 
-@dataclass(frozen=True, slots=True)
-class StoredResult:
+class StoredResult(NamedTuple):
     """How a task stands. ``value`` are encoded bytes (``content_type`` says how), None when it kept none."""
 
     task_id: str
@@ -56,8 +55,7 @@ class DeadLetter:
 # --- changes: what a settlement asks the store to record ---------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class SaveResult:
+class SaveResult(NamedTuple):
     """Record how a task stands. Refused silently where a final state is already recorded: the first one stays."""
 
     result: StoredResult

@@ -101,7 +101,7 @@ class DeadLetters:
             )
         message = compact.decode(letter.wire, letter.queue, letter.priority, self._max_message_bytes)
         headers = {name: text for name, text in message.headers.items() if not name.startswith(OWN_HEADERS)}
-        return replace(message, attempt=1, sent_at=self._clock(), due_at=None, expires_at=None, headers=headers)
+        return message._replace(attempt=1, sent_at=self._clock(), due_at=None, expires_at=None, headers=headers)
 
     def purge(self, where: Filter = EVERYTHING) -> int:
         """Delete the letters that match, with their attempts, and return how many; the tasks' results stay."""

@@ -1,6 +1,7 @@
 """How each outcome of an attempt is acted on. Pure: makes the ``Settlement``, touches nothing."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from taskbus.broker.delivery import Act, Delivery, Settlement
 from taskbus.config import Config
@@ -48,8 +49,7 @@ class Held:
         return self.delivery.crashes > 0 or (self.message is not None and CRASHES_IN_COMPANY in self.message.headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """An attempt that ended, or a delivery that needs none. ``started_at`` 0: the task did not run."""
 
     held: Held
@@ -89,7 +89,7 @@ def _suspect(ended: Ended, how: str, worker: str, now: float, config: Config) ->
     if times >= config.max_losses or held.is_acked:
         return _bury(ended, Reason.POISON, crash_failure(times, f"{how}, which may have come from others"), worker, now)
     headers = {**message.headers, CRASHES_IN_COMPANY: str(times)}
-    return _ack(held, (replace(message, headers=headers, due_at=None),))
+    return _ack(held, (message._replace(headers=headers, due_at=None),))
 
 
 def _crashes_in_company(message: Message) -> int:
@@ -109,7 +109,7 @@ def hold(held: Held, now: float, delay: float) -> Settlement:
     if message is None:
         raise ValueError("only a readable message can be held")
     since = message.headers.get(HELD_SINCE, repr(now))
-    later = replace(message, headers={**message.headers, HELD_SINCE: since}, due_at=now + delay)
+    later = message._replace(headers={**message.headers, HELD_SINCE: since}, due_at=now + delay)
     return Settlement(held.delivery, follow_ups=(later,))
 
 
@@ -121,7 +121,7 @@ def _release(held: Held, delay: float, now: float) -> Settlement:
     """Back to the queue; what was taken off it in advance, and has not run, is sent again."""
     if not held.is_acked:
         return Settlement(held.delivery, Act.RELEASE, delay)
-    return _ack(held, (replace(_readable(held), due_at=now + delay if delay else None),))
+    return _ack(held, (_readable(held)._replace(due_at=now + delay if delay else None),))
 
 
 def _success(ended: Ended, result: bytes | None, content_type: str) -> tuple[Change, ...]:
@@ -136,7 +136,7 @@ def _success(ended: Ended, result: bytes | None, content_type: str) -> tuple[Cha
 def _retry(ended: Ended, delay: float, failure: Failure, worker: str, now: float) -> Settlement:
     message = _readable(ended.held)
     headers = {name: text for name, text in message.headers.items() if name != CRASHES_IN_COMPANY}
-    again = replace(message, attempt=message.attempt + 1, due_at=now + delay, headers=headers)
+    again = message._replace(attempt=message.attempt + 1, due_at=now + delay, headers=headers)
     changes: tuple[Change, ...] = (_failed(ended, message, failure, worker),)
     if ended.held.spec.store_results:
         stored = _result(ended, message, State.RETRY, failure=failure)

@@ -86,13 +86,13 @@ def test_a_replayed_task_starts_anew_with_its_own_id_and_arguments(
     message = bury(store, "t1")
     (done,) = letters.replay()
     assert (done.task_id, done.task, done.refused) == ("t1", "mail.send", "")
-    assert outbox.sent == [replace(message, attempt=1, sent_at=clock(), due_at=None, expires_at=None)]
+    assert outbox.sent == [message._replace(attempt=1, sent_at=clock(), due_at=None, expires_at=None)]
 
 
 def test_a_replayed_task_forgets_what_workers_noted_on_it(store: Store, outbox: Outbox, letters: DeadLetters) -> None:
     """Else a task that was unknown once would have no grace left, and a suspected one would run alone for ever."""
     message = bury(store, "t1")
-    marked = replace(message, headers={**message.headers, HELD_SINCE: "1.5", CRASHES_IN_COMPANY: "2"})
+    marked = message._replace(headers={**message.headers, HELD_SINCE: "1.5", CRASHES_IN_COMPANY: "2"})
     store.apply([Bury(dead("t1", wire=compact.encode(marked)))])
     list(letters.replay())
     assert [dict(sent.headers) for sent in outbox.sent] == [{"trace": "abc"}]

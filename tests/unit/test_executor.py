@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ MAX_BYTES = 10_000
 
 
 def job_of(task: Task[..., Any], *args: Any, start_by: float | None = None, **changes: Any) -> Job:
-    message = replace(task.message(args, {}), **{"sent_at": NOW, **changes})
+    message = task.message(args, {})._replace(**{"sent_at": NOW, **changes})
     return Job(1, 5, message.queue, message.priority, compact.encode(message), start_by)
 
 

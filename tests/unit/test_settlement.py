@@ -1,7 +1,5 @@
 """Each outcome of an attempt becomes exactly what is promised of it."""
 
-from dataclasses import replace
-
 import pytest
 
 from taskbus.broker.delivery import Act, Delivery
@@ -42,14 +40,14 @@ def test_success_without_a_result_only_acks() -> None:
 
 
 def test_success_after_a_retry_forgets_the_failed_attempts() -> None:
-    settled = settle(Succeeded(b"\x05"), held(replace(MESSAGE, attempt=2)))
+    settled = settle(Succeeded(b"\x05"), held(MESSAGE._replace(attempt=2)))
     assert settled.changes[-1] == ForgetAttempts(MESSAGE.id)
 
 
 def test_a_retry_sends_the_same_bytes_with_the_next_attempt_and_remembers_the_failure() -> None:
     settled = settle(Retrying(4.0, BOOM), held())
     (again,) = settled.follow_ups
-    assert again == replace(MESSAGE, attempt=2, due_at=124.0)
+    assert again == MESSAGE._replace(attempt=2, due_at=124.0)
     assert settled.act is Act.ACK
     attempt, result = settled.changes
     assert isinstance(attempt, SaveAttempt) and isinstance(result, SaveResult)
@@ -58,7 +56,7 @@ def test_a_retry_sends_the_same_bytes_with_the_next_attempt_and_remembers_the_fa
 
 
 def test_a_dead_message_is_buried_with_its_bytes_and_its_result_is_a_failure() -> None:
-    of = held(replace(MESSAGE, attempt=4))
+    of = held(MESSAGE._replace(attempt=4))
     settled = settle(Dead(Reason.RETRIES_EXHAUSTED, BOOM), of)
     attempt, bury, result = settled.changes
     assert isinstance(attempt, SaveAttempt) and isinstance(bury, Bury) and isinstance(result, SaveResult)
@@ -103,13 +101,13 @@ def test_a_crash_beside_others_is_not_counted_but_makes_a_suspect() -> None:
 
 
 def test_a_suspect_that_only_fails_is_none_any_more() -> None:
-    suspect = replace(MESSAGE, headers={CRASHES_IN_COMPANY: "1", "mine": "kept"})
+    suspect = MESSAGE._replace(headers={CRASHES_IN_COMPANY: "1", "mine": "kept"})
     (again,) = settle(Retrying(1.0, BOOM), held(suspect)).follow_ups
     assert again.headers == {"mine": "kept"}
 
 
 def test_crashes_beside_others_have_an_end_too() -> None:
-    suspect = replace(MESSAGE, headers={CRASHES_IN_COMPANY: str(Config().max_losses - 1)})
+    suspect = MESSAGE._replace(headers={CRASHES_IN_COMPANY: str(Config().max_losses - 1)})
     settled = settle(Crashed("signal 9 (SIGKILL)", is_alone=False), held(suspect))
     assert any(isinstance(change, Bury) for change in settled.changes)
 

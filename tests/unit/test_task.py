@@ -5,7 +5,7 @@ import copy
 import functools
 import pickle
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -149,11 +149,11 @@ def test_options_change_this_call_only(outbox: Outbox, options: dict[str, Any], 
     send.apply_async(("someone",), **options)
     send.apply_async(kwargs={"to": "someone"}, **options)
     send.delay("someone")
-    plain, typed, celeryish, by_name, again = (replace(message, id="") for message in outbox.messages)
+    plain, typed, celeryish, by_name, again = (message._replace(id="") for message in outbox.messages)
     if "id" in changed:
         assert [message.id for message in outbox.messages[1:4]] == ["my-id"] * 3
         changed = {}
-    assert typed == celeryish == replace(by_name, body=typed.body) == replace(plain, **changed)
+    assert typed == celeryish == by_name._replace(body=typed.body) == plain._replace(**changed)
     assert again == plain
 
 

@@ -1,7 +1,6 @@
 """Settling: acks, what is given back, what follows and what the store records, in one script."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from taskbus.broker.delivery import Act, Delivery, Record, Settlement
@@ -136,7 +135,7 @@ class Settling:
         except PublishFailed as error:
             raise BrokerError(str(error)) from error
         return [
-            replace(each, follow_ups=[message for message in each.follow_ups if message.queue == each.delivery.queue])
+            each._replace(follow_ups=[message for message in each.follow_ups if message.queue == each.delivery.queue])
             for each in kept
             if each.delivery is not None
         ], stale
