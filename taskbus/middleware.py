@@ -15,8 +15,10 @@ class Middleware:
 
     @contextmanager
     def sending(self, message: Message) -> Iterator[Message]:
-        """Around a send, in the caller's process. Yield the message to send, as it came or a changed copy:
-        ``message._replace(headers=...)``."""
+        """Around a send, in the caller's process. Yield the message to send, as it came or a changed copy.
+
+        A copy is made by ``message._replace(headers=...)``: a ``Message`` is a named tuple.
+        """
         yield message
 
     @contextmanager
