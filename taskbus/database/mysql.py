@@ -39,7 +39,7 @@ def open_url(url: str, timeout: float) -> ServerDatabase:
     """
     place = parse(url, "mysql", PORT)
     options = dict(place.options)
-    check_options(url, options, OPTIONS)
+    check_options(url, {**options, "schema": ""} if place.schema else options, OPTIONS)
     socket = options.pop("unix_socket", "")
     hosts = ((socket, PORT),) if socket else place.hosts
     place = Place(place.dialect, hosts, place.database, "", place.user, place.password, tuple(sorted(options.items())))

@@ -89,6 +89,7 @@ def test_urls_that_lead_to_the_same_tables_have_the_same_identity(url: str, iden
         ("postgresql://u:secret@host/db?sslmod=require", "did you mean sslmode"),
         ("postgresql://host/db?schema=a;b", "schema"),
         ("mysql://u:secret@host/db?ssl=1", "unknown option ssl"),
+        ("mysql://u:secret@host/db?schema=mine", "unknown option schema"),
         ("postgresql+asyncpg://host/db", r"write postgresql\+psycopg://"),
         ("mysql+mysqldb://host/db", r"write mysql\+pymysql://"),
     ],
