@@ -12,7 +12,7 @@ from taskbus.broker.broker import Broker
 from taskbus.broker.consumer import Consumer
 from taskbus.broker.transports.amqp import holding
 from taskbus.broker.transports.amqp.address import read
-from taskbus.broker.transports.amqp.wire import TooLate, Wire
+from taskbus.broker.transports.amqp.wire import TooLate, Wire, no_other
 from taskbus.errors import BrokerError
 from taskbus.testing.transport_basis import acks, fetch_all, fetch_when_there, ids, send
 from tests.servers.rabbitmq_server import the_node
@@ -129,7 +129,7 @@ def test_a_worker_that_was_hungry_once_is_not_pushed_as_much_for_ever(
 
 def test_waiting_for_an_answer_keeps_the_connection() -> None:
     """RabbitMQ hangs up on who says nothing for two heartbeats."""
-    wire = Wire(read(the_node().url), ("127.0.0.1", the_node().port), 1, time.monotonic() + 5)
+    wire = Wire(read(the_node().url), ("127.0.0.1", the_node().port), 1, time.monotonic() + 5, no_other)
     give_up_at = time.monotonic() + 5
     with pytest.raises(TooLate):
         while True:
@@ -139,5 +139,5 @@ def test_waiting_for_an_answer_keeps_the_connection() -> None:
 
 def test_a_connection_on_which_nothing_is_said_is_hung_up() -> None:
     """The other half of the test above."""
-    wire = Wire(read(the_node().url), ("127.0.0.1", the_node().port), 1, time.monotonic() + 5)
+    wire = Wire(read(the_node().url), ("127.0.0.1", the_node().port), 1, time.monotonic() + 5, no_other)
     until(lambda: not wire.read() and wire.failure is not None, "the broker hangs up", 10)

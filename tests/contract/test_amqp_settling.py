@@ -207,6 +207,22 @@ def test_what_has_no_delivery_is_published_once_while_a_queue_refuses_the_rest(
     assert ids(fetch_when_there(other)) == ["a"]
 
 
+def test_waiting_for_the_broker_to_take_a_follow_up_costs_no_lease(
+    broker: Broker, join: Callable[..., Consumer]
+) -> None:
+    """Publishing has a connection of its own; that on which messages are held must not die meanwhile."""
+    consumer = broker.consumer(["default"], name="w", lease=2.0)
+    send(broker, "a")
+    (held,) = fetch_when_there(consumer)
+    make_full(consumer, "full")
+    storage_of(consumer)._timeout = 5.0
+    with pytest.raises(BrokerError):
+        consumer.settle([retried(held, "of a", "full")], None, shared=False)
+    consumer.renew()
+    assert consumer.settle([Settlement(held)], None, shared=False) == []
+    consumer.close()
+
+
 # --- messages that are given back in part ---
 
 

@@ -10,8 +10,8 @@ from taskbus.broker.transports.amqp.topology import Topology
 class Desk:
     """A storage has one, and a second one for publishing once it holds deliveries as well."""
 
-    def __init__(self, address: Address, naming: Naming) -> None:
+    def __init__(self, address: Address, naming: Naming, other: "Desk | None" = None) -> None:
         self.naming = naming
         self.line = Line(address)
-        self.topology = Topology(self.line, naming)
+        self.topology: Topology = Topology(self.line, naming, None if other is None else other.topology)
         self.publisher = Publisher(self.line, self.topology)

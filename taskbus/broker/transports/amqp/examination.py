@@ -17,10 +17,10 @@ _DIFFERENCE = re.compile(
 """What RabbitMQ says of one argument of a queue that was declared with another value."""
 
 
-def examine(topology: Topology, queues: Iterable[str], others: Iterable[str], until: float) -> list[Remark]:
+def examine(topology: Topology, queues: Iterable[str], until: float) -> list[Remark]:
     """What the broker's version and kind of queues mean, and a warning of what AMQP does not tell.
 
-    ``queues`` are declared, as their worker will do; ``others``: RabbitMQ's names of queues known to be different.
+    ``queues`` are declared, as their worker will do.
     """
     server = topology.line.wire(until).server
     is_quorum = topology.naming.is_quorum
@@ -31,7 +31,7 @@ def examine(topology: Topology, queues: Iterable[str], others: Iterable[str], un
         )
     for queue in queues:
         topology.present(queue, MAIN, until)
-    remarks += [_other(full, _kind(topology, full, until)) for full in sorted({*others, *topology.others})]
+    remarks += [_other(full, _kind(topology, full, until)) for full in sorted(topology.others)]
     dropped, _ = topology.count(topology.naming.dropped, until)
     if dropped:
         remarks.append(

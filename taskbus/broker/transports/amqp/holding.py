@@ -18,8 +18,9 @@ from taskbus.broker.transports.amqp.aftermath import Part
 from taskbus.broker.transports.amqp.arrival import await_flows
 from taskbus.broker.transports.amqp.calls import Got, Refused
 from taskbus.broker.transports.amqp.inbox import Arrived, Delivered, Flow, Inbox, Subscription
+from taskbus.broker.transports.amqp.levels import Levels
 from taskbus.broker.transports.amqp.line import Line
-from taskbus.broker.transports.amqp.naming import MAIN, SMALLEST_DELAY
+from taskbus.broker.transports.amqp.naming import SMALLEST_DELAY
 from taskbus.broker.transports.amqp.properties import Counters
 from taskbus.broker.transports.amqp.topology import Topology
 from taskbus.broker.transports.amqp.wire import WireLost
@@ -64,7 +65,7 @@ class Holding:
         self._give_back = give_back
         self._inbox: Inbox | None = None
         self._prefetch = 0
-        self._levels: dict[str, set[str]] = {}
+        self._levels = Levels(self.queues, topology)
         self._buffers: dict[str, list[Arrived]] = {}
         self._waiting: list[tuple[float, int, Arrived]] = []
         self._to_send_on: list[Back] = []
@@ -85,7 +86,7 @@ class Holding:
         had_any = bool(self.held)
         self._inbox = None
         self._prefetch = 0
-        self._levels.clear()
+        self._levels.forget()
         self._buffers.clear()
         self._waiting.clear()
         self._to_send_on.clear()
@@ -116,18 +117,22 @@ class Holding:
         if not set(queues) <= set(self.queues):
             return self._pull(inbox, queues, limit, until)
         self._look(inbox)
+        if inbox.is_cancelled:  # to subscribe to what may not be there would cost the channel, and what is held on it
+            return self._in_turn(queues, limit)
         wanted = len(self.held) + limit
         is_new = self._adjust(inbox, wanted, until)
         while is_new or not self._is_anything_for(queues):
             if is_new:
                 self._await_first(inbox, queues, limit, until, is_new=True)
-            inbox.ping(until)
-            self._look(inbox)
+            else:
+                inbox.ping(until)
+                self._look(inbox)
             is_new = self._adjust(inbox, wanted, until)
             if not is_new:
                 break
         self._await_first(inbox, queues, limit, until)
         self._send_on(until)
+        self._claimed_at = time.monotonic()  # not when it was asked: on a slow line that is long ago
         return self._in_turn(queues, limit)
 
     def _await_first(
@@ -160,7 +165,7 @@ class Holding:
 
     def _adjust(self, inbox: Inbox, wanted: int, until: float) -> bool:
         """Subscribe to what is missing, for as many messages as are wanted; whether anything changed."""
-        is_new = self._learn(inbox, until)
+        is_new = self._levels.learn(inbox, until)
         if wanted > self._prefetch // 4:
             self._hungry_at = time.monotonic()
         if wanted > self._prefetch:
@@ -168,41 +173,8 @@ class Holding:
             self._prefetch = wanted + wanted // 64 * 8
         elif not is_new:
             return False
-        subscriptions = [
-            Subscription(queue, level, min(self._prefetch, 65535))
-            for queue, levels in self._levels.items()
-            for level in levels
-        ]
-        inbox.subscribe(subscriptions, self._topology.naming, until)
+        inbox.subscribe(self._levels.subscriptions(self._prefetch), self._topology.naming, until)
         return True
-
-    def _learn(self, inbox: Inbox, until: float) -> bool:
-        """Find out about the queues' levels: all at first or after a queue went, later what is announced."""
-        naming = self._topology.naming
-        if inbox.is_cancelled:
-            inbox.is_cancelled = False
-            self._topology.forget()
-            for queue, levels in self._levels.items():
-                for level in levels:  # what is delayed may be on its way to any of them
-                    self._topology.present(queue, level, until)
-            self._levels.clear()
-        if not self._levels:
-            for queue in self.queues:
-                self._topology.present(queue, MAIN, until)
-            self._topology.declare_news(self._topology.line.calls(until), until)
-            if not inbox.has_news:
-                inbox.listen(self.queues, naming, until)
-            found = self._topology.scan(self.queues, until)
-            self._levels = {queue: {MAIN, *levels} for queue, levels in found.items()}
-            return True
-        news, inbox.news = inbox.news, []
-        is_new = False
-        for queue in self.queues if news else ():
-            for full, level in news:
-                if full == naming.queue(queue) and level in naming.levels and level not in self._levels[queue]:
-                    self._levels[queue].add(level)
-                    is_new = True
-        return is_new
 
     def _pull(self, inbox: Inbox, queues: Sequence[str], limit: int, until: float) -> list[Arrived]:
         """Get single messages of queues this holder does not consume."""
@@ -287,7 +259,7 @@ class Holding:
     def has_more(self) -> bool:
         """Whether something came that nobody has claimed."""
         inbox = self._inbox
-        return inbox is not None and bool(inbox.fresh or inbox.news)
+        return inbox is not None and bool(inbox.fresh or inbox.news or inbox.is_cancelled)
 
     def next_due_in(self) -> float | None:
         """Seconds until a message that waits here is due."""

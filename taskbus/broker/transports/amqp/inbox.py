@@ -14,6 +14,10 @@ from taskbus.broker.transports.amqp.naming import Naming
 from taskbus.broker.transports.amqp.properties import Counters, Label
 from taskbus.broker.transports.amqp.wire import Wire
 
+_CONSUMER = {"x-cancel-on-ha-failover": True}
+"""So that we are told when a queue has gone. Else the broker looks for one of the same name first, consumes from that
+for us, forgets it at once (seen in 3.10), and whatever that one delivers is held by nobody. Source: rabbit_channel.erl."""
+
 
 class Arrived(NamedTuple):
     """A message on this channel that is not acked. They sort into the order in which they are to be handed out."""
@@ -92,7 +96,8 @@ class Inbox(Calls):
     def subscribe(self, wanted: Iterable[Subscription], naming: Naming, until: float) -> None:
         """Consume from these, and from nothing else, with this many messages unacked at most on each."""
         wanted = set(wanted)
-        self.cancel({tag for tag, flow in self.flows.items() if flow.subscription not in wanted}, until)
+        superfluous = [tag for tag, flow in self.flows.items() if flow.subscription not in wanted]
+        self._post_cancel(superfluous)
         missing = wanted - {flow.subscription for flow in self.flows.values()}
         asked = 0
         for prefetch in sorted({each.prefetch for each in missing}):
@@ -104,17 +109,24 @@ class Inbox(Calls):
                     tag = b"%d" % self._tags
                     self.flows[tag] = self._all[tag] = Flow(each)
                     name = naming.queue(each.queue, each.level)
-                    self.post(frames.BASIC_CONSUME, 0, name, tag.decode(), False, False, False, False, {})
+                    self.post(frames.BASIC_CONSUME, 0, name, tag.decode(), False, False, False, False, _CONSUMER)
                     asked += 1
+        self._take_cancelled(superfluous, until)
         for _ in range(asked):
             self.take(until)
 
     def cancel(self, tags: Iterable[bytes], until: float) -> None:
         """Consume from these no more. What is on its way from them still arrives."""
         tags = list(tags)
+        self._post_cancel(tags)
+        self._take_cancelled(tags, until)
+
+    def _post_cancel(self, tags: Iterable[bytes]) -> None:
         for tag in tags:
             self.post(frames.BASIC_CANCEL, tag.decode(), False)
             self.flows.pop(tag, None)
+
+    def _take_cancelled(self, tags: Iterable[bytes], until: float) -> None:
         for tag in tags:
             self.take(until)
             self._all.pop(tag, None)  # nothing comes from it after this answer
@@ -127,7 +139,7 @@ class Inbox(Calls):
         for queue in queues:
             self.post(frames.QUEUE_BIND, 0, name, naming.news, naming.queue(queue), False, {})
             asked += 1
-        self.post(frames.BASIC_CONSUME, 0, name, "news", False, True, True, False, {})
+        self.post(frames.BASIC_CONSUME, 0, name, "news", False, True, True, False, _CONSUMER)
         for _ in range(asked):
             self.take(until)
         self.has_news = True
@@ -155,6 +167,7 @@ class Inbox(Calls):
             tag, _ = frames.arguments(id, packed)
             self.flows.pop(tag.encode(), None)
             self._all.pop(tag.encode(), None)
+            self.has_news = self.has_news and tag != "news"
             self.is_cancelled = True
         else:
             super().on_method(id, packed)

@@ -8,17 +8,21 @@ import time
 
 from taskbus.broker.transports.amqp.address import Address
 from taskbus.broker.transports.amqp.calls import Calls
-from taskbus.broker.transports.amqp.wire import Wire, WireLost, opened
+from taskbus.broker.transports.amqp.wire import Wire, WireLost, no_other, opened
 from taskbus.errors import BrokerError
 
 
 class Line:
-    """``generation`` counts the connections made. ``heartbeat``: of the next one, in seconds; 0: none is kept."""
+    """``generation`` counts the connections made. ``heartbeat``: of the next one, in seconds; 0: none is kept.
+
+    ``beside``: another line, which must not die while this one is waited for.
+    """
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.heartbeat = 0
         self.generation = 0
+        self.beside: Line | None = None
         self._wire: Wire | None = None
         self._calls: Calls | None = None
 
@@ -43,12 +47,16 @@ class Line:
             if wire.failure is None:
                 return wire
         try:
-            self._wire = wire = opened(self.address, self.heartbeat, until)
+            self._wire = wire = opened(self.address, self.heartbeat, until, self._keep_alive_beside)
         except WireLost as error:
             raise BrokerError(f"cannot reach {self.address.where}: {error}; is it running?") from error
         self._calls = None
         self.generation += 1
         return wire
+
+    def _keep_alive_beside(self) -> float:
+        other = self.beside.open_wire if self.beside is not None else None
+        return other.keep_alive() if other is not None else no_other()
 
     def calls(self, until: float) -> Calls:
         """A channel for topology, opened anew when the broker has closed it."""

@@ -108,7 +108,8 @@ class AmqpStorage:
     def _publishing(self) -> Desk:
         """Where to publish: never where deliveries are held, since a broker short of memory stops reading there."""
         if self._holdings and self._out is self._in:
-            self._out = Desk(self._address, self._in.naming)
+            self._out = Desk(self._address, self._in.naming, self._in)
+        self._out.line.beside = self._in.line if self._in is not self._out else None
         return self._out
 
     def _give_back(self, messages: list[tuple[Arrived, Counters, float]], until: float) -> None:
@@ -128,7 +129,7 @@ class AmqpStorage:
         """Connects to nothing yet: until something is claimed there is nothing to lose."""
         with self._using():
             if self._in is self._out and self._out.publisher.is_used:
-                self._in = Desk(self._address, self._out.naming)
+                self._in = Desk(self._address, self._out.naming, self._out)
             heartbeat = max(1, round(lease / 2))
             line = self._in.line
             wire = line.open_wire
@@ -284,7 +285,7 @@ class AmqpStorage:
     def examine(self) -> list[Remark]:
         with self._using() as until:
             queues = dict.fromkeys(queue for holding in self._holdings.values() for queue in holding.queues)
-            return examination.examine(self._in.topology, queues, self._out.topology.others, until)
+            return examination.examine(self._in.topology, queues, until)
 
     def watch(self) -> AmqpWatch:
         with self._using():

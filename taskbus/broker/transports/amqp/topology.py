@@ -19,16 +19,17 @@ REDECLARE_AFTER = 600.0
 class Topology:
     """Asked over one line. It remembers what it declared, until told that something was missing (``forget``).
 
-    ``others``: RabbitMQ's names of queues for tasks that were there already with other arguments.
+    ``twin``: asks the same broker over another line; what one has declared the other needs not. ``others``: RabbitMQ's
+    names of queues for tasks that were there already with other arguments.
     """
 
-    def __init__(self, line: Line, naming: Naming) -> None:
+    def __init__(self, line: Line, naming: Naming, twin: "Topology | None" = None) -> None:
         self.line = line
         self.naming = naming
         self.names: dict[str, None] = {}
         self.to_announce: list[Letter] = []
-        self.others: set[str] = set()
-        self._declared: set[str] = set()
+        self.others: set[str] = set() if twin is None else twin.others
+        self._declared: set[str] = set() if twin is None else twin._declared
         self._announced: set[str] = set()
         self._delays: dict[int, float] = {}
         self._has_news = False

@@ -8,6 +8,7 @@ import select
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from typing import Any
 
 from taskbus.broker.transports.amqp import frames
@@ -39,10 +40,21 @@ class TooLate(Exception):
 
 
 class Wire:
-    """An open connection. ``listeners``: its channels by number; ``is_blocked``: it takes no more messages now."""
+    """An open connection. ``listeners``: its channels by number; ``blocked_because``: it takes no more messages now.
 
-    def __init__(self, address: Address, host: tuple[str, int], heartbeat: int, until: float) -> None:
+    ``beside``: keeps another one alive while this one is waited for; returns the seconds until that is due again.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        host: tuple[str, int],
+        heartbeat: int,
+        until: float,
+        beside: Callable[[], float],
+    ) -> None:
         self.address = address
+        self.beside = beside
         self.listeners: dict[int, frames.Listener] = {0: self}
         self.failure: str | None = None
         self.blocked_because: str | None = None
@@ -211,8 +223,9 @@ class Wire:
             left = until - time.monotonic()
             if left <= 0:
                 raise TooLate
-            self._poll.poll(min(left, self._beat()) * 1000)
-        self._beat()
+            self._poll.poll(min(left, self.keep_alive(), self.beside()) * 1000)
+        self.keep_alive()
+        self.beside()
         if self.failure is not None:
             raise WireLost(self.failure)
 
@@ -225,10 +238,10 @@ class Wire:
         if now - self.heard_at > self.heartbeat + 1:
             self.fail(f"the broker was silent for {now - self.heard_at:.0f} s")
         else:
-            self._beat()
+            self.keep_alive()
 
-    def _beat(self) -> float:
-        """Say so if nothing was said for a while; seconds until it is due again."""
+    def keep_alive(self) -> float:
+        """Tell it without looking, if nothing was said for a while; seconds until that is due again."""
         every, now = self.heartbeat / 3, time.monotonic()
         if not every or self.failure is not None:
             return LONGEST_POLL
@@ -262,14 +275,19 @@ class Wire:
         self.fail("it is the parent's")
 
 
-def opened(address: Address, heartbeat: int, until: float) -> Wire:
+def no_other() -> float:
+    """What a connection has ``beside`` it that is the only one."""
+    return LONGEST_POLL
+
+
+def opened(address: Address, heartbeat: int, until: float, beside: Callable[[], float] = no_other) -> Wire:
     """A wire to the first host that answers; one that is silent leaves time for those after it."""
     problem: WireLost | None = None
     for number, host in enumerate(address.hosts):
         now = time.monotonic()
         share = now + max(0.0, until - now) / (len(address.hosts) - number)
         try:
-            return Wire(address, host, heartbeat, share)
+            return Wire(address, host, heartbeat, share, beside)
         except WireLost as error:
             problem = error
     raise problem or WireLost("there is no host to connect to")
