@@ -6,7 +6,7 @@ broker, worker, dead letters, replay) passes the very same bytes on.
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -36,6 +36,24 @@ class Message(NamedTuple):
     due_at: float | None = None
     expires_at: float | None = None
     headers: Mapping[str, str] = NO_HEADERS
+
+
+FLOW, COPY = f"{OWN_HEADERS}flow", f"{OWN_HEADERS}copy"
+"""Headers of a message of a flow: the flow's id (its node is the task's id), and what tells apart messages of one node."""
+
+
+class Sealed(NamedTuple):
+    """A message that was put into its wire form before, to be published as it is: a flow keeps its next tasks so."""
+
+    queue: str
+    priority: int
+    wire: bytes
+
+
+class Recorded(NamedTuple):
+    """What a store answers that has written: ``ready`` is to be published by the same step."""
+
+    ready: Sequence[Sealed] = ()
 
 
 def new_id() -> str:

@@ -145,7 +145,7 @@ class Broker:
             return self._storage().settle(None, [from_nowhere], to_parcel, record, shared=True) is not None
         if settlement.follow_ups:
             self._storage().publish([to_parcel(message) for message in settlement.follow_ups])
-        return not settlement.changes or record(settlement.changes, None)
+        return not settlement.changes or record(settlement.changes, None) is not None
 
     # --- out ---
 

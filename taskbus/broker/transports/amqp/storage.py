@@ -224,7 +224,7 @@ class AmqpStorage:
                     del self._holdings[holding.holder.id]
             to_do, stale = _split(holding, settlements)
             changes = [change for each in to_do for change in each.changes]
-            if record is not None and changes and not record(changes, None):
+            if record is not None and changes and record(changes, None) is None:
                 return None
             done: list[Settlement] = [each for each in to_do if not _publishes(each)]
             try:

@@ -49,7 +49,7 @@ class Settling:
             if record is not None and not shared:
                 kept, more = self._held(holder, holding, kept)
                 stale += more
-                if (changes := _changes(kept)) and not record(changes, None):
+                if (changes := _changes(kept)) and record(changes, None) is None:
                     raise _Refused
                 record = None
             if self._session.is_cluster:
@@ -75,7 +75,7 @@ class Settling:
             if not settlements:
                 return [], []
         transaction = RedisTransaction()
-        if record is not None and (changes := _changes(settlements)) and not record(changes, transaction):
+        if record is not None and (changes := _changes(settlements)) and record(changes, transaction) is None:
             raise _Refused
         queues: dict[str, int] = {}
         args = _arguments(settlements, queues, encode, self._session.about_now())
