@@ -39,7 +39,7 @@ class Message(NamedTuple):
 
 
 FLOW, COPY = f"{OWN_HEADERS}flow", f"{OWN_HEADERS}copy"
-"""Headers of a message of a flow: the flow's id (its node is the task's id), and what tells apart messages of one node."""
+"""Headers of a message of a flow: the flow's id (the node is the task's id), and what tells its copies apart."""
 
 
 class Sealed(NamedTuple):

@@ -19,8 +19,8 @@ The rules, the same in every store (``taskbus/testing/flow_contract.py`` checks 
     waits for a failure that did not come, else as the one before it ended (FAILURE or REVOKED), with its ``cause``.
     After SKIPPED everything is SKIPPED, whatever its ``when``.
 *   When a member ends, its join has one member less to wait for. What else it does is the join's ``policy``. SKIPPED
-    members fail nothing. A join of no members ends when it is made READY. A member that ends after its join has, changes
-    nothing in it.
+    members fail nothing. A join of no members ends when it is made READY. A member that ends after its join has
+    changes nothing in it.
 *   A join is never published: it is made READY when what it is ``after`` has ended (at once, if nothing is), and ends
     when its members have.
 *   A flow has ended when all its nodes have: as its ``last`` node did; where it has none, as FAILURE if a node failed.
@@ -141,8 +141,8 @@ class BeginFlow(NamedTuple):
 class AddNodes(NamedTuple):
     """Add nodes to a flow that was begun; those that are there are left alone. As in ``BeginFlow`` otherwise.
 
-    Members of an open join (``size`` -1, sealed or not) count when they are added. Refused (``apply`` answers None) where
-    there is no such flow, or a join of theirs has ended.
+    Members of an open join (``size`` -1, sealed or not) count when they are added. Refused (``apply`` answers None)
+    where there is no such flow, or a join of theirs has ended.
     """
 
     flow: str
