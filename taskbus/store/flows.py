@@ -89,7 +89,8 @@ class Node(NamedTuple):
     flow publishes, or adds. ``takes``: whether it is given the value of ``after``. ``keeps``: whether its value is kept
     in the flow, as somebody is given it (directly or through joins). ``result_ttl``: seconds for which a result is kept
     that the store records for it; 0: it keeps none. ``size``: of a join, how many members it waits for; -1 for the join
-    of a batch, which is open until ``SealFlow``.
+    of a batch, which is open until ``SealFlow``. ``path``: where it stands in a picture: ``1.0.2`` is the third step of
+    the chain that is the first member of the group that is the second step; "" for members of a batch.
     """
 
     id: str
@@ -106,6 +107,7 @@ class Node(NamedTuple):
     result_ttl: float = 0.0
     size: int = 0
     policy: Policy = Policy.FAIL_FAST
+    path: str = ""
 
     @property
     def is_join(self) -> bool:
