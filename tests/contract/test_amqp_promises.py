@@ -10,7 +10,7 @@ from taskbus.broker.broker import Broker
 from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Act, Settlement
 from taskbus.broker.entities import Exchange, Producer, Queue
-from taskbus.broker.transports.amqp import naming
+from taskbus.broker.transports.amqp import frames, naming
 from taskbus.clock import wall_clock
 from taskbus.database.remark import Weight
 from taskbus.errors import LeaseLost
@@ -313,6 +313,39 @@ def test_the_doctor_hears_version_durability_and_what_cannot_be_seen(node: Rabbi
     assert durability.weight is Weight.RISK
     broker.close()
     classic.close()
+
+
+@pytest.mark.parametrize(("is_durable", "arguments", "kind"), [
+    (True, {}, "a classic queue"),
+    (True, {"x-queue-mode": "lazy", "x-max-priority": 3, "x-expires": 60_000}, "a classic queue"),
+    (False, {}, "a queue that does not outlive everything (durable is false)"),
+    (True, {"x-queue-type": "stream"}, "a stream queue"),
+    (True, {"x-queue-type": "quorum", "x-delivery-limit": 3}, "a quorum queue"),
+])  # fmt: skip
+@pytest.mark.parametrize("wanted", ["", "&queue_type=classic"], ids=["quorum wanted", "classic wanted"])
+def test_the_doctor_hears_what_a_queue_is_that_somebody_else_declared(
+    broker: Broker, url: str, wanted: str, is_durable: bool, arguments: dict[str, object], kind: str
+) -> None:
+    somebody = broker.consumer(["other"], name="w", lease=LEASE)
+    storage = somebody._storage
+    with storage._using() as deadline:  # type: ignore[attr-defined]
+        desk = storage._in  # type: ignore[attr-defined]
+        name = desk.naming.queue("default")
+        declaration = (frames.QUEUE_DECLARE, 0, name, False, is_durable, False, False, False, arguments)
+        desk.line.calls(deadline).ask(*declaration, until=deadline)
+    mine = Broker(url + wanted)
+    consumer = mine.consumer(["default"], name="w", lease=LEASE)
+    (remark,) = [remark for remark in consumer.examine() if remark.subject == "queue type"]
+    assert remark.text.startswith(f"{name!r} is {kind}, as somebody declared it")
+    assert remark.weight is (Weight.FINE if kind == "a quorum queue" else Weight.RISK)
+    consumer.close()
+    somebody.close()
+    mine.close()
+
+
+def test_the_doctor_says_nothing_of_queues_that_are_as_they_should_be(join: Callable[..., Consumer]) -> None:
+    consumer = join("a", "b")
+    assert "queue type" not in {remark.subject for remark in consumer.examine()}
 
 
 def test_a_name_that_is_too_long_is_an_error_that_says_so(broker: Broker) -> None:

@@ -9,11 +9,11 @@ import pytest
 from taskbus.broker.broker import Broker
 from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Act, Delivery, Settlement
-from taskbus.broker.transports.amqp import frames
+from taskbus.broker.transports.amqp import frames, holding
 from taskbus.broker.transports.amqp.naming import BACK
 from taskbus.broker.transports.amqp.storage import AmqpStorage
 from taskbus.errors import BrokerError, LeaseLost
-from taskbus.testing.transport_basis import fetch_all, fetch_when_there, ids, message, readable, send
+from taskbus.testing.transport_basis import acks, decoded, fetch_all, fetch_when_there, ids, message, readable, send
 from tests.servers.rabbitmq_server import the_node
 from tests.servers.server import until
 
@@ -55,18 +55,19 @@ def hang_up(consumer: Consumer) -> None:
     until(lambda: readable(consumer, 0), "the end of the connection is seen")
 
 
-def make_full(consumer: Consumer, queue: str, level: str = "") -> None:
-    """A queue that refuses everything."""
+def make_full(consumer: Consumer, queue: str, level: str = "", room: int = 0) -> None:
+    """A queue that refuses everything, or what is more than there is room for."""
     storage = storage_of(consumer)
     with storage._using() as deadline:
         name = storage._in.naming.queue(queue, level) if level else storage._in.naming.queue(queue)
-        arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
+        arguments = {"x-max-length": room, "x-overflow": "reject-publish"}
         calls = storage._in.line.calls(deadline)
         calls.ask(frames.QUEUE_DECLARE, 0, name, False, True, False, False, False, arguments, until=deadline)
     storage._timeout = 0.5
 
 
 def make_room(consumer: Consumer, queue: str, level: str = "") -> None:
+    """Let it be as it was made by default, and as empty."""
     storage = storage_of(consumer)
     storage._timeout = 5.0
     with storage._using() as deadline:
@@ -153,3 +154,166 @@ def test_what_is_given_back_is_given_back_once_while_a_queue_refuses_the_rest(
     consumer.close()
     other = join("good", "bad")
     assert sorted(ids(fetch_all(other))) == ["a", "b"]
+
+
+# --- parts of one settlement ---
+
+
+def test_of_several_follow_ups_only_those_that_were_refused_are_published_again(
+    broker: Broker, join: Callable[..., Consumer]
+) -> None:
+    consumer = join()
+    send(broker, "a")
+    (held,) = fetch_when_there(consumer)
+    make_full(consumer, "full")
+    settlement = retried(held, "of a", "good", "full", "better")
+    for _ in range(3):
+        with pytest.raises(BrokerError):
+            consumer.settle([settlement], None, shared=False)
+    make_room(consumer, "full")
+    assert consumer.settle([settlement], None, shared=False) == []
+    for queue in ("good", "full", "better"):
+        assert ids(fetch_all(join(queue))) == ["of a"]
+    assert not memory_of(consumer)
+
+
+def memory_of(consumer: Consumer) -> object:
+    """What is remembered of settlements that are not done."""
+    (holding,) = [each for each in storage_of(consumer)._holdings.values() if each.holder is consumer._holder]
+    return holding.accepted
+
+
+def test_what_has_no_delivery_is_published_once_while_a_queue_refuses_the_rest(
+    broker: Broker, join: Callable[..., Consumer]
+) -> None:
+    """As a task is that was acked before it ran, and is to be sent again."""
+    consumer = join()
+    make_full(consumer, "full")
+    again = Settlement(None, follow_ups=(message("a", queue="good"),))
+    settlements = [again, Settlement(None, follow_ups=(message("b", queue="full"),))]
+    for _ in range(3):
+        with pytest.raises(BrokerError):
+            consumer.settle(settlements, None, shared=False)
+    # Fetched, acked and to be sent once more while the others are still refused: that is another sending.
+    with pytest.raises(BrokerError):
+        consumer.settle([*settlements, again], None, shared=False)
+    make_room(consumer, "full")
+    assert consumer.settle([*settlements, again], None, shared=False) == []
+    other = join("good")
+    assert ids(fetch_all(other)) == ["a", "a"]
+    assert ids(fetch_when_there(join("full"))) == ["b"]
+    assert not memory_of(consumer)
+    assert consumer.settle([again], None, shared=False) == []
+    assert ids(fetch_when_there(other)) == ["a"]
+
+
+# --- messages that are given back in part ---
+
+
+def test_what_a_worker_did_not_claim_is_given_back_once_while_a_queue_refuses_the_rest(
+    broker: Broker, join: Callable[..., Consumer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumer = join("good", "bad")
+    assert consumer.fetch(1) == []
+    send(broker, "a", queue="good")
+    send(broker, "b", queue="bad")
+    make_full(consumer, "bad", BACK)
+    storage_of(consumer)._timeout = 5.0
+    until(lambda: waits_here(consumer) == 2, "both are pushed")
+    storage_of(consumer)._timeout = 0.5
+    monkeypatch.setattr(holding, "UNCLAIMED_FOR", 0.0)
+    for _ in range(3):
+        with pytest.raises(BrokerError):
+            consumer.renew()
+    make_room(consumer, "bad", BACK)
+    consumer.renew()
+    other = join("good", "bad")
+    came = fetch_when_there(other, 5)
+    came += fetch_all(other)
+    assert sorted((decoded(each).id, each.losses) for each in came) == [("a", 0), ("b", 0)]
+
+
+def waits_here(consumer: Consumer) -> int:
+    """How many messages were pushed to it and not claimed."""
+    readable(consumer, 0)
+    consumer.clear()
+    inbox = next(iter(storage_of(consumer)._holdings.values()))._inbox
+    return 0 if inbox is None else len(inbox.fresh)
+
+
+def test_what_a_leaving_worker_gives_back_is_there_once_when_a_queue_refuses_the_rest(
+    broker: Broker, join: Callable[..., Consumer]
+) -> None:
+    consumer = join("good", "bad")
+    send(broker, "a", queue="good")
+    send(broker, "b", queue="bad")
+    held = fetch_when_there(consumer, 2)
+    while len(held) < 2:
+        held += fetch_when_there(consumer, 2)
+    make_full(consumer, "bad", BACK)
+    with pytest.raises(BrokerError):
+        consumer.close()
+    make_room(join(), "bad", BACK)
+    other = join("good", "bad")
+    came = fetch_when_there(other, 5)
+    came += fetch_all(other)
+    assert sorted((decoded(each).id, each.losses) for each in came) == [("a", 0), ("b", 1)]
+
+
+def test_a_worker_whose_connection_was_lost_leaves_without_a_word(
+    broker: Broker, join: Callable[..., Consumer]
+) -> None:
+    """As one that was stopped for longer than its lease, while it stopped: the broker has given back what it held."""
+    consumer = join()
+    send(broker, "a", "b")
+    assert ids(fetch_when_there(consumer)) == ["a"]
+    wire = storage_of(consumer)._in.line.open_wire
+    assert wire is not None
+    wire._socket.shutdown(2)
+    consumer.close()
+    came = fetch_when_there(join(), 2)
+    assert (decoded(came[0]).id, came[0].losses) == ("a", 1)
+
+
+def test_what_is_sent_on_is_sent_on_once_while_a_queue_refuses_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A classic queue counts no losses: what comes from it again is sent on with one more, before anybody gets it."""
+    monkeypatch.setattr(holding, "SEND_ON_FOR", 0.3)
+    monkeypatch.setattr(holding, "SEND_ON_AGAIN", 0.0)
+    broker = Broker(f"{the_node().url}?prefix={uuid.uuid4().hex[:8]}.&queue_type=classic")
+    consumer = broker.consumer(["good", "bad"], name="w", lease=LEASE)
+    send(broker, "a", queue="good")
+    send(broker, "b", queue="bad")
+    held: list[Delivery] = []
+    while len(held) < 2:
+        held += fetch_when_there(consumer, 2)
+    make_full(consumer, "bad", BACK)
+    hang_up(consumer)
+    with pytest.raises(LeaseLost):
+        consumer.renew()
+    consumer.rejoin()
+    storage_of(consumer)._timeout = 5.0
+    came = fetch_when_there(consumer, 5)
+    for _ in range(3):
+        came += consumer.fetch(5)
+    assert [(decoded(each).id, each.losses) for each in came] == [("a", 1)]
+    make_room(consumer, "bad", BACK)
+    came += fetch_when_there(consumer, 5)
+    came += fetch_all(consumer)
+    assert [(decoded(each).id, each.losses) for each in came] == [("a", 1), ("b", 1)]
+    consumer.close()
+    broker.close()
+
+
+def test_what_was_peeked_at_is_put_back_once_when_its_queue_refuses_the_rest(
+    broker: Broker, join: Callable[..., Consumer]
+) -> None:
+    send(broker, "a", "b", "c")
+    looker = join("other")
+    make_full(looker, "default", BACK, room=1)
+    with pytest.raises(BrokerError):
+        storage_of(looker).peek("default", 10)
+    consumer = join()
+    came = fetch_when_there(consumer, 5)
+    came += fetch_all(consumer)
+    assert sorted(ids(came)) == ["a", "b", "c"]
+    assert consumer.settle(acks(came), None, shared=False) == []

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module
+
+from taskbus.broker.transports.redis.claiming import CLAIM
 
 from . import producer
 from .cases import GATE, RULES, is_complete, running, stale_settle
@@ -100,7 +101,7 @@ def stopped_with_work_in_hand(place: Place, mutant: str) -> Verdict:
 
 def lost_claim(place: Place, mutant: str) -> Verdict:
     """The reply is lost to a claim that brought something."""
-    pattern = import_module(f"taskbus.broker.transports.{place.kind}.storage").CLAIM.sha.encode()
+    pattern = CLAIM.sha.encode()
     with place.wired() as (place, proxy), Cell(place, BRIEF) as cell:
         worker = cell.worker(mutant=mutant)
         cell.until(is_complete(worker), "the worker")

@@ -24,6 +24,8 @@ BACK_WITHIN = 15.0
 """Seconds within which a worker runs tasks again once its broker can be reached."""
 SEND_WITHIN = 5.0 + 1.5
 """Seconds that a send may take by its deadline, and what a busy machine adds."""
+WRITTEN_DOWN_WITHIN = 1.5
+"""Seconds until RabbitMQ has written down that a queue exists: one newer than that is dead after ``kill -9``."""
 REQUEST = {
     "redis": b"EVALSHA",
     "postgresql": b"COMMIT",
@@ -82,6 +84,8 @@ def killed_broker(place: Place) -> Verdict:
         cell.send("hold", GATE)
         running(cell, 1)
         for _ in range(3):
+            if place.kind == "rabbitmq":
+                lasts(cell, WRITTEN_DOWN_WITHIN)
             cell.send("brief", 0.1, count=6)
             cell.send("flaky", count=2)
             with cell.outage("kill"):

@@ -52,6 +52,7 @@ def dead_listener(place: Place) -> Verdict:
 def immediate_shutdown(place: Place) -> Verdict:
     with place.alone() as (place, server), Cell(place, replace(RULES, slack=BACK_WITHIN)) as cell:
         worker = cell.worker()
+        cell.until(is_complete(worker), "the worker")
         process = cell.produce([("quick", cell.new_id(), {}) for _ in range(300)])
         cell.until(lambda: len(cell.of("pub_ok")) > 60, "some sends to be accepted")
         with cell.outage("immediate"):

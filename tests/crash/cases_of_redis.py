@@ -35,6 +35,7 @@ def _killed(place: Place, fsync: str) -> Verdict:
     rules = replace(RULES, slack=BACK_WITHIN)
     with place.alone(options=(*REDIS, fsync)) as (place, server), Cell(place, rules) as cell:
         worker = cell.worker()
+        cell.until(is_complete(worker), "the worker")
         process = cell.produce([("quick", cell.new_id(), {}) for _ in range(500)])
         cell.until(lambda: len(cell.of("pub_ok")) > 100, "some sends to be accepted")
         with cell.outage("kill"):

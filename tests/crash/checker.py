@@ -208,7 +208,8 @@ def _stale(joined: Joined, rules: Rules) -> list[str]:
         if any(not _grows(a, b) for a, b in pairwise(known)):
             stale.append(id)
     for id, sinks in joined.sinks.items():
-        written = [event["token"] for event in sinks if event["ok"]]
+        accepted = sorted((event for event in sinks if event["ok"]), key=lambda event: event.get("nth", 0))
+        written = [event["token"] for event in accepted]
         if any(a > b for a, b in pairwise(written)):
             stale.append(id)
     for id, seen in joined.seen.items():

@@ -6,7 +6,7 @@ host share. The checker joins the files afterwards. Events and their fields beyo
 
     pub_try(lib, expect, eta?)  pub_ok  pub_rej(why)  pub_unk(why)        a producer, around each send
     start(run, attempt, token, lib, worker)  end(run)  err(run)           a task body
-    sink(token, ok)                                                       a write to a store that refuses smaller tokens
+    sink(token, ok, nth)                                                  a write to a store that refuses smaller tokens
     res_seen(state, token?)  dlq_seen(reason)  replay_begin  replay_ok    a reader who polls every task
     nem(fault, on, action, victim, worker, pids)  gone(of)               the nemesis, and deaths it has seen
     drain_begin  quiesced(left, ids)  exit(worker, status)                the harness
@@ -95,20 +95,26 @@ def open_sink(folder: str | Path) -> None:
     """Create the store that ``write_sink`` guards with fencing tokens."""
     with sqlite3.connect(Path(folder) / "sink.sqlite") as sink:
         sink.execute("PRAGMA journal_mode=WAL")
-        sink.execute("CREATE TABLE IF NOT EXISTS sink (id TEXT PRIMARY KEY, token INTEGER NOT NULL)")
+        sink.execute(
+            "CREATE TABLE IF NOT EXISTS sink (id TEXT PRIMARY KEY, token INTEGER NOT NULL, nth INTEGER NOT NULL)"
+        )
     sink.close()
 
 
 def write_sink(ledger: Ledger, id: str, token: int) -> None:
-    """Write to the sink as a careful user would: a token smaller than the stored one is refused; logs which it was."""
+    """Write to the sink as a careful user would: a token smaller than the stored one is refused; logs which it was.
+
+    ``nth``: which write to this task it was, by the sink. A process that is stopped between its write and its log tells
+    of it when others have written since.
+    """
     sink = sqlite3.connect(ledger.folder / "sink.sqlite", timeout=30, isolation_level=None)
     try:
         sink.execute("PRAGMA synchronous=OFF")
         written = sink.execute(
-            "INSERT INTO sink VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET token = excluded.token"
-            " WHERE excluded.token >= sink.token",
+            "INSERT INTO sink VALUES (?, ?, 1) ON CONFLICT (id) DO UPDATE SET token = excluded.token, nth = nth + 1"
+            " WHERE excluded.token >= sink.token RETURNING nth",
             (id, token),
-        ).rowcount
+        ).fetchall()
     finally:
         sink.close()
-    ledger.log("sink", id, token=token, ok=bool(written))
+    ledger.log("sink", id, token=token, ok=bool(written), nth=written[0][0] if written else 0)

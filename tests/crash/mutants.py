@@ -5,7 +5,6 @@ Most break what lies above every transport; a fence, and what a transport does a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from taskbus.broker.consumer import Consumer
@@ -77,7 +76,7 @@ def torn_retry() -> None:
 
     def torn(self: Any, settlements: Sequence[Any], record: Any, *, shared: bool) -> Any:
         follow_ups = [message for each in settlements for message in each.follow_ups]
-        stale = whole(self, [replace(each, follow_ups=()) for each in settlements], record, shared=shared)
+        stale = whole(self, [each._replace(follow_ups=()) for each in settlements], record, shared=shared)
         if follow_ups:
             failpoint("mutant.between")
             self._storage.publish([to_parcel(message)._replace(id="") for message in follow_ups])
@@ -92,7 +91,7 @@ def no_crash_count() -> None:
     whole = Consumer.settle
 
     def forgiving(self: Any, settlements: Sequence[Any], record: Any, *, shared: bool) -> Any:
-        uncounted = [replace(each, act=Act.RELEASE) if each.act is Act.CRASH else each for each in settlements]
+        uncounted = [each._replace(act=Act.RELEASE) if each.act is Act.CRASH else each for each in settlements]
         return whole(self, uncounted, record, shared=shared)
 
     Consumer.settle = forgiving  # type: ignore[method-assign]

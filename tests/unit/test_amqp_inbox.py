@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from taskbus.broker.transports.amqp import frames
-from taskbus.broker.transports.amqp.inbox import Inbox, Subscription
+from taskbus.broker.transports.amqp.inbox import Flow, Inbox, Subscription
 from taskbus.broker.transports.amqp.naming import Naming
 from taskbus.broker.transports.amqp.wire import Wire
 
@@ -43,7 +43,7 @@ def wire() -> DeafWire:
 @pytest.fixture
 def inbox(wire: DeafWire) -> Inbox:
     inbox = Inbox(cast("Wire", wire), 1)
-    inbox._all[b"1"] = inbox.subscriptions[b"1"] = Subscription("default", "", 10)
+    inbox._all[b"1"] = inbox.flows[b"1"] = Flow(Subscription("default", "", 10))
     wire.posted.clear()
     return inbox
 
@@ -103,7 +103,7 @@ def test_a_cancelled_subscription_is_forgotten_once_the_broker_has_confirmed_it(
         inbox.subscribe([Subscription("default", "", number + 20)], cast("Naming", EveryName()), until)
         inbox.answers.clear()
     assert len(inbox._all) == 1
-    (tag,) = inbox.subscriptions
+    (tag,) = inbox.flows
     inbox.on_method(frames.BASIC_CANCEL.id, frames.method(1, frames.BASIC_CANCEL, tag.decode(), True)[11:-1])
     assert not inbox._all
-    assert not inbox.subscriptions
+    assert not inbox.flows

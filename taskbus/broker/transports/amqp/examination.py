@@ -1,16 +1,27 @@
 """What the doctor can learn over AMQP alone, and what it cannot."""
 
+import re
+from collections.abc import Iterable
 from typing import Any
 
-from taskbus.broker.transports.amqp.naming import version
+from taskbus.broker.transports.amqp import frames
+from taskbus.broker.transports.amqp.calls import PRECONDITION_FAILED, Refused
+from taskbus.broker.transports.amqp.naming import MAIN, version
 from taskbus.broker.transports.amqp.topology import Topology
 from taskbus.database.remark import Remark, Weight
 
 OLDEST = (3, 10)
+_DIFFERENCE = re.compile(
+    r"inequivalent arg '([^']+)' .* but current is (?:none|(?:the value )?'([^']*)'(?: of type '(\w+)')?)"
+)
+"""What RabbitMQ says of one argument of a queue that was declared with another value."""
 
 
-def examine(topology: Topology, until: float) -> list[Remark]:
-    """What the broker's version and kind of queues mean, and a warning of what AMQP does not tell."""
+def examine(topology: Topology, queues: Iterable[str], others: Iterable[str], until: float) -> list[Remark]:
+    """What the broker's version and kind of queues mean, and a warning of what AMQP does not tell.
+
+    ``queues`` are declared, as their worker will do; ``others``: RabbitMQ's names of queues known to be different.
+    """
     server = topology.line.wire(until).server
     is_quorum = topology.naming.is_quorum
     remarks = [_version(server), _durability(is_quorum), _consumer_timeout()]
@@ -18,6 +29,9 @@ def examine(topology: Topology, until: float) -> list[Remark]:
         remarks.append(
             Remark(Weight.FINE, "delivery limit", "this version has none unless a policy sets one; 4.0 and later do")
         )
+    for queue in queues:
+        topology.present(queue, MAIN, until)
+    remarks += [_other(full, _kind(topology, full, until)) for full in sorted({*others, *topology.others})]
     dropped, _ = topology.count(topology.naming.dropped, until)
     if dropped:
         remarks.append(
@@ -50,6 +64,45 @@ def _durability(is_quorum: bool) -> Remark:
         " replicated; a delayed one may be lost when its queue is missing at its time",
         "use quorum queues: leave ?queue_type=classic out",
     )  # fmt: skip
+
+
+def _other(full: str, kind: str) -> Remark:
+    if kind == "quorum":
+        return Remark(Weight.FINE, "queue type", f"{full!r} is a quorum queue, as somebody declared it")
+    return Remark(
+        Weight.RISK, "queue type", f"{full!r} is {kind}, as somebody declared it, and keeps its messages as such do",
+        "to have it made as the URL says, let it run empty and delete it",
+    )  # fmt: skip
+
+
+def _kind(topology: Topology, full: str, until: float) -> str:
+    """What a queue really is: AMQP tells it only by saying in which argument a declaration differs, one at a time."""
+    arguments = topology.naming.arguments(topology.line.wire(until).server)
+    seen: set[str] = set()
+    while True:
+        calls = topology.line.calls(until)
+        try:
+            calls.ask(frames.QUEUE_DECLARE, 0, full, False, True, False, False, False, arguments, until=until)
+        except Refused as refused:
+            found = _DIFFERENCE.search(refused.text)
+            if refused.code != PRECONDITION_FAILED or found is None or found[1] in seen:
+                return f"of a kind that cannot be seen ({refused.text})"
+            name, value, type = found.groups()
+            seen.add(name)
+            if name == "x-queue-type":
+                return _called(value)
+            if name in {"durable", "auto_delete", "exclusive"}:
+                return f"a queue that does not outlive everything ({name} is {value})"
+            if value is None:
+                arguments.pop(name, None)
+            else:
+                arguments[name] = int(value) if value.isdecimal() and type != "longstr" else value
+        else:
+            return _called(arguments.get("x-queue-type"))
+
+
+def _called(type: Any) -> str:
+    return "quorum" if type == "quorum" else f"a {type or 'classic'} queue"
 
 
 def _consumer_timeout() -> Remark:

@@ -7,21 +7,22 @@ held nothing. The broker pushes at most as much as the holder can take: what it 
 import heapq
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
-from amqp.exceptions import FrameSyntaxError
-
 from taskbus.broker.delivery import Delivery, Settlement
-from taskbus.broker.transports.amqp import frames, properties
-from taskbus.broker.transports.amqp.calls import Got
-from taskbus.broker.transports.amqp.inbox import Arrived, Delivered, Inbox, Subscription
+from taskbus.broker.transports.amqp import aftermath, frames, properties
+from taskbus.broker.transports.amqp.aftermath import Part
+from taskbus.broker.transports.amqp.arrival import await_flows
+from taskbus.broker.transports.amqp.calls import Got, Refused
+from taskbus.broker.transports.amqp.inbox import Arrived, Delivered, Flow, Inbox, Subscription
 from taskbus.broker.transports.amqp.line import Line
 from taskbus.broker.transports.amqp.naming import MAIN, SMALLEST_DELAY
-from taskbus.broker.transports.amqp.properties import Counters, Label
+from taskbus.broker.transports.amqp.properties import Counters
 from taskbus.broker.transports.amqp.topology import Topology
 from taskbus.broker.transports.amqp.wire import WireLost
-from taskbus.broker.transports.envelope import Envelope
 from taskbus.broker.transports.port import Holder
 from taskbus.broker.transports.turns import in_turn, share_out
 from taskbus.clock import Clock
@@ -29,10 +30,17 @@ from taskbus.errors import BrokerError, LeaseLost
 
 UNCLAIMED_FOR = 1.0
 """Seconds after which a message that was pushed here and not claimed is given to others."""
+NOT_HUNGRY_FOR = 30.0
+"""Seconds after which a holder that always asked for less than a quarter of what it is pushed is pushed less."""
 SEND_ON_FOR, SEND_ON_AGAIN = 1.0, 5.0
 """Seconds that a claim may take to send on what waits too long to be held, and until it is tried again."""
+ACK_FOR = 0.1
+"""Seconds that acks may take when the time was used up by what went before."""
 logger = logging.getLogger(__name__)
-GiveBack = Callable[[Sequence[tuple[Arrived, Counters, float]], float], None]
+Back = tuple[Arrived, Counters, float]
+"""A message to be given back, with these counters, after so many seconds."""
+GiveBack = Callable[[list[Back], float], None]
+"""Publishes copies, and takes off the list those messages whose copies were accepted, also when it raises."""
 
 
 class Held(NamedTuple):
@@ -41,7 +49,7 @@ class Held(NamedTuple):
 
 
 class Holding:
-    """Belongs to one storage, under its lock. ``give_back`` publishes copies of messages, and returns when accepted."""
+    """Belongs to one storage, under its lock. ``accepted``: what settlements that are not done yet have published."""
 
     def __init__(
         self, holder: Holder, queues: Sequence[str], line: Line, topology: Topology, now: Clock, give_back: GiveBack
@@ -49,6 +57,7 @@ class Holding:
         self.holder = holder
         self.queues = tuple(queues)
         self.held: dict[int, Held] = {}
+        self.accepted: Counter[Part] = Counter()
         self._line = line
         self._topology = topology
         self._now = now
@@ -58,9 +67,9 @@ class Holding:
         self._levels: dict[str, set[str]] = {}
         self._buffers: dict[str, list[Arrived]] = {}
         self._waiting: list[tuple[float, int, Arrived]] = []
-        self._to_send_on: list[tuple[Arrived, Counters, float]] = []
+        self._to_send_on: list[Back] = []
         self._finished: set[int] = set()
-        self._claimed_at = time.monotonic()
+        self._claimed_at = self._hungry_at = time.monotonic()
         self._send_on_at = 0.0
 
     # --- the lease ---
@@ -70,9 +79,7 @@ class Holding:
         inbox = self._inbox
         if inbox is None:
             return
-        while inbox.wire.read():  # to the end: a hang-up stands behind the heartbeats of the time we were stopped
-            pass
-        if inbox.is_usable:
+        if _is_alive(inbox):
             return
         why = inbox.wire.failure or (inbox.closed.text if inbox.closed else "it was closed")
         had_any = bool(self.held)
@@ -112,20 +119,55 @@ class Holding:
         wanted = len(self.held) + limit
         is_new = self._adjust(inbox, wanted, until)
         while is_new or not self._is_anything_for(queues):
-            inbox.ping(until)  # what the broker sent before its answer has come before it
+            if is_new:
+                self._await_first(inbox, queues, limit, until, is_new=True)
+            inbox.ping(until)
             self._look(inbox)
             is_new = self._adjust(inbox, wanted, until)
             if not is_new:
                 break
+        self._await_first(inbox, queues, limit, until)
         self._send_on(until)
         return self._in_turn(queues, limit)
+
+    def _await_first(
+        self, inbox: Inbox, queues: Sequence[str], limit: int, until: float, *, is_new: bool = False
+    ) -> None:
+        """Wait for what goes before the next ``limit`` messages; after subscribing, also for what fills them up."""
+        first = self._topology.naming.first
+
+        def missing() -> list[Flow]:
+            self._look(inbox)
+            found = []
+            for flow in inbox.flows.values():
+                queue, level, _ = flow.subscription
+                if not flow.is_complete and queue in queues:
+                    ahead = self._buffers.get(queue, [])[:limit]
+                    if (ahead and ahead[-1][:2] > first(level)) or (is_new and len(ahead) < limit):
+                        found.append(flow)
+            return found
+
+        await_flows(inbox, self._topology, missing, until)
+
+    def _come_to_rest(self, inbox: Inbox, until: float) -> None:
+        """To be done before cancelling: what comes after that the broker puts back, and counts it as a loss."""
+        flows = inbox.flows
+        await_flows(inbox, self._topology, lambda: [flow for flow in flows.values() if not flow.is_complete], until)
+
+    def _cancel_all(self, inbox: Inbox, until: float) -> None:
+        self._come_to_rest(inbox, until)
+        inbox.cancel(list(inbox.flows), until)
 
     def _adjust(self, inbox: Inbox, wanted: int, until: float) -> bool:
         """Subscribe to what is missing, for as many messages as are wanted; whether anything changed."""
         is_new = self._learn(inbox, until)
-        if not is_new and wanted <= self._prefetch:
+        if wanted > self._prefetch // 4:
+            self._hungry_at = time.monotonic()
+        if wanted > self._prefetch:
+            self._come_to_rest(inbox, until)
+            self._prefetch = wanted + wanted // 64 * 8
+        elif not is_new:
             return False
-        self._prefetch = max(wanted + wanted // 64 * 8, self._prefetch)
         subscriptions = [
             Subscription(queue, level, min(self._prefetch, 65535))
             for queue, levels in self._levels.items()
@@ -189,7 +231,7 @@ class Holding:
         fresh, inbox.fresh = inbox.fresh, []
         is_quorum = self._topology.naming.is_quorum
         for subscription, number, is_redelivered, where, packed, body in fresh:
-            label = read_label(packed)
+            label = properties.label_of(packed)
             counters = label.counters
             queue = subscription.queue
             arrived = Arrived(9 - label.priority, subscription.level != "~back", number, queue, body, where, label)
@@ -215,15 +257,18 @@ class Holding:
             return
         try:
             self._return(self._to_send_on, min(until, now + SEND_ON_FOR))
-            self._to_send_on.clear()
         except BrokerError as error:  # others must not wait for these, which are safe where they are
             logger.warning("cannot send on %d messages, trying again: %s", len(self._to_send_on), error)
             self._send_on_at = time.monotonic() + SEND_ON_AGAIN
 
-    def _return(self, messages: Sequence[tuple[Arrived, Counters, float]], until: float) -> None:
-        """Put copies back into their queues, then ack these."""
-        self._give_back(messages, until)
-        self.ack([arrived.number for arrived, _, _ in messages], until)
+    def _return(self, messages: list[Back], until: float) -> None:
+        """Put copies back into their queues, then ack these. Those that were not accepted stay on the list."""
+        numbers = {arrived.number for arrived, _, _ in messages}
+        try:
+            self._give_back(messages, until)
+        finally:
+            numbers.difference_update(arrived.number for arrived, _, _ in messages)
+            self.ack(list(numbers), max(until, time.monotonic() + ACK_FOR))
 
     def _is_anything_for(self, queues: Iterable[str]) -> bool:
         return any(self._buffers.get(queue) for queue in queues)
@@ -267,13 +312,16 @@ class Holding:
             pass  # they come again, to whoever holds a lease; all else was done
 
     def finish_early(self, settlements: Sequence[Settlement], until: float) -> None:
-        """Ack those that the others need not wait for; settled again with those, they are neither done nor stale."""
-        self.finish(settlements, max(until, time.monotonic() + 0.1))
-        self._finished |= {each.delivery.tag for each in settlements if each.delivery}
+        """Ack those that need not wait for the others; settled again with those, they are neither done nor stale."""
+        done = [settlement for settlement, missing in aftermath.missing(settlements, self.accepted) if not missing]
+        self.finish(done, max(until, time.monotonic() + ACK_FOR))
+        self._finished |= {each.delivery.tag for each in done if each.delivery}
 
     def forget(self, settlements: Iterable[Settlement]) -> None:
         """All of these are settled, and will not be settled again."""
         self._finished.difference_update(each.delivery.tag for each in settlements if each.delivery)
+        if self.accepted:
+            self.accepted -= Counter(part for each in settlements for part in aftermath.parts(each))
 
     def ack(self, numbers: Sequence[int], until: float) -> None:
         if not numbers:
@@ -285,28 +333,46 @@ class Holding:
     # --- giving back ---
 
     def relieve(self, until: float) -> None:
-        """Give to others what was pushed here and not claimed for some time, and take no more until the next claim."""
+        """Give to others what was pushed here and is not needed, and take no more until the next claim."""
         inbox = self._inbox
         if inbox is None or not inbox.is_usable:
             return
         inbox.wire.read()
         if not (inbox.fresh or self._is_anything_for(self.queues)):
             return
-        if time.monotonic() - self._claimed_at < UNCLAIMED_FOR:
+        now = time.monotonic()
+        if now - self._claimed_at < UNCLAIMED_FOR and now - self._hungry_at < NOT_HUNGRY_FOR:
             return
-        inbox.cancel(list(inbox.subscriptions), until)
+        self._cancel_all(inbox, until)
         self._prefetch = 0
         self._look(inbox)
         unclaimed = [arrived for buffer in self._buffers.values() for arrived in buffer]
-        self._return([(arrived, arrived.counters, 0.0) for arrived in unclaimed], until)
+        messages = [(arrived, arrived.counters, 0.0) for arrived in unclaimed]
         self._buffers.clear()
+        try:
+            self._return(messages, until)
+        finally:
+            for arrived, _, _ in messages:
+                self._buffers.setdefault(arrived.queue, []).append(arrived)
 
     def leave(self, until: float) -> None:
-        """Give back everything, uncounted."""
+        """Give back everything, uncounted. What a lost connection held the broker gives back, and counts it."""
         inbox = self._inbox
-        if inbox is None or not inbox.is_usable:
+        if inbox is None or not _is_alive(inbox):
             return
-        inbox.cancel(list(inbox.subscriptions), until)
+        try:
+            self._return_everything(inbox, until)
+        except (BrokerError, Refused, WireLost):
+            if inbox.is_usable:
+                raise
+        finally:
+            with suppress(WireLost):
+                inbox.close(until)
+            self.held.clear()
+            self._inbox = None
+
+    def _return_everything(self, inbox: Inbox, until: float) -> None:
+        self._cancel_all(inbox, until)
         self._look(inbox)
         everything = [held.arrived for held in self.held.values()]
         everything += [arrived for buffer in self._buffers.values() for arrived in buffer]
@@ -314,25 +380,15 @@ class Holding:
         messages += self._to_send_on
         now = time.monotonic()
         messages += [(arrived, arrived.counters, max(0.0, due - now)) for due, _, arrived in self._waiting]
-        try:
-            if messages:
-                self._return(messages, until)
-        finally:
-            inbox.close(until)
-            self.held.clear()
-            self._inbox = None
+        if messages:
+            self._return(messages, until)
+
+
+def _is_alive(inbox: Inbox) -> bool:
+    while inbox.wire.read():  # to the end: a hang-up stands behind the heartbeats of the time we were stopped
+        pass
+    return inbox.is_usable
 
 
 def _order(arrived: Arrived) -> tuple[int, bool, int]:
     return arrived[:3]
-
-
-_UNREADABLE = Label(0, properties.NONE, Envelope("", "", {}, {}, "", ""))
-
-
-def read_label(packed: bytes) -> Label:
-    """What a message's properties say; of properties that say nothing sensible, that it is not TaskBus's."""
-    try:
-        return properties.read(packed)
-    except (ValueError, LookupError, FrameSyntaxError, OverflowError):
-        return _UNREADABLE

@@ -49,6 +49,29 @@ class Delivered(NamedTuple):
     body: bytes
 
 
+class Flow:
+    """What comes from one subscription. ``unacked``: messages from it; ``room``: how many the broker could still push.
+
+    The broker pushes the rest when it has seen acks, and tells nobody how much that is: where ``room`` was used up and
+    not everything is unacked, more may be on its way.
+    """
+
+    __slots__ = ("room", "subscription", "unacked")
+
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.unacked = self.room = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all has come that was in the queue when it was last asked, or as much as may come."""
+        return self.room > 0 or self.unacked >= self.subscription.prefetch
+
+    def complete(self) -> None:
+        """The queue has no more, for now."""
+        self.room = self.subscription.prefetch - self.unacked
+
+
 class Inbox(Calls):
     """One holder's channel. ``number``s of messages are AMQP's delivery tags, which grow from 1."""
 
@@ -56,21 +79,21 @@ class Inbox(Calls):
         super().__init__(wire)
         self.generation = generation
         self.fresh: list[Delivered] = []
-        self.subscriptions: dict[bytes, Subscription] = {}
+        self.flows: dict[bytes, Flow] = {}
         self.news: list[tuple[str, str]] = []
         self.is_cancelled = False
-        self._all: dict[bytes, Subscription] = {}
+        self._all: dict[bytes, Flow] = {}
         self._tags = 0
         self.has_news = False
-        self._open: set[int] = set()
+        self._open: dict[int, Flow | None] = {}
 
     # --- subscribing ---
 
     def subscribe(self, wanted: Iterable[Subscription], naming: Naming, until: float) -> None:
         """Consume from these, and from nothing else, with this many messages unacked at most on each."""
         wanted = set(wanted)
-        self.cancel({tag for tag, each in self.subscriptions.items() if each not in wanted}, until)
-        missing = wanted - set(self.subscriptions.values())
+        self.cancel({tag for tag, flow in self.flows.items() if flow.subscription not in wanted}, until)
+        missing = wanted - {flow.subscription for flow in self.flows.values()}
         asked = 0
         for prefetch in sorted({each.prefetch for each in missing}):
             self.post(frames.BASIC_QOS, 0, prefetch, False)
@@ -79,7 +102,7 @@ class Inbox(Calls):
                 if each.prefetch == prefetch:
                     self._tags += 1
                     tag = b"%d" % self._tags
-                    self.subscriptions[tag] = self._all[tag] = each
+                    self.flows[tag] = self._all[tag] = Flow(each)
                     name = naming.queue(each.queue, each.level)
                     self.post(frames.BASIC_CONSUME, 0, name, tag.decode(), False, False, False, False, {})
                     asked += 1
@@ -91,7 +114,7 @@ class Inbox(Calls):
         tags = list(tags)
         for tag in tags:
             self.post(frames.BASIC_CANCEL, tag.decode(), False)
-            self.subscriptions.pop(tag, None)
+            self.flows.pop(tag, None)
         for tag in tags:
             self.take(until)
             self._all.pop(tag, None)  # nothing comes from it after this answer
@@ -117,19 +140,20 @@ class Inbox(Calls):
         if consumer == b"news":
             self.news.append((where[2 + where[0] :].decode(), body.decode()))
             return
-        self._open.add(tag)
-        subscription = self._all[consumer]
-        self.fresh.append(Delivered(subscription, tag, is_redelivered, where, properties, body))
+        flow = self._open[tag] = self._all[consumer]
+        flow.unacked += 1
+        flow.room -= 1
+        self.fresh.append(Delivered(flow.subscription, tag, is_redelivered, where, properties, body))
 
     def on_content(self, id: int, arguments: bytes, properties: bytes, body: bytes) -> None:
         super().on_content(id, arguments, properties, body)
         if id == frames.BASIC_GET_OK.id:
-            self._open.add(self.answers[-1][1].tag)
+            self._open[self.answers[-1][1].tag] = None
 
     def on_method(self, id: int, packed: bytes) -> None:
         if id == frames.BASIC_CANCEL.id:
             tag, _ = frames.arguments(id, packed)
-            self.subscriptions.pop(tag.encode(), None)
+            self.flows.pop(tag.encode(), None)
             self._all.pop(tag.encode(), None)
             self.is_cancelled = True
         else:
@@ -140,7 +164,10 @@ class Inbox(Calls):
     def ack(self, numbers: Iterable[int]) -> None:
         """Post acks. Whatever is acked was acked by nobody before."""
         numbers = sorted(numbers)
-        self._open.difference_update(numbers)
+        for number in numbers:
+            flow = self._open.pop(number, None)
+            if flow is not None:
+                flow.unacked -= 1
         oldest = min(self._open, default=numbers[-1] + 1)
         below = bisect_left(numbers, oldest)
         if below:

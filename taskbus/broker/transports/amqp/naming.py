@@ -39,6 +39,12 @@ class Naming:
     def level(self, priority: int) -> str:
         return f"~p{priority}" if priority and self.is_quorum else MAIN
 
+    def first(self, level: str) -> tuple[int, bool]:
+        """What sorts before all else that a level may hold, as ``Arrived`` does."""
+        if level == BACK:
+            return 0, False
+        return (9 - int(level[2:] or 0) if self.is_quorum else 0), True
+
     def _queue(self, name: str, level: str = MAIN) -> str:
         """RabbitMQ's name for one level of a queue. Raises ``BrokerError`` if it is too long."""
         full = f"{self._prefix}{name}{level}"

@@ -1,8 +1,10 @@
 """Looking at what a queue holds, which AMQP can only by taking it: so it is put back, ahead and in its order."""
 
+import time
+
 from taskbus.broker.transports.amqp import frames, properties
 from taskbus.broker.transports.amqp.calls import Calls, Got
-from taskbus.broker.transports.amqp.holding import GiveBack, read_label
+from taskbus.broker.transports.amqp.holding import GiveBack
 from taskbus.broker.transports.amqp.inbox import Arrived
 from taskbus.broker.transports.amqp.naming import BACK
 from taskbus.broker.transports.amqp.topology import Topology
@@ -24,13 +26,19 @@ def peek(queue: str, limit: int, topology: Topology, give_back: GiveBack, until:
         for _ in range(asked):
             _, got = calls.take(until)
             if isinstance(got, Got):
-                label = read_label(got.properties)
+                label = properties.label_of(got.properties)
                 taken.append(Arrived(9 - label.priority, level != BACK, got.tag, queue, got.body, got.where, label))
     taken.sort(key=lambda arrived: arrived[:3])
-    if taken:
-        give_back([(arrived, arrived.label.counters, 0.0) for arrived in taken], until)
-        calls.post(frames.BASIC_ACK, 0, True)
-    calls.close(until)
+    left = [(arrived, arrived.label.counters, 0.0) for arrived in taken]
+    try:
+        if left:
+            give_back(left, until)
+    finally:
+        not_accepted = {arrived.number for arrived, _, _ in left}
+        for arrived in taken:
+            if arrived.number not in not_accepted:
+                calls.post(frames.BASIC_ACK, arrived.number, False)
+        calls.close(max(until, time.monotonic() + 1.0))  # which gives back the others
     return [_claimed(arrived) for arrived in taken[:limit]]
 
 

@@ -114,6 +114,17 @@ def read(packed: bytes) -> Label:
     return Label(priority, counters, Envelope(kind, encoding, properties, own, "", ""))
 
 
+_UNREADABLE = Label(0, NONE, Envelope("", "", {}, {}, "", ""))
+
+
+def label_of(packed: bytes) -> Label:
+    """The same; of properties that say nothing sensible, that they are of a message that is not TaskBus's."""
+    try:
+        return read(packed)
+    except (ValueError, LookupError, FrameSyntaxError, OverflowError):
+        return _UNREADABLE
+
+
 def _count(headers: dict[str, Any], name: str) -> int:
     value = headers.get(name, 0)
     return value if isinstance(value, int) and value > 0 else 0

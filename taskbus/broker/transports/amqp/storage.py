@@ -10,18 +10,19 @@ import os
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 
-from taskbus.broker.delivery import Act, Delivery, Record, Settlement
+from taskbus.broker.delivery import Delivery, Record, Settlement
 from taskbus.broker.queues import QueueSize, WorkerEntry
-from taskbus.broker.transports.amqp import address, examination, outbox, peeking, properties
+from taskbus.broker.transports.amqp import address, aftermath, examination, outbox, peeking, properties
+from taskbus.broker.transports.amqp.aftermath import Part
 from taskbus.broker.transports.amqp.calls import Refused
 from taskbus.broker.transports.amqp.desk import Desk
 from taskbus.broker.transports.amqp.holding import Held, Holding
 from taskbus.broker.transports.amqp.inbox import Arrived
-from taskbus.broker.transports.amqp.letters import Letter
 from taskbus.broker.transports.amqp.naming import Naming
 from taskbus.broker.transports.amqp.promises import FEATURES
 from taskbus.broker.transports.amqp.properties import Counters
@@ -110,15 +111,16 @@ class AmqpStorage:
             self._out = Desk(self._address, self._in.naming)
         return self._out
 
-    def _post(self, letters: Sequence[Letter], until: float) -> None:
-        """Publish on behalf of a settlement."""
+    def _give_back(self, messages: list[tuple[Arrived, Counters, float]], until: float) -> None:
+        """See ``GiveBack``."""
+        desk = self._publishing()
+        letters = outbox.given_back(messages, desk.topology, self.now(), until)
         try:
-            self._publishing().publisher.publish(letters, until)
-        except PublishFailed as error:
-            raise BrokerError(str(error)) from error
-
-    def _give_back(self, messages: Sequence[tuple[Arrived, Counters, float]], until: float) -> None:
-        self._post(outbox.given_back(messages, self._publishing().topology, self.now(), until), until)
+            with _ours():
+                desk.publisher.publish(letters, until)
+        finally:
+            unaccepted = desk.publisher.unaccepted
+            messages[:] = [each for each, letter in zip(messages, letters, strict=True) if id(letter) in unaccepted]
 
     # --- leases ---
 
@@ -226,12 +228,11 @@ class AmqpStorage:
             changes = [change for each in to_do for change in each.changes]
             if record is not None and changes and record(changes, None) is None:
                 return None
-            done: list[Settlement] = [each for each in to_do if not _publishes(each)]
             try:
-                self._publish_for(holding, to_do, encode, until, done)
+                self._publish_for(holding, to_do, encode, until)
             except BrokerError:
                 if holding is not None:
-                    holding.finish_early(done, until)
+                    holding.finish_early(to_do, until)
                 raise
             failpoint("settle.inside")
             if holding is not None:
@@ -246,34 +247,15 @@ class AmqpStorage:
         settlements: Sequence[Settlement],
         encode: Callable[[Message], Parcel],
         until: float,
-        done: list[Settlement],
     ) -> None:
-        """Publish the follow-ups, and copies of what is given back; ``done`` gets those of which all was accepted."""
-        parcels = [encode(message) for each in settlements for message in each.follow_ups]
-        back: list[tuple[Arrived, Counters, float]] = []
-        for each in settlements:
-            if each.act is not Act.ACK and each.delivery is not None and holding is not None:
-                arrived = holding.held[each.delivery.tag].arrived
-                counters = arrived.counters
-                if each.act is Act.CRASH:
-                    counters = counters._replace(crashes=counters.crashes + 1)
-                back.append((arrived, counters, each.delay))
-        if parcels or back:
-            topology = self._publishing().topology
-            letters = outbox.given_back(back, topology, self.now(), until)
-            letters += outbox.sent(parcels, topology, self.now(), until)
-            try:
-                self._post(letters, until)
-            finally:
-                missing = self._publishing().publisher.unaccepted
-                given = iter(letters[: len(back)])
-                published = iter(letters[len(back) :])
-                for each in settlements:
-                    mine = [next(published) for _ in each.follow_ups]
-                    if each.act is not Act.ACK and each.delivery is not None and holding is not None:
-                        mine.append(next(given))
-                    if mine and missing.isdisjoint(map(id, mine)):
-                        done.append(each)
+        """Publish the follow-ups, and copies of what is given back, but for what was accepted the last time."""
+        accepted: Counter[Part] = Counter() if holding is None else holding.accepted
+        held: dict[int, Held] = {} if holding is None else holding.held
+        with _ours():
+            aftermath.publish(
+                settlements, accepted, encode, lambda tag: held[tag].arrived, self._publishing(),
+                now=self.now(), until=until,
+            )  # fmt: skip
 
     # --- views ---
 
@@ -301,7 +283,8 @@ class AmqpStorage:
 
     def examine(self) -> list[Remark]:
         with self._using() as until:
-            return examination.examine(self._in.topology, until)
+            queues = dict.fromkeys(queue for holding in self._holdings.values() for queue in holding.queues)
+            return examination.examine(self._in.topology, queues, self._out.topology.others, until)
 
     def watch(self) -> AmqpWatch:
         with self._using():
@@ -357,8 +340,13 @@ class AmqpStorage:
             self._in.topology.unbind(queue, exchange, key, until)
 
 
-def _publishes(settlement: Settlement) -> bool:
-    return bool(settlement.follow_ups) or settlement.act is not Act.ACK
+@contextmanager
+def _ours() -> Iterator[None]:
+    """What could not be published makes the operation that needed it fail, with an error of its own kind."""
+    try:
+        yield
+    except PublishFailed as error:
+        raise BrokerError(str(error)) from error
 
 
 def _split(holding: Holding | None, settlements: Sequence[Settlement]) -> tuple[list[Settlement], list[Delivery]]:

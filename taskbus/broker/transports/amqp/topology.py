@@ -17,13 +17,17 @@ REDECLARE_AFTER = 600.0
 
 
 class Topology:
-    """Asked over one line. It remembers what it declared, until told that something was missing (``forget``)."""
+    """Asked over one line. It remembers what it declared, until told that something was missing (``forget``).
+
+    ``others``: RabbitMQ's names of queues for tasks that were there already with other arguments.
+    """
 
     def __init__(self, line: Line, naming: Naming) -> None:
         self.line = line
         self.naming = naming
         self.names: dict[str, None] = {}
         self.to_announce: list[Letter] = []
+        self.others: set[str] = set()
         self._declared: set[str] = set()
         self._announced: set[str] = set()
         self._delays: dict[int, float] = {}
@@ -32,11 +36,13 @@ class Topology:
     def forget(self, queue: str | None = None) -> None:
         """Something that was declared is gone."""
         if queue is None:
+            self.others.clear()
             self._declared.clear()
             self._announced.clear()
             self._delays.clear()
             self._has_news = False
         else:
+            self.others.discard(queue)
             self._declared.discard(queue)
             self._announced.discard(queue)
 
@@ -75,6 +81,7 @@ class Topology:
         except Refused as refused:
             if refused.code != PRECONDITION_FAILED:
                 raise BrokerError(f"cannot declare queue {full!r}: {refused.text}") from refused
+            self.others.add(full)
 
     def _announce(self, name: str, level: str, until: float) -> None:
         """Have the workers on the queue told that it has one more level, before anything is sent to it.
@@ -143,6 +150,19 @@ class Topology:
             for calls in opened:
                 calls.take(until)
                 wire.dismiss(calls.number)
+        return found
+
+    def ready(self, fulls: Sequence[str], until: float) -> list[int]:
+        """Ready messages in queues by RabbitMQ's names, which are there: one round trip. 0s from one on that is not."""
+        calls = self.line.calls(until)
+        for full in fulls:
+            calls.post(frames.QUEUE_DECLARE, 0, full, True, False, False, False, False, {})
+        found = [0] * len(fulls)
+        try:
+            for place in range(len(fulls)):
+                _, (_, found[place], _) = calls.take(until)
+        except Refused:
+            pass  # its consumers are told
         return found
 
     def count(self, full: str, until: float) -> tuple[int, int]:

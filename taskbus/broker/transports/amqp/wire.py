@@ -15,6 +15,7 @@ from taskbus.broker.transports.amqp.address import Address
 from taskbus.broker.transports.amqp.frames import Method
 
 READ_SIZE = 1 << 18
+LONGEST_POLL = 60.0
 _HELLO = b"AMQP\x00\x00\x09\x01"
 _HEARTBEAT = frames.frame(frames.HEARTBEAT, 0, b"")
 _PROPERTIES = {
@@ -48,7 +49,7 @@ class Wire:
         self.server: dict[str, Any] = {}
         self.pid = os.getpid()
         self.heard_at = self.said_at = time.monotonic()
-        self.frame_max, self.channel_max, self.heartbeat = 131072, 2047, heartbeat
+        self.frame_max, self.channel_max, self.heartbeat = 131072, 2047, 0
         self._scanner = frames.Scanner(self.listeners)
         self._answers: list[tuple[int, list[Any]]] = []
         self._out: list[bytes] = []
@@ -58,7 +59,7 @@ class Wire:
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         try:
-            self._shake_hands(until)
+            self._shake_hands(heartbeat, until)
         except TooLate:
             self.fail("it did not finish the handshake in time")
             raise WireLost("it did not finish the handshake in time") from None
@@ -71,7 +72,7 @@ class Wire:
 
     # --- the handshake ---
 
-    def _shake_hands(self, until: float) -> None:
+    def _shake_hands(self, heartbeat: int, until: float) -> None:
         self.post(_HELLO)
         self.flush(until)
         *_, self.server, mechanisms, _ = self._answer(frames.CONNECTION_START, until)
@@ -82,10 +83,10 @@ class Wire:
             mechanism, secret = "PLAIN", f"\0{address.user}\0{address.password}"
         self._say(frames.CONNECTION_START_OK, _PROPERTIES, mechanism, secret, "en_US")
         self.flush(until)
-        channels, frame_max, heartbeat = self._answer(frames.CONNECTION_TUNE, until)
+        channels, frame_max, offered = self._answer(frames.CONNECTION_TUNE, until)
         self.channel_max = min(channels or 65535, 65535)
         self.frame_max = frame_max or self.frame_max
-        self.heartbeat = min(heartbeat, self.heartbeat) if heartbeat and self.heartbeat else self.heartbeat
+        self.heartbeat = min(offered, heartbeat) if offered and heartbeat else heartbeat
         self._say(frames.CONNECTION_TUNE_OK, self.channel_max, self.frame_max, self.heartbeat)
         self._say(frames.CONNECTION_OPEN, address.vhost, "", False)
         self.flush(until)
@@ -202,14 +203,16 @@ class Wire:
         return something
 
     def wait(self, until: float) -> None:
-        """Take in what comes next. Raises ``TooLate`` if nothing does, ``WireLost`` if nothing will."""
-        if not self.read():
-            if self.failure is not None:
-                raise WireLost(self.failure)
+        """Take in what comes next. Raises ``TooLate`` if nothing does, ``WireLost`` if nothing will.
+
+        Tells the broker meanwhile that we live: it may be long about an answer, and must not hang up for that.
+        """
+        while not self.read() and self.failure is None:
             left = until - time.monotonic()
-            if left <= 0 or not self._poll.poll(left * 1000):
+            if left <= 0:
                 raise TooLate
-            self.read()
+            self._poll.poll(min(left, self._beat()) * 1000)
+        self._beat()
         if self.failure is not None:
             raise WireLost(self.failure)
 
@@ -221,12 +224,21 @@ class Wire:
         now = time.monotonic()
         if now - self.heard_at > self.heartbeat + 1:
             self.fail(f"the broker was silent for {now - self.heard_at:.0f} s")
-        elif now - self.said_at >= self.heartbeat / 3:
+        else:
+            self._beat()
+
+    def _beat(self) -> float:
+        """Say so if nothing was said for a while; seconds until it is due again."""
+        every, now = self.heartbeat / 3, time.monotonic()
+        if not every or self.failure is not None:
+            return LONGEST_POLL
+        if now - self.said_at >= every:
             self.post(_HEARTBEAT)
             try:
                 self.flush(now + 1.0)
             except WireLost:
-                return
+                return 0.0  # see ``failure``
+        return self.said_at + every - now
 
     def fail(self, why: str) -> None:
         """It is of no use any more."""
