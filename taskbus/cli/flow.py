@@ -13,7 +13,7 @@ from taskbus.cli.flow_tree import arranged, drawn
 from taskbus.cli.opening import open_existing
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
-from taskbus.cli.phrase import ago, count, safe, span
+from taskbus.cli.phrase import ago, count, safe, shortened, span
 from taskbus.cli.tables import console, draw, say
 from taskbus.store.flows import CancelFlow, FlowState, FlowView, NodeState, NodeView
 
@@ -168,7 +168,7 @@ def _draw_list(found: Sequence[FlowView], now: float, place: str) -> None:
         [
             (
                 view.flow.id,
-                view.flow.name,
+                shortened(view.flow.name, 40),
                 Text(_state(view), style=STYLES[view.state]),
                 f"{_done(view):,}/{sum(view.counts.values()):,}",
                 f"{view.counts.get(NodeState.FAILURE, 0):,}",
@@ -189,7 +189,7 @@ def _state(view: FlowView) -> str:
 
 
 def _draw(view: FlowView, nodes: Sequence[NodeView], now: float) -> None:
-    title = Text(f"{safe(view.flow.name)} " if view.flow.name else "", style="bold")
+    title = Text(f"{safe(shortened(view.flow.name, 60))} " if view.flow.name else "", style="bold")
     title.append(view.flow.id, style="dim")
     title.append(f"  {_state(view)}", style=STYLES[view.state])
     total = sum(view.counts.values())
