@@ -23,20 +23,27 @@ The rules, the same in every store (``taskbus/testing/flow_contract.py`` checks 
     changes nothing in it.
 *   A join is never published: it is made READY when what it is ``after`` has ended (at once, if nothing is), and ends
     when its members have.
-*   A flow has ended when all its nodes have: as its ``last`` node did; where it has none, as FAILURE if a node failed.
+*   A flow has ended when all its nodes have: as its ``last`` node did (SKIPPED: as SUCCESS); where it has none, as
+    FAILURE if a task failed, else as REVOKED if one was, else as SUCCESS. ``ttl`` seconds later it is as good as gone.
+*   What ends in one ``apply`` ends at once: which of two failures was the first is open.
 *   Of a cancelled flow nothing is made READY any more, but ends as REVOKED; what has started runs on.
 *   A task that ends without having run has its result recorded, if it keeps any: REVOKED, or FAILURE with
-    ``Failure("taskbus.errors.FlowFailed", "task NAME (ID) failed: MESSAGE")``, which names the cause.
+    ``Failure("taskbus.errors.FlowFailed", "task NAME (ID) failed: MESSAGE")``, which names the cause. That is the
+    node's own ``failure`` too, and that of a join. (MESSAGE is REVOKED, where a join makes FAILURE of that.)
+*   A change asked for again changes nothing, and publishes again what it made READY and was not STARTED since.
 """
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from taskbus.message import Sealed
 from taskbus.outcome import Failure, State
 
 
 class NodeState(StrEnum):
+    """How a node stands."""
+
     WAITING = "WAITING"
     READY = "READY"
     STARTED = "STARTED"
@@ -79,7 +86,10 @@ class Policy(StrEnum):
     COLLECT = "collect"
     """It ends when all members have, as SUCCESS: what failed is among its values."""
     TALLY = "tally"
-    """It ends when all members have, as FAILURE if one failed (``cause``: the first that did). Batches have it."""
+    """It ends when all members have, as FAILURE if one ended as FAILURE or REVOKED (``cause``: the first that did).
+
+    Batches have it.
+    """
 
 
 class Node(NamedTuple):
@@ -91,6 +101,8 @@ class Node(NamedTuple):
     that the store records for it; 0: it keeps none. ``size``: of a join, how many members it waits for; -1 for the join
     of a batch, which is open until ``SealFlow``. ``path``: where it stands in a picture: ``1.0.2`` is the third step of
     the chain that is the first member of the group that is the second step; "" for members of a batch.
+    ``due_at``: an instant before which it must not start, 0: none; ``delay``: seconds after it was made READY before
+    which it must not start. ``sealed`` makes of them what is published.
     """
 
     id: str
@@ -108,6 +120,8 @@ class Node(NamedTuple):
     size: int = 0
     policy: Policy = Policy.FAIL_FAST
     path: str = ""
+    due_at: float = 0.0
+    delay: float = 0.0
 
     @property
     def is_join(self) -> bool:
@@ -178,9 +192,9 @@ class ReviveNode(NamedTuple):
     """Take back the end of a node that ended as FAILURE or REVOKED by itself: it is READY again, to be published anew.
 
     So is all that ended because of it and never started: it WAITS again, without a result; so does its join, if it
-    failed because of this member alone (a member less has ended then). What ran because of the failure stays as it is.
+    failed and none of its members stands as failed any more. What ran because of the failure stays as it is.
     Where its ``wire`` is kept it is published, unless ``is_sent``: the one who revives it publishes it. Nothing happens
-    to a node that is not there, or has not ended so.
+    to a node that is not there, or has not ended so, or is in a cancelled flow.
     """
 
     flow: str
@@ -194,6 +208,9 @@ class ReplaceNode(NamedTuple):
     That one keeps the place (``after``, ``join``, ``keeps`` and whoever waits for it) of the node it replaces, but for
     ``after`` if it has one of its own. Nodes without ``after`` are published by the same step, by their ``wire``. With
     ``flow`` new, it is begun: the task was in none. Replacing what is replaced already, or has ended, changes nothing.
+    (It is replaced already if it is not STARTED, or others of ``nodes`` are there, or it is the only one and has that
+    ``wire``.) While the node WAITS, ``begin`` says ENDED of a message of the replaced task, and ``EndNode`` of it ends
+    nothing, but publishes again what it waits for and was not STARTED.
     """
 
     flow: Flow
@@ -222,6 +239,8 @@ class Start(NamedTuple):
 
 
 class Verdict(StrEnum):
+    """What is to become of a message of a flow."""
+
     RUN = "run"
     """It is STARTED now, by this copy."""
     ENDED = "ended"
@@ -246,7 +265,10 @@ class Kept(NamedTuple):
 
 
 Inputs = Kept | Sequence["Inputs"]
-"""What a node is given: the value of a task; of a join the values of its members in their order."""
+"""What a node is given: the value of a task; of a join that succeeded the values of its members in their order.
+
+What did not succeed is given as itself, whether task or join, also among the values of a join that collects.
+"""
 
 
 class Begun(NamedTuple):
@@ -297,6 +319,12 @@ class FlowStore(Protocol):
 
     def nodes(self, flow_id: str, *, limit: int, after: str = "") -> Sequence[NodeView]:
         """The nodes of a flow by their ids, after that one."""
+
+
+def sealed(node: Node, at: float) -> Sealed:
+    """The message of a node that was made READY at that instant, to be published."""
+    due_at = max(node.due_at, at + node.delay if node.delay else 0.0)
+    return Sealed(node.queue, node.priority, node.wire, due_at or None)
 
 
 def task_state(state: NodeState) -> State:
