@@ -33,7 +33,7 @@ class Parcel(NamedTuple):
 
 def sealed(message: Sealed) -> Parcel:
     """A message that is in its wire form already."""
-    return Parcel(message.queue, message.wire, message.priority)
+    return Parcel(message.queue, message.wire, message.priority, message.due_at)
 
 
 @dataclass(frozen=True, slots=True)
