@@ -10,6 +10,7 @@ from typing import Any
 from taskbus.broker.delivery import Record, Settlement
 from taskbus.codec.limits import MAX_DEPTH
 from taskbus.errors import DecodeError, StoreError
+from taskbus.failpoint import failpoint
 from taskbus.message import COPY, Recorded, Sealed, new_id
 from taskbus.outcome import Dead, Failure, Reason, Released, Revoked
 from taskbus.store.flows import Begun, Inputs, Kept, NodeState, Start, Verdict
@@ -57,6 +58,7 @@ class Flows:
             self._is_failing = True
             return [Ended(held, Released(BACK_FOR)) for held in members]
         self._is_failing = False
+        failpoint("flow.begun")
         return [_answer(held, each, now) for held, each in zip(members, begun, strict=True)]
 
 
@@ -140,6 +142,7 @@ def stamped(apply: Record) -> Record:
 
     def record(changes: Sequence[Any], transaction: Any) -> Recorded | None:
         recorded = apply(changes, transaction)
+        failpoint("flow.recorded")
         return recorded and recorded._replace(ready=[_stamped(each) for each in recorded.ready])
 
     return record
