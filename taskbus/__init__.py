@@ -18,6 +18,9 @@ _HOME = {
     "ConfigError": "taskbus.errors",
     "Context": "taskbus.context",
     "EncodeError": "taskbus.errors",
+    "FailedTask": "taskbus.workflow.failed",
+    "FlowFailed": "taskbus.errors",
+    "GroupResult": "taskbus.workflow.results",
     "Middleware": "taskbus.middleware",
     "PayloadTooLarge": "taskbus.errors",
     "PublishFailed": "taskbus.errors",
@@ -27,6 +30,7 @@ _HOME = {
     "ResultError": "taskbus.errors",
     "ResultTimeout": "taskbus.errors",
     "RetryPolicy": "taskbus.retry",
+    "Signature": "taskbus.workflow.signature",
     "SoftTimeLimitExceeded": "taskbus.errors",
     "SpoolFailed": "taskbus.errors",
     "State": "taskbus.outcome",
@@ -37,6 +41,9 @@ _HOME = {
     "TaskTimedOut": "taskbus.errors",
     "TimeLimitExceeded": "taskbus.errors",
     "as_completed": "taskbus.store.results",
+    "chain": "taskbus.workflow.words",
+    "chord": "taskbus.workflow.words",
+    "group": "taskbus.workflow.words",
     "task": "taskbus.decorator",
 }
 

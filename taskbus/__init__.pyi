@@ -5,6 +5,7 @@ from taskbus.decorator import task as task
 from taskbus.errors import BadArguments as BadArguments
 from taskbus.errors import ConfigError as ConfigError
 from taskbus.errors import EncodeError as EncodeError
+from taskbus.errors import FlowFailed as FlowFailed
 from taskbus.errors import PayloadTooLarge as PayloadTooLarge
 from taskbus.errors import PublishFailed as PublishFailed
 from taskbus.errors import PublishUnknown as PublishUnknown
@@ -24,6 +25,12 @@ from taskbus.retry import RetryPolicy as RetryPolicy
 from taskbus.store.results import AsyncResult as AsyncResult
 from taskbus.store.results import as_completed as as_completed
 from taskbus.task import Task as Task
+from taskbus.workflow.failed import FailedTask as FailedTask
+from taskbus.workflow.results import GroupResult as GroupResult
+from taskbus.workflow.signature import Signature as Signature
+from taskbus.workflow.words import chain as chain
+from taskbus.workflow.words import chord as chord
+from taskbus.workflow.words import group as group
 
 __all__: list[str]
 __version__: str

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from contextvars import copy_context
@@ -23,13 +23,20 @@ from taskbus.decorator import TaskFactory
 from taskbus.errors import BrokerError, ConfigError, PublishFailed
 from taskbus.message import Message
 from taskbus.middleware import Middleware, sending
+from taskbus.options import TaskOptions
 from taskbus.spool.outlet import Outlet
 from taskbus.spool.spool import Spool
 from taskbus.store.base import Store
+from taskbus.store.flows import FlowView, When
 from taskbus.store.opening import SCHEMES as STORE_SCHEMES
 from taskbus.store.opening import open_store
 from taskbus.store.results import AsyncResult
-from taskbus.task import Task, TaskOptions
+from taskbus.task import Task
+from taskbus.workflow.batch import Batch
+from taskbus.workflow.canvas import Canvas
+from taskbus.workflow.flows import Flows
+from taskbus.workflow.handle import FlowHandle, listed
+from taskbus.workflow.plan import Plan
 
 R = TypeVar("R")
 ANY_SIZE = 1 << 40
@@ -77,6 +84,7 @@ class TaskBus:
         self._outlet: Outlet | None = None
         self._outbox: tuple[int, ThreadPoolExecutor] | None = None
         self._store_when_asked = lambda: self.store
+        self._flows = Flows(self)
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -138,6 +146,18 @@ class TaskBus:
         send = partial(copy_context().run, self.submit, message)  # middleware reads the caller's context variables
         await asyncio.get_running_loop().run_in_executor(self._outbox_thread(), send)
 
+    def begin(self, plan: Plan, session: "Transaction | None" = None) -> None:
+        """Record a workflow and send its first tasks, through the middleware; raises as ``Canvas.delay``."""
+        self._flows.begin(plan, session)
+
+    async def abegin(self, plan: Plan, session: "Transaction | None" = None) -> None:
+        """As ``begin``, in a thread of the application's own, so that the event loop goes on."""
+        if session is not None:
+            await run_in(session, partial(self.begin, plan))
+            return
+        send = partial(copy_context().run, self.begin, plan)
+        await asyncio.get_running_loop().run_in_executor(self._outbox_thread(), send)
+
     def batch(self, max_size: int = 1000) -> AbstractContextManager[None]:
         """Send what this thread sends inside the block together, ``max_size`` at a time: one round trip for many.
 
@@ -153,14 +173,52 @@ class TaskBus:
         task = self.tasks.get(task_name) or Task(_anything, TaskOptions(name=task_name), self)
         return task.apply_async(args, kwargs, **options)
 
+    # --- workflows -----------------------------------------------------------------------------------------------
+
+    def batch_of(
+        self,
+        name: str,
+        *,
+        on_success: Canvas[object, Any, Any] | None = None,
+        on_complete: Canvas[object, Any, Any] | None = None,
+        on_death: Canvas[object, Any, Any] | None = None,
+        parent: Batch | None = None,
+    ) -> Batch:
+        """A group whose members are added in a block, as many as you like: ``with app.batch_of("x") as b: b.add(...)``.
+
+        Each callback runs once: ``on_success`` when all members have succeeded, ``on_complete`` when all have ended,
+        ``on_death`` as soon as one has failed for good. They are given nothing. ``parent``: a batch of which this one
+        is a member. See ``Batch`` for what an error in the block does.
+        """
+        given = ((When.SUCCESS, on_success), (When.ALWAYS, on_complete), (When.DEATH, on_death))
+        callbacks = [(when, callback) for when, callback in given if callback is not None]
+        return Batch(self._flows, name=name, callbacks=callbacks, parent=parent)
+
+    def open_batch(self, batch_id: str) -> Batch:
+        """A batch that is there already, to add members: inside one of its tasks, by ``Context.flow_id``.
+
+        A batch inside another one has an id of its own, ``Batch.id``.
+        """
+        return Batch(self._flows, batch_id)
+
+    def flow(self, flow_id: str) -> FlowHandle:
+        """A workflow by its id, to look at, cancel or mend; nothing is asked yet."""
+        return FlowHandle(flow_id, self._flows)
+
+    def flows(self, limit: int | None = None) -> Iterator[FlowView]:
+        """Workflows, the newest first, at most ``limit``; read page by page as they are asked for."""
+        return listed(self._flows, limit)
+
     # --- results -------------------------------------------------------------------------------------------------
 
-    def expect(self, task: Task[..., R], task_id: str) -> AsyncResult[R]:
-        """The result of a call of ``task``, decoded as its return annotation says."""
+    def expect(
+        self, task: Task[..., R], task_id: str, *, decode: Callable[[bytes, str], R] | None = None
+    ) -> AsyncResult[R]:
+        """The result of a call of ``task``, decoded as its return annotation says, or by ``decode``."""
         return AsyncResult(
             task_id,
             self._store_when_asked,
-            decode=task.arguments.result,
+            decode=decode or task.arguments.result,
             allowed=self.raises,
             is_kept=task.store_results,
             task=task.name,

@@ -53,15 +53,39 @@ class Arguments:
         except TypeError as error:
             raise BadArguments(f"{self.name}{self.signature}: {error}") from None
 
-    def unpack(self, body: bytes, content_type: str) -> tuple[list[Any], dict[str, Any]]:
-        """The arguments in ``body``, converted as the type hints say.
+    def unpack(self, body: bytes, content_type: str, before: Sequence[Any] = ()) -> tuple[list[Any], dict[str, Any]]:
+        """The arguments in ``body``, behind those in ``before``, converted as the type hints say.
 
         Raises ``DecodeError`` for bytes that are no arguments, ``BadArguments`` for arguments that do not fit.
         """
+        args, kwargs = self._decoded(body, content_type)
+        return self._fitted([*before, *args] if before else args, kwargs)
+
+    def unpack_chunk(
+        self, body: bytes, content_type: str, before: Sequence[Any] = ()
+    ) -> list[tuple[list[Any], dict[str, Any]]]:
+        """The arguments of many calls, each as by ``unpack``: the body's only positional argument is a list of lists.
+
+        The body's keyword arguments are those of every call. Raises as ``unpack``, naming the call that is wrong.
+        """
+        args, kwargs = self._decoded(body, content_type)
+        if not (len(args) == 1 and isinstance(args[0], list) and all(isinstance(call, list) for call in args[0])):
+            raise DecodeError(f"{self.name}: the body of a chunk is not a list of argument lists")
+        calls = []
+        for number, call in enumerate(args[0], 1):
+            try:
+                calls.append(self._fitted([*before, *call], kwargs))
+            except BadArguments as error:
+                raise BadArguments(f"call {number} of {len(args[0])}: {error}") from error
+        return calls
+
+    def _decoded(self, body: bytes, content_type: str) -> tuple[list[Any], dict[str, Any]]:
         call = codec.decode(body, content_type)
         if not (isinstance(call, list) and len(call) == 2 and isinstance(call[0], list) and isinstance(call[1], dict)):
             raise DecodeError(f"{self.name}: the body is not a pair of positional and keyword arguments")
-        args, kwargs = call
+        return call[0], call[1]
+
+    def _fitted(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         self.check(args, kwargs)
         if self._hints is None:
             self._read_hints()
@@ -73,6 +97,14 @@ class Arguments:
             self._read_hints()
         decoded = codec.decode(value, content_type)
         return decoded if self._convert_result is None else self._convert_result(decoded)
+
+    def results(self, value: bytes, content_type: str) -> Any:
+        """The stored value of a chunk: the list of what the function returned, each converted as ``result`` does."""
+        if self._hints is None:
+            self._read_hints()
+        decoded = codec.decode(value, content_type)
+        convert = self._convert_result
+        return decoded if convert is None else [convert(each) for each in decoded]
 
     def _convert(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         bound = self.signature.bind(*args, **kwargs)

@@ -36,6 +36,8 @@ class Config:
     """Whether tasks that do not say so keep their return value."""
     result_ttl: float = 86_400.0
     """How long a result is kept."""
+    flow_ttl: float = 86_400.0
+    """How long a workflow is kept after it has ended."""
     max_message_bytes: int = 1_048_576
     """Largest message accepted by a send, and read by a worker."""
     publish_timeout: float = 5.0
@@ -81,9 +83,9 @@ class Config:
 
 
 _FLOORS: dict[str, float] = {
-    "result_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "max_spool_bytes": 0, "dedup_window": 0,
-    "lease": 0.1, "sweep": 0.05, "grace": 0, "max_crashes": 1, "max_losses": 1, "unknown_task_grace": 0, "processes": 0,
-    "threads": 0, "coroutines": 0,
+    "result_ttl": 0, "flow_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "max_spool_bytes": 0,
+    "dedup_window": 0, "lease": 0.1, "sweep": 0.05, "grace": 0, "max_crashes": 1, "max_losses": 1,
+    "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0,
     "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
 }  # fmt: skip
 _CHOICES = {"serializer": ("msgpack", "json"), "start_method": ("forkserver", "spawn")}

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from taskbus.errors import Reject, RetryRequested
-from taskbus.message import NO_HEADERS
+from taskbus.errors import Reject, Replaced, RetryRequested
+from taskbus.message import FLOW, NO_HEADERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,11 @@ class Context:
         return self.task_id
 
     @property
+    def flow_id(self) -> str:
+        """The workflow that this task is part of; "" if it was sent alone."""
+        return self.headers.get(FLOW, "")
+
+    @property
     def shutting_down(self) -> bool:
         """Whether the worker was asked to stop: a long task may finish early and ``retry(delay=0)``."""
         return self.is_stopping()
@@ -46,6 +51,14 @@ class Context:
     def reject(self, reason: str) -> NoReturn:
         """End this attempt and bury the message as a dead letter, without another attempt."""
         raise Reject(reason)
+
+    def replace(self, canvas: Any) -> NoReturn:
+        """End this attempt and let ``canvas`` (a signature, ``chain``, ``chord`` or ``group``) take the task's place.
+
+        What it ends with has this task's id and gives its result; what waits for this task, waits for that. Nothing of
+        it runs before this attempt has ended. A ``group`` must be followed by a task that takes its list.
+        """
+        raise Replaced(canvas)
 
 
 current: ContextVar[Context | None] = ContextVar("taskbus_context", default=None)

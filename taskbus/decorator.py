@@ -8,8 +8,9 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 
 from taskbus.context import Context
 from taskbus.errors import ConfigError
+from taskbus.options import TaskOptions
 from taskbus.retry import RetryPolicy
-from taskbus.task import AsyncTask, SyncTask, Task, TaskOptions
+from taskbus.task import AsyncTask, SyncTask, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -18,6 +18,7 @@
     ├── StoreError                the result store cannot be used
     ├── ResultError
     │   ├── ResultTimeout         (also a TimeoutError) no result within the timeout
+    │   ├── FlowFailed            a task before it in its workflow failed, so that it did not run
     │   ├── TaskRevoked           the task was called off before it ran
     │   │   └── TaskExpired       it was not started before ``expires``
     │   └── RemoteError           the task raised, and its class may not be rebuilt here
@@ -25,7 +26,8 @@
     ├── SoftTimeLimitExceeded     raised inside a task at ``soft_time_limit``
     └── Verdict                   raised inside a task to end its attempt on purpose
         ├── Reject                bury the message now, without another attempt
-        └── RetryRequested        try again later (raised by ``ctx.retry()``)
+        ├── RetryRequested        try again later (raised by ``ctx.retry()``)
+        └── Replaced              a workflow takes the task's place (raised by ``ctx.replace()``)
 
     TimeLimitExceeded             a BaseException: ``except Exception`` in a task does not stop it
 
@@ -135,6 +137,10 @@ class TaskExpired(TaskRevoked):
     """The task was not started before the time given by ``expires``."""
 
 
+class FlowFailed(ResultError):
+    """The task did not run: one that it waited for in its workflow failed, which the message names."""
+
+
 class RemoteError(ResultError):
     """The task raised an error whose class is not rebuilt on this side.
 
@@ -186,3 +192,11 @@ class RetryRequested(Verdict):
     def __init__(self, message: str = "retry requested", delay: float | None = None) -> None:
         super().__init__(message)
         self.delay = delay
+
+
+class Replaced(Verdict):
+    """Let a workflow take the place of this task: ``canvas`` says which."""
+
+    def __init__(self, canvas: Any) -> None:
+        super().__init__(canvas)
+        self.canvas = canvas

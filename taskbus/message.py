@@ -6,7 +6,7 @@ broker, worker, dead letters, replay) passes the very same bytes on.
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -36,6 +36,30 @@ class Message(NamedTuple):
     due_at: float | None = None
     expires_at: float | None = None
     headers: Mapping[str, str] = NO_HEADERS
+
+
+FLOW, COPY = f"{OWN_HEADERS}flow", f"{OWN_HEADERS}copy"
+"""Headers of a message of a flow: the flow's id (the node is the task's id), and what tells its copies apart."""
+CHUNK = f"{OWN_HEADERS}chunk"
+"""Header of a message that asks for many calls in turn: its only positional argument is a list of argument lists."""
+
+
+class Sealed(NamedTuple):
+    """A message that was put into its wire form before, to be published as it is: a flow keeps its next tasks so.
+
+    ``due_at``: as ``Message.due_at``, which the wire does not say where it counts from when it was published.
+    """
+
+    queue: str
+    priority: int
+    wire: bytes
+    due_at: float | None = None
+
+
+class Recorded(NamedTuple):
+    """What a store answers that has written: ``ready`` is to be published by the same step."""
+
+    ready: Sequence[Sealed] = ()
 
 
 def new_id() -> str:

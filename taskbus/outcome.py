@@ -1,8 +1,9 @@
 """The few named ways an attempt ends. An attempt makes one; the worker's settlement acts on it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class State(StrEnum):
@@ -73,6 +74,23 @@ class Dead:
 
 
 @dataclass(frozen=True, slots=True)
+class Revoked:
+    """It was called off before it started: it is no dead letter."""
+
+    failure: Failure
+
+
+class Replaced(NamedTuple):
+    """The task put a workflow in its own place, which gives its result.
+
+    ``flow`` and ``nodes`` are the fields of what ``store.flows`` calls so: a runner knows no store.
+    """
+
+    flow: Sequence[Any]
+    nodes: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Crashed:
     """The runner died while it ran this attempt; ``how`` says of what ("signal 11 (SIGSEGV)").
 
@@ -90,4 +108,4 @@ class Released:
     delay: float = 0.0
 
 
-Outcome = Succeeded | Retrying | Dead | Crashed | Released
+Outcome = Succeeded | Retrying | Dead | Revoked | Replaced | Crashed | Released

@@ -4,83 +4,58 @@ A ``Task`` is a definition. It knows its function, its options and how to make a
 the message is the business of the ``Sender`` it is bound to.
 """
 
-import re
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from inspect import iscoroutinefunction
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from taskbus import codec, context
 from taskbus.arguments import Arguments
 from taskbus.broker.joining import Transaction, check
-from taskbus.config import Config
 from taskbus.context import Context
 from taskbus.errors import ConfigError
-from taskbus.message import MAX_PRIORITY, MIN_PRIORITY, NO_HEADERS, Message, new_id
-from taskbus.retry import RetryPolicy
+from taskbus.message import NO_HEADERS, Message, new_id
+from taskbus.options import (
+    PLAIN,
+    CallOptions,
+    TaskOptions,
+    call_options,
+    must_be_ordered,
+    policy_option,
+    positive_option,
+    priority_option,
+    queue_option,
+    serializer_option,
+    text_option,
+)
 from taskbus.store.results import AsyncResult
-from taskbus.wire import compact
+from taskbus.workflow.canvas import Canvas, Group
+from taskbus.workflow.chunks import chunked
+from taskbus.workflow.failed import FailedTask
+from taskbus.workflow.shape import Sender
+from taskbus.workflow.signature import Signature
 
 P = ParamSpec("P")
+Q = ParamSpec("Q")
 R = TypeVar("R")
+T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Sender(Protocol):
-    """What a task needs of its application; ``TaskBus`` is the one that exists."""
+class Wanting(Protocol[T_contra, Q, R_co]):
+    """A task seen as its first parameter and the others: mypy finds what the first is only by a method that has it."""
 
-    config: Config
-
-    def now(self) -> float:
-        """The broker's time."""
-
-    def submit(self, message: Message, session: "Transaction | None" = None) -> None:
-        """Send, or with a ``session`` make the message part of its transaction."""
-
-    async def asubmit(self, message: Message, session: "Transaction | None" = None) -> None: ...
-
-    def expect(self, task: "Task[..., R]", task_id: str) -> AsyncResult[R]: ...
+    def delay(self, first: T_contra, /, *args: Q.args, **kwargs: Q.kwargs) -> AsyncResult[R_co]: ...
 
 
-@dataclass(frozen=True, slots=True)
-class TaskOptions:
-    """What a decorator says about its task; None means: as the application's ``Config`` says.
+class Wanted(Protocol[T_contra, R_co]):
+    """A task seen as its first parameter alone: it can be called with just that."""
 
-    ``time_limit`` and ``soft_time_limit`` are seconds of one attempt. ``at_most_once`` acknowledges the message before
-    the attempt: a crash loses it instead of running it again. ``result_ttl`` is in seconds.
-    """
-
-    name: str = ""
-    queue: str | None = None
-    retry: RetryPolicy | None = None
-    time_limit: float | None = None
-    soft_time_limit: float | None = None
-    priority: int = 0
-    at_most_once: bool = False
-    store_results: bool | None = None
-    result_ttl: float | None = None
-    serializer: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CallOptions:
-    """What one call says beyond its arguments. Instants are Unix seconds."""
-
-    queue: str | None = None
-    priority: int | None = None
-    due_at: float | None = None
-    expires_at: float | None = None
-    task_id: str | None = None
-    headers: Mapping[str, str] | None = None
-
-
-MAX_OWN_HEADERS = compact.MAX_HEADERS - 8
-"""Headers a caller may set; the rest is room for those that TaskBus adds on the way."""
-QUEUE_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,200}")
-_PLAIN = CallOptions()
-_DEFAULT_RETRY = RetryPolicy()
+    def delay(self, first: T_contra, /) -> AsyncResult[R_co]: ...
 
 
 class Task(Generic[P, R]):
@@ -89,18 +64,18 @@ class Task(Generic[P, R]):
     def __init__(self, function: Callable[..., Any], options: TaskOptions, sender: Sender | None = None) -> None:
         self.function = function
         self.options_given = options
-        self.name = _text("name", options.name or name_of(function), "a task")
+        self.name = text_option("name", options.name or name_of(function), "a task")
         self.is_async = iscoroutinefunction(function)
         self.arguments = Arguments(self.name, function)
         self.takes_context = self.arguments.takes_context
-        self.retry = _policy(options.retry, self.name)
-        self.time_limit = _positive("time_limit", options.time_limit, self.name)
-        self.soft_time_limit = _positive("soft_time_limit", options.soft_time_limit, self.name)
-        _must_be_ordered(self.soft_time_limit, self.time_limit, self.name)
-        _positive("result_ttl", options.result_ttl, self.name)
-        _queue(options.queue, self.name)
-        _serializer(options.serializer, self.name)
-        self.priority = _priority(options.priority)
+        self.retry = policy_option(options.retry, self.name)
+        self.time_limit = positive_option("time_limit", options.time_limit, self.name)
+        self.soft_time_limit = positive_option("soft_time_limit", options.soft_time_limit, self.name)
+        must_be_ordered(self.soft_time_limit, self.time_limit, self.name)
+        positive_option("result_ttl", options.result_ttl, self.name)
+        queue_option(options.queue, self.name)
+        serializer_option(options.serializer, self.name)
+        self.priority = priority_option(options.priority)
         self.at_most_once = options.at_most_once
         self.__doc__ = function.__doc__
         self.__name__ = getattr(function, "__name__", self.name)
@@ -128,11 +103,11 @@ class Task(Generic[P, R]):
         Raises ``BadArguments``, ``EncodeError``, ``PayloadTooLarge`` (nothing was sent), ``PublishFailed`` (it will
         never run) or ``PublishUnknown`` (it may run).
         """
-        return self._send(args, kwargs, _PLAIN)
+        return self._send(args, kwargs, PLAIN)
 
     async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """As ``delay``, without blocking the event loop. Not part of a surrounding ``app.batch()``."""
-        return await self._asend(args, kwargs, _PLAIN)
+        return await self._asend(args, kwargs, PLAIN)
 
     def apply_async(
         self,
@@ -146,21 +121,23 @@ class Task(Generic[P, R]):
         queue: str | None = None,
         task_id: str | None = None,
         headers: Mapping[str, str] | None = None,
+        link: "Canvas[R, Any, Any] | Iterable[Canvas[R, Any, Any]] | None" = None,
+        link_error: "Canvas[FailedTask, Any, Any] | Iterable[Canvas[FailedTask, Any, Any]] | None" = None,
     ) -> AsyncResult[R]:
         """As ``delay``, in Celery's words. The arguments are checked when it is called, not by the type checker.
 
         ``countdown``: seconds from now. ``eta``: an instant (aware ``datetime``, or Unix seconds). ``expires``: seconds
-        from now, or an aware ``datetime``; a task not started by then is buried as expired.
+        from now, or an aware ``datetime``; a task not started by then is buried as expired. ``link``, ``link_error``:
+        what to run when it has succeeded, or failed for good; see ``Signature``.
         """
-        return self.options(
-            countdown=countdown,
-            eta=eta,
-            expires=expires,
-            priority=priority,
-            queue=queue,
-            task_id=task_id,
+        chosen = call_options(
+            self.name, countdown=countdown, eta=eta, expires=expires, priority=priority, queue=queue, task_id=task_id,
             headers=headers,
-        ).send(args, kwargs or {})
+        )  # fmt: skip
+        if link is None and link_error is None:
+            return self._send(args, kwargs or {}, chosen.at(self.application().now()))
+        call: Signature[Any, R] = Signature(self, tuple(args), kwargs or {}, chosen=chosen)
+        return call.apply_async(link=link, link_error=link_error)
 
     def options(
         self,
@@ -174,21 +151,11 @@ class Task(Generic[P, R]):
         headers: Mapping[str, str] | None = None,
     ) -> "Call[P, R]":
         """The same task, to be called with these options: ``task.options(countdown=60).delay(...)``; typed too."""
-        if countdown is not None and eta is not None:
-            raise ConfigError(f"{self.name}: give countdown or eta, not both")
-        now = self._bound().now()
-        due_at = _instant("eta", eta) if eta is not None else None if countdown is None else now + _seconds(countdown)
-        return Call(
-            self,
-            CallOptions(
-                queue=_queue(queue, self.name),
-                priority=None if priority is None else _priority(priority),
-                due_at=due_at,
-                expires_at=_expiry(expires, now),
-                task_id=None if task_id is None else _text("task_id", task_id, f"task {self.name!r}"),
-                headers=headers,
-            ),
-        )
+        chosen = call_options(
+            self.name, countdown=countdown, eta=eta, expires=expires, priority=priority, queue=queue, task_id=task_id,
+            headers=headers,
+        )  # fmt: skip
+        return Call(self, chosen.at(self.application().now()))
 
     def using(self, session: "Transaction") -> Self:
         """The same task, sent as part of the transaction that ``session`` is in: with its commit, or never.
@@ -204,9 +171,9 @@ class Task(Generic[P, R]):
         joined.__dict__.update(self.__dict__, session=session)
         return joined
 
-    def message(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions = _PLAIN) -> Message:
+    def message(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions = PLAIN) -> Message:
         """The message that a call makes, checked and encoded; nothing is sent."""
-        sender = self._bound()
+        sender = self.application()
         self.arguments.check(args, kwargs)
         return Message(
             options.task_id or new_id(),
@@ -219,28 +186,66 @@ class Task(Generic[P, R]):
             sender.now(),
             options.due_at,
             options.expires_at,
-            NO_HEADERS if options.headers is None else _text_headers(options.headers),
+            options.headers or NO_HEADERS,
         )
 
     def _send(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions) -> AsyncResult[R]:
         message = self.message(args, kwargs, options)
-        sender = self._bound()
+        sender = self.application()
         sender.submit(message, self.session)
         return sender.expect(self, message.id)
 
     async def _asend(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions) -> AsyncResult[R]:
         message = self.message(args, kwargs, options)
-        sender = self._bound()
+        sender = self.application()
         await sender.asubmit(message, self.session)
         return sender.expect(self, message.id)
 
-    def _bound(self) -> Sender:
+    def application(self) -> Sender:
+        """What it is bound to; raises ``ConfigError`` where it is to nothing."""
         if self.sender is None:
             raise ConfigError(
                 f"task {self.name!r} belongs to no application yet; "
                 f"call app.include({self.__module__!r}) on the TaskBus that shall send it"
             )
         return self.sender
+
+    # --- in workflows ------------------------------------------------------------------------------------------------
+
+    @overload
+    def s(self, *args: P.args, **kwargs: P.kwargs) -> Signature[object, R]: ...
+    @overload
+    def s(self: Wanting[T, Q, R], *args: Q.args, **kwargs: Q.kwargs) -> Signature[T, R]: ...
+    def s(self, *args: Any, **kwargs: Any) -> Any:
+        """A call to be made later: of all arguments, or of all but the first, which is the value of what runs before.
+
+        In a workflow it is given that value in any case; ``si`` makes one that is given nothing.
+        """
+        return Signature(self, args, kwargs)
+
+    def si(self, *args: P.args, **kwargs: P.kwargs) -> Signature[object, R]:
+        """A call to be made later with just these arguments, whatever runs before it."""
+        self.arguments.check(args, kwargs)
+        return Signature(self, args, kwargs, is_immutable=True)
+
+    def map(self: Wanted[T, R], items: Iterable[T]) -> Group[object, R]:
+        """A group of calls, one for each item: a message each, so that they run side by side, unlike Celery's."""
+        task: Any = self
+        return Group(tuple(Signature(task, (item,), is_immutable=True) for item in items))
+
+    def starmap(self, items: Iterable[Sequence[Any]]) -> Group[object, R]:
+        """As ``map``; each item is the list of one call's positional arguments."""
+        return Group(tuple(Signature(self, tuple(item), is_immutable=True) for item in items))
+
+    def chunks(self, items: Iterable[Sequence[Any]], size: int) -> Group[object, list[R]]:
+        """As ``starmap``, with ``size`` calls in each message, made in turn: for tasks that are shorter than a send.
+
+        A message gives the list of its values, and is one attempt: it fails with the first call that does, and its
+        retry makes all of them again. Time limits are for all of it.
+        """
+        return Group(
+            tuple(Signature(self, (calls,), is_immutable=True, is_chunk=True) for calls in chunked(self, items, size))
+        )
 
     # --- running: used by the executor ---------------------------------------------------------------------------
 
@@ -310,81 +315,3 @@ def name_of(function: Callable[..., Any]) -> str:
         file = getattr(main, "__file__", None)
         module = spec.name.removesuffix(".__main__") if spec is not None else Path(file).stem if file else module
     return f"{module}.{function.__qualname__}"
-
-
-def _priority(value: int) -> int:
-    if type(value) is not int or not MIN_PRIORITY <= value <= MAX_PRIORITY:
-        raise ConfigError(
-            f"priority {value!r} is not a whole number from {MIN_PRIORITY} to {MAX_PRIORITY} (higher is sooner)"
-        )
-    return value
-
-
-def _positive(name: str, value: float | None, task: str) -> float | None:
-    if value is not None and (not isinstance(value, int | float) or not value > 0):
-        raise ConfigError(f"task {task!r}: {name}={value!r} must be a positive number of seconds")
-    return value
-
-
-def _must_be_ordered(soft: float | None, hard: float | None, task: str) -> None:
-    if soft is not None and hard is not None and soft >= hard:
-        raise ConfigError(
-            f"task {task!r}: soft_time_limit={soft!r} would never be reached; it must be less than time_limit={hard!r}"
-        )
-
-
-def _policy(value: RetryPolicy | None, task: str) -> RetryPolicy:
-    if value is None:
-        return _DEFAULT_RETRY
-    if not isinstance(value, RetryPolicy):
-        raise ConfigError(
-            f"task {task!r}: retry={value!r} is no RetryPolicy; write retry=RetryPolicy(stop=stop_after_attempt(3)), "
-            "with tenacity's stop_after_attempt, or retry=RetryPolicy.never()"
-        )
-    return value
-
-
-def _queue(value: str | None, task: str) -> str | None:
-    if value is not None and not (isinstance(value, str) and QUEUE_NAME.fullmatch(value)):
-        raise ConfigError(
-            f"task {task!r}: queue={value!r} is no name of a queue; use 1 to 200 of the characters A-Z a-z 0-9 _ . : -"
-        )
-    return value
-
-
-def _serializer(value: str | None, task: str) -> None:
-    if value is not None and value not in codec.CONTENT_TYPES:
-        raise ConfigError(f"task {task!r}: serializer={value!r} is not one of {', '.join(codec.CONTENT_TYPES)}")
-
-
-def _text(name: str, value: str, of: str) -> str:
-    if not isinstance(value, str) or not 0 < len(value) <= compact.MAX_NAME:
-        raise ConfigError(f"{of}: {name}={value!r} is not a text of 1 to {compact.MAX_NAME} characters")
-    return value
-
-
-def _seconds(value: float | timedelta) -> float:
-    return value.total_seconds() if isinstance(value, timedelta) else float(value)
-
-
-def _instant(name: str, value: float | datetime) -> float:
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ConfigError(f"{name}={value!r} has no time zone; use datetime.now(UTC) or astimezone()")
-        return value.timestamp()
-    return float(value)
-
-
-def _expiry(value: float | datetime | timedelta | None, now: float) -> float | None:
-    if value is None:
-        return None
-    return _instant("expires", value) if isinstance(value, datetime) else now + _seconds(value)
-
-
-def _text_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    fault = compact.header_fault(dict(headers))
-    if not fault and len(headers) > MAX_OWN_HEADERS:
-        fault = f"it has {len(headers)} headers, more than {MAX_OWN_HEADERS}"
-    if fault:
-        raise ConfigError(f"the message cannot be sent: {fault}")
-    return headers

@@ -9,7 +9,6 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, cast
 
 # mypy: allow-untyped-calls
@@ -21,20 +20,25 @@ from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Delivery, Record, Settlement
 from taskbus.broker.parcels import to_delivery, to_parcel
 from taskbus.broker.queues import QueueSize, WorkerEntry
+from taskbus.broker.transports.channel import accept
 from taskbus.broker.transports.features import Features
-from taskbus.broker.transports.port import Parcel, Storage
+from taskbus.broker.transports.port import Parcel, Storage, sealed
 from taskbus.broker.transports.schemes import transport_of
 from taskbus.clock import Clock, wall_clock
 from taskbus.database.opening import open_database
+from taskbus.database.port import Database, OutcomeUnknown
+from taskbus.database.redis_errors import ReplyLost
 from taskbus.database.remark import Remark
 from taskbus.database.sqlite import locate
 from taskbus.database.urls import redacted
-from taskbus.errors import BrokerError, PayloadTooLarge, PublishFailed
+from taskbus.errors import BrokerError, PayloadTooLarge, PublishFailed, PublishUnknown, StoreError
 from taskbus.message import Message
 from taskbus.wire.compact import CONTENT_TYPE, encode
 
 RETRY_ROOM = 128
 """Bytes by which a message may grow on its way: attempt number, due time, and the headers that workers add."""
+AT_ONCE = 1000
+"""Messages of one round trip."""
 CONSUMER_TIMEOUT = 5.0
 FOR_PUBLISHING = 0.8
 """The share of ``publish_timeout`` that a publish may take; the rest is for asking the broker for the time, before."""
@@ -119,8 +123,46 @@ class Broker:
         """
         wire = checked(message, self._max_message_bytes)
         parcel = Parcel(message.queue, wire, message.priority, message.due_at, id=message.id)
-        database = partial(open_database, self.url, self._timeout)
-        joining.publish(session, self._storage(), database, parcel, self.safe_url)
+        joining.publish(session, self._storage(), self._database, lambda _: [parcel], self.safe_url)
+
+    def publish_all(self, messages: Sequence[Message]) -> None:
+        """Accept messages now, also inside ``batch``: ``AT_ONCE`` at a time, all or none of each. No ``dedup``.
+
+        Raises as ``publish`` does, with the ``task_ids`` of the round trip that failed; those after it were not sent.
+        """
+        for message in messages:
+            checked(message, self._max_message_bytes)
+        storage = self._publisher().channel.storage
+        for start in range(0, len(messages), AT_ONCE):
+            some = messages[start : start + AT_ONCE]
+            try:
+                accept(storage, [to_parcel(message) for message in some])
+            except PublishFailed as error:
+                error.task_ids = tuple(message.id for message in some)
+                raise
+
+    def enact(self, changes: Sequence[Any], messages: Sequence[Message], record: Record) -> bool:
+        """Record changes and publish messages in one step of the database that both share; False: ``record`` refused.
+
+        Raises:
+            PublishFailed: nothing was done.
+            PublishUnknown: it was done, or not.
+        """
+        settlement = Settlement(None, follow_ups=messages, changes=changes)
+        try:
+            return self._storage().settle(None, [settlement], to_parcel, record, shared=True) is not None
+        except (BrokerError, StoreError) as error:
+            is_lost = isinstance(error.__cause__, OutcomeUnknown | ReplyLost)
+            raise (PublishUnknown if is_lost else PublishFailed)(str(error)) from error
+
+    def enact_in(self, session: Any, changes: Sequence[Any], messages: Sequence[Message], record: Record) -> None:
+        """As ``enact``, as part of the transaction that a ``session`` of SQLAlchemy is in; see ``publish_in``."""
+
+        def parcels(cursor: Any) -> list[Parcel]:
+            recorded = record(changes, cursor)
+            return [*map(to_parcel, messages), *map(sealed, recorded.ready if recorded else ())]
+
+        joining.publish(session, self._storage(), self._database, parcels, self.safe_url)
 
     @contextmanager
     def batch(self, max_size: int = 1000) -> Iterator[None]:
@@ -145,7 +187,7 @@ class Broker:
             return self._storage().settle(None, [from_nowhere], to_parcel, record, shared=True) is not None
         if settlement.follow_ups:
             self._storage().publish([to_parcel(message) for message in settlement.follow_ups])
-        return not settlement.changes or record(settlement.changes, None)
+        return not settlement.changes or record(settlement.changes, None) is not None
 
     # --- out ---
 
@@ -216,6 +258,9 @@ class Broker:
             return self._producer()
         except BrokerError as error:
             raise PublishFailed(str(error)) from error
+
+    def _database(self) -> Database:
+        return open_database(self.url, self._timeout)
 
     def _storage(self) -> Storage:
         return cast(Storage, self._producer().channel.storage)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from taskbus.message import Message
+from taskbus.message import Message, Recorded
 
 
 class Delivery(NamedTuple):
@@ -49,8 +49,9 @@ class Settlement(NamedTuple):
     changes: Sequence[Any] = ()
 
 
-Record = Callable[[Sequence[Any], Any], bool]
+Record = Callable[[Sequence[Any], Any], Recorded | None]
 """The store's ``apply``: writes changes inside the transaction handed over (None: in one of its own).
 
-Returns False when a change that must find something (``Exhume``) found nothing; nothing was written then.
+Returns what else is to be published by the step, or None when a change that must find something (``Exhume``) found
+nothing; nothing was written then.
 """

@@ -63,10 +63,17 @@ async def run_in(session: Any, work: Callable[[Any], T]) -> T:
     return lent
 
 
-def publish(session: Any, storage: Any, database: Callable[[], Database], parcel: Parcel, place: str) -> None:
-    """Make a parcel part of the session's transaction; ``database`` opens the one that ``storage`` keeps messages in.
+def publish(
+    session: Any,
+    storage: Any,
+    database: Callable[[], Database],
+    parcels: Callable[["JoinedCursor"], Sequence[Parcel]],
+    place: str,
+) -> None:
+    """Make parcels part of the session's transaction; ``database`` opens the one that ``storage`` keeps messages in.
 
-    Raises ``ConfigError`` where it cannot be: see ``join``.
+    ``parcels`` makes them, and may write to the same transaction by the cursor that it is given. Raises ``ConfigError``
+    where it cannot be: see ``join``.
     """
     publish_in: Callable[[JoinedCursor, Sequence[Parcel]], None] | None = getattr(storage, "publish_in", None)
     if publish_in is None:
@@ -74,7 +81,10 @@ def publish(session: Any, storage: Any, database: Callable[[], Database], parcel
             f"using(session) needs a broker in the session's own SQL database, and this one is {place};"
             " make that database the broker, or send after the commit"
         )
-    publish_in(join(session, database(), place), [parcel])
+    cursor = join(session, database(), place)
+    found = parcels(cursor)
+    if found:
+        publish_in(cursor, found)
 
 
 def join(session: Any, database: Database, place: str) -> "JoinedCursor":
@@ -99,17 +109,20 @@ def join(session: Any, database: Database, place: str) -> "JoinedCursor":
             "the session is in AUTOCOMMIT mode, so that the message would not be part of any transaction;"
             " use one with transactions, or send without using()"
         )
-    return JoinedCursor(connection)
+    location = getattr(database, "location", None)
+    return JoinedCursor(connection, getattr(location, "schema", ""))
 
 
 class JoinedCursor:
     """See ``database.port.Cursor``: runs statements through SQLAlchemy, which so knows that its transaction is in use.
 
     Statements are written for the driver of TaskBus's own; the session's may be another one for the same database.
+    ``schema``: where TaskBus's tables are, which the session need not look into; "": where it does.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, schema: str = "") -> None:
         self._connection = connection
+        self._schema = schema
         self._marked = _counted if connection.dialect.paramstyle == "numeric_dollar" else _marked_plainly
         self._result: Any = None
 
@@ -122,6 +135,11 @@ class JoinedCursor:
         return self._result.lastrowid
 
     def execute(self, statement: str, parameters: Any = (), /) -> "JoinedCursor":
+        if isinstance(parameters, Mapping):
+            statement, names = _unnamed(statement)
+            parameters = [parameters[name] for name in names]
+        if self._schema:
+            statement = _placed(statement, self._schema)
         self._result = self._connection.exec_driver_sql(self._marked(statement), tuple(parameters) or None)
         return self
 
@@ -192,6 +210,23 @@ def _commits_at_once(connection: Any) -> bool:
         return bool(connection.dialect.detect_autocommit_setting(raw))
     except NotImplementedError:
         return False
+
+
+@lru_cache(maxsize=64)
+def _unnamed(statement: str) -> tuple[str, Sequence[str]]:
+    """With marks in the place of names, and the names in their order: not every driver takes names."""
+    names = [found[1] or found[3] for found in _NAMED.finditer(statement)]
+    return _NAMED.sub(lambda found: f"%{found[2]}" if found[1] else "?", statement), names
+
+
+@lru_cache(maxsize=64)
+def _placed(statement: str, schema: str) -> str:
+    """With the store's tables in their schema; the broker's statements name it themselves."""
+    return _STORED.sub(f'"{schema}".taskbus_', statement)
+
+
+_STORED = re.compile(r'(?<![\w."])taskbus_(?=results|attempts|dead_letters|flow)')
+_NAMED = re.compile(r"(?<!%)%\((\w+)\)([sbt])|(?<![:\w]):([a-z_]+)\b")
 
 
 # --- marks: ``%s``, and ``%b`` which only psycopg knows; on SQLite ``?``, as every driver has it there ---------------

@@ -9,8 +9,9 @@ import rich_click as click
 from taskbus.app import TaskBus
 from taskbus.broker.delivery import Settlement
 from taskbus.message import Message
-from taskbus.store.base import Change, Filter
+from taskbus.store.base import AnyChange, Filter
 from taskbus.store.dead_letters import DeadLetters
+from taskbus.store.flows import ReviveNode
 from taskbus.store.where import parse
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -39,7 +40,12 @@ def place_of(app: TaskBus) -> str:
 def dead_letters_of(app: TaskBus) -> DeadLetters:
     """The dead letters of an application. A replay is one transaction where broker and store share a database."""
 
-    def transact(message: Message, changes: Sequence[Change]) -> bool:
+    def transact(message: Message, changes: Sequence[AnyChange]) -> bool:
+        if not app.shares_database:
+            revivals = [change for change in changes if isinstance(change, ReviveNode)]
+            if revivals:
+                app.record(revivals, None)
+            changes = [change for change in changes if not isinstance(change, ReviveNode)]
         settlement = Settlement(None, follow_ups=[message], changes=changes)
         return app.broker.transact(settlement, app.record, shared=app.shares_database)
 

@@ -19,6 +19,7 @@ COMMANDS = {
     "result": "Show how a task stands: its state, value or failure.",
     "queues": "List, peek into or purge queues.",
     "dlq": "List, show, replay or purge dead letters.",
+    "flow": "List, show, cancel or retry workflows.",
     "spool": "Show or relay what waits on this disk for the broker.",
     "status": "Show workers, queues and dead letters.",
     "doctor": "Check broker, results, app and workers, and say what to do.",
@@ -60,7 +61,7 @@ class LazyGroup(click.RichGroup):
     },
 )
 @click.command_panel("Work", commands=["worker", "call", "result"])
-@click.command_panel("Look and mend", commands=["queues", "dlq", "spool", "status", "doctor", "config"])
+@click.command_panel("Look and mend", commands=["queues", "dlq", "flow", "spool", "status", "doctor", "config"])
 @click.command_panel("Try", commands=["demo", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
 @click.pass_context

@@ -37,7 +37,8 @@ class RedisTransaction:
     The store calls ``add`` once. Its ``fragment`` is Lua source that defines ``local function record(payload)``: it is
     called inside the script that settles, before the broker's own writes and after it is known that every delivery is
     held. It must first check, then write: it returns 1 when it has written, and 0, having written nothing, when it
-    refuses; then nothing at all is done, and settling answers that the store refused. ``payload`` is bytes of the
+    refuses; then nothing at all is done, and settling answers that the store refused. With a 1 it may return a list of
+    messages that the step is to publish: {queue, priority, wire, due instant or 0} each. ``payload`` is bytes of the
     store's own making (``cmsgpack.unpack`` reads msgpack). Whatever top-level locals it needs are its own. It is never
     run on a cluster, so it may use any key of the store's. Out of memory does not stop it: a freeing write precedes.
 

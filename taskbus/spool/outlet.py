@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from taskbus.broker.broker import Broker, checked
+from taskbus.broker.broker import AT_ONCE, Broker, checked
 from taskbus.errors import BrokerError, PublishFailed, PublishUnknown, SpoolFailed
 from taskbus.message import Message
 from taskbus.spool.relay import RelayThread
@@ -58,6 +58,11 @@ class Outlet:
         if len(held) >= self._local.room:
             self._local.held = []
             self._send(held)
+
+    def publish_all(self, messages: Sequence[Message]) -> None:
+        """Accept messages now, also inside ``batch``, as ``Broker.publish_all`` does."""
+        for start in range(0, len(messages), AT_ONCE):
+            self._send(messages[start : start + AT_ONCE])
 
     @contextmanager
     def batch(self, max_size: int = 1000) -> Iterator[None]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from taskbus.database.remark import Remark
+from taskbus.message import Recorded
 from taskbus.outcome import Failure, Reason, State
+from taskbus.store.flows import FlowChange, FlowStore
 
 
 class StoredResult(NamedTuple):
@@ -98,6 +100,7 @@ class Purge:
 
 
 Change = SaveResult | SaveAttempt | ForgetAttempts | Bury | Exhume | Purge
+AnyChange = Change | FlowChange
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +135,7 @@ class Group:
     example: str
 
 
-class Store(Protocol):
+class Store(FlowStore, Protocol):
     """What a database must do to be a result store. Every method is atomic; all may be called from any thread.
 
     Each may raise ``StoreError`` when the database cannot be used.
@@ -141,8 +144,11 @@ class Store(Protocol):
     database: str
     """Names the database itself; where a broker's is equal, both can share one transaction."""
 
-    def apply(self, changes: Sequence[Change], transaction: Any = None) -> bool:
-        """Write all changes, in their order, or none. False: an ``Exhume`` found nothing, so nothing was written.
+    def apply(self, changes: Sequence[AnyChange], transaction: Any = None) -> Recorded | None:
+        """Write all changes, in their order, or none. None: an ``Exhume`` found nothing, so nothing was written.
+
+        The answer holds the messages that became ready in flows by it, to be published by the same step. (In a
+        transaction on Redis it is empty: there the script publishes them itself.)
 
         ``transaction``: a DB-API cursor inside an open transaction on this database; what is written shares its fate,
         and the driver's errors are raised as they are.

@@ -1,21 +1,28 @@
 """What is done with dead letters: look at them, send them again, delete them. The same on every store and broker."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.errors import DecodeError
-from taskbus.message import OWN_HEADERS, Message
-from taskbus.store.base import Change, DeadLetter, Exhume, Filter, Group, Purge, Store
+from taskbus.message import CHUNK, FLOW, OWN_HEADERS, Message
+from taskbus.store.base import AnyChange, DeadLetter, Exhume, Filter, Group, Purge, Store
+from taskbus.store.flows import ReviveNode
 from taskbus.wire import compact
 
 PAGE = 100
 PURGE_PAGE = 500
 EVERYTHING = Filter()
 
-Transact = Callable[[Message, Sequence[Change]], bool]
-"""Publishes the message and records the changes in one step; False, with nothing published, if they were refused."""
+Transact = Callable[[Message, Sequence[AnyChange]], bool]
+"""Publishes the message and records the changes in one step; False, with nothing published, if they were refused.
+
+Where that cannot be one step, a ``ReviveNode`` must be recorded before the message is published: else a worker may find
+that its task has ended.
+"""
+KEPT = (FLOW, CHUNK)
+"""Of the headers that TaskBus adds, those without which the message would mean something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,9 @@ class DeadLetters:
 
         Each is one atomic step: its task is queued and its letter gone, or neither, so replaying may be interrupted
         anywhere and started anew. A task keeps its id and arguments; it starts at its first attempt, now, without
-        expiry. Letters that die again meanwhile are not taken twice. ``dry_run`` tells what would be done.
+        expiry. Its workflow goes on from there; one that was cancelled does not, so that its letters are refused, and
+        where it is forgotten already the task is sent alone. Letters that die again meanwhile are not taken twice.
+        ``dry_run`` tells what would be done.
 
         Raises:
             PublishFailed: the broker refused; the letters not yet reported stay.
@@ -89,9 +98,18 @@ class DeadLetters:
             message = self._message(letter)
         except DecodeError as error:
             return Replayed(letter.task_id, letter.task, letter.queue, str(error))
-        refused = (
-            "" if dry_run or self._transact(message, (Exhume(letter.task_id),)) else "it is gone: replayed or purged"
-        )
+        changes: list[AnyChange] = [Exhume(letter.task_id)]
+        refused = ""
+        if flow := message.headers.get(FLOW):
+            view = self._store.flow(flow)
+            if view is None:
+                message = message._replace(headers=_without(FLOW, message.headers))
+            elif view.is_cancelled:
+                refused = f"its workflow {flow} was cancelled"
+            else:
+                changes.append(ReviveNode(flow, message.id, is_sent=True))
+        if not refused and not dry_run and not self._transact(message, changes):
+            refused = "it is gone: replayed or purged"
         return Replayed(letter.task_id, letter.task, letter.queue, refused)
 
     def _message(self, letter: DeadLetter) -> Message:
@@ -100,7 +118,9 @@ class DeadLetters:
                 f"content type {letter.content_type!r} is not {compact.CONTENT_TYPE!r}: no TaskBus message"
             )
         message = compact.decode(letter.wire, letter.queue, letter.priority, self._max_message_bytes)
-        headers = {name: text for name, text in message.headers.items() if not name.startswith(OWN_HEADERS)}
+        headers = {
+            name: text for name, text in message.headers.items() if name in KEPT or not name.startswith(OWN_HEADERS)
+        }
         return message._replace(attempt=1, sent_at=self._clock(), due_at=None, expires_at=None, headers=headers)
 
     def purge(self, where: Filter = EVERYTHING) -> int:
@@ -116,3 +136,7 @@ class DeadLetters:
         now = self._clock()
         limit: Any = now if where.older_than is None else min(now, where.older_than)
         return replace(where, older_than=limit)
+
+
+def _without(header: str, headers: Mapping[str, str]) -> Mapping[str, str]:
+    return {name: text for name, text in headers.items() if name != header}

@@ -1,4 +1,4 @@
-"""Results and dead letters in this process, gone with it: for tests and for the memory broker."""
+"""Results, dead letters and flows in this process, gone with it: for tests and for the memory broker."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -8,10 +8,11 @@ from weakref import WeakValueDictionary
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.database.remark import Remark
-from taskbus.store import matching
+from taskbus.message import Recorded
+from taskbus.store import flow_starts, matching
 from taskbus.store.base import (
+    AnyChange,
     Bury,
-    Change,
     DeadLetter,
     Exhume,
     FailedAttempt,
@@ -23,8 +24,13 @@ from taskbus.store.base import (
     SaveResult,
     StoredResult,
 )
+from taskbus.store.flow_rows import Work
+from taskbus.store.flow_steps import KINDS, work_out
+from taskbus.store.flows import Begun, FlowView, NodeView, Start
+from taskbus.store.memory_flows import MemoryFlows
 
 SWEEP_LIMIT = 1000
+NOTHING = Recorded()
 
 
 class MemoryStore:
@@ -38,20 +44,35 @@ class MemoryStore:
         self._results: dict[str, tuple[StoredResult, float]] = {}
         self._attempts: dict[str, dict[int, FailedAttempt]] = {}
         self._letters: dict[str, DeadLetter] = {}
+        self._flows = MemoryFlows(clock)
         self._subscribers: dict[object, Callable[[], None]] = {}
 
-    def apply(self, changes: Sequence[Change], transaction: Any = None) -> bool:
+    def apply(self, changes: Sequence[AnyChange], transaction: Any = None) -> Recorded | None:
         with self._lock:
             if self._refuses(changes):
-                return False
+                return None
+            work: Work | None = None
+            if not KINDS.isdisjoint(map(type, changes)):
+                work = work_out(self._flows, [change for change in changes if type(change) in KINDS])  # type: ignore[misc]
+                if work is None:
+                    return None
             for change in changes:
                 self._write(change)
+            recorded = NOTHING if work is None else self._close(work)
             subscribers = list(self._subscribers.values())
         for notify in subscribers:
             notify()
-        return True
+        return recorded
 
-    def _refuses(self, changes: Sequence[Change]) -> bool:
+    def _close(self, work: Work) -> Recorded:
+        recorded = work.close()
+        for task_id in work.forgotten:
+            self._results.pop(task_id, None)
+        for result in work.results.values():
+            self._write(result)
+        return recorded
+
+    def _refuses(self, changes: Sequence[AnyChange]) -> bool:
         there: dict[str, bool] = {}
         for change in changes:
             if isinstance(change, Bury):
@@ -62,7 +83,7 @@ class MemoryStore:
                 there[change.task_id] = False
         return False
 
-    def _write(self, change: Change) -> None:
+    def _write(self, change: AnyChange) -> None:
         match change:
             case SaveResult(result, ttl):
                 known = self._alive(result.task_id)
@@ -126,7 +147,23 @@ class MemoryStore:
             over = [task_id for task_id, (_, expires_at) in self._results.items() if expires_at <= now][:SWEEP_LIMIT]
             for task_id in over:
                 del self._results[task_id]
-            return len(over)
+            return len(over) + self._flows.sweep(now, SWEEP_LIMIT)
+
+    def begin(self, starts: Sequence[Start]) -> Sequence[Begun]:
+        with self._lock:
+            return flow_starts.begin(self._flows, starts)
+
+    def flow(self, flow_id: str) -> FlowView | None:
+        with self._lock:
+            return self._flows.flow(flow_id)
+
+    def flows(self, *, limit: int, before: tuple[float, str] | None = None) -> Sequence[FlowView]:
+        with self._lock:
+            return self._flows.flows(limit, before)
+
+    def nodes(self, flow_id: str, *, limit: int, after: str = "") -> Sequence[NodeView]:
+        with self._lock:
+            return self._flows.nodes(flow_id, limit, after)
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
         token = object()

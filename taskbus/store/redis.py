@@ -1,10 +1,11 @@
-"""Results and dead letters in Redis or Valkey. What is written joins the broker's own step where both share a server.
+"""Results, dead letters and flows in Redis or Valkey. Where the broker is on the same server, all is one step with it.
 
 A set of changes is one script call, and so is all there is to a crash between them; on a Cluster see
 ``redis_cluster.py``. Redis itself deletes results whose time is over; a clock that is passed in is obeyed all the same,
 by the instant kept with each result. Nothing is used that Redis 6.2 and every Valkey do not have.
 """
 
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -12,13 +13,17 @@ from typing import Any
 from taskbus.clock import Clock, wall_clock
 from taskbus.database.redis import Link, RedisDatabase, RedisError, RedisTransaction, ReplyLost, load
 from taskbus.database.redis_cluster import ClusterLink
+from taskbus.database.redis_link import Call
 from taskbus.database.remark import Remark
 from taskbus.errors import StoreError
-from taskbus.store import redis_cluster, redis_look
+from taskbus.message import Recorded, Sealed
+from taskbus.store import redis_cluster, redis_flows, redis_look
 from taskbus.store import redis_records as records
-from taskbus.store.base import Change, DeadLetter, FailedAttempt, Filter, Group, StoredResult
+from taskbus.store.base import AnyChange, DeadLetter, FailedAttempt, Filter, Group, StoredResult
+from taskbus.store.flows import Begun, FlowView, NodeView, Start
 from taskbus.store.redis_bell import Bell
-from taskbus.store.redis_changes import Packed, pack_changes, to_payload
+from taskbus.store.redis_changes import Packed, is_before, is_of_flow, pack_changes, to_flow_payload, to_payload
+from taskbus.store.redis_flows import Flows
 from taskbus.store.redis_letters import Command, Letters
 from taskbus.store.redis_records import to_bytes
 
@@ -29,6 +34,7 @@ SWEEP_LIMIT = 1000
 APPLY = load(__package__, "redis_changes.lua", "redis_apply.lua")
 LETTERS = load(__package__, "redis_letters.lua")
 FRAGMENT = load(__package__, "redis_changes.lua", "redis_record.lua").text
+NOTHING_READY = Recorded()
 
 
 class RedisStore:
@@ -40,41 +46,65 @@ class RedisStore:
         self._prefix = f"{database.prefix}:"
         self._bell = Bell(database, f"{self._prefix}finished".encode())
         self._letters = Letters(self, self._prefix)
+        self._flows = Flows(self, self._prefix, clock, is_passed=clock is not wall_clock, is_apart=database.is_cluster)
         self.database = database.identity
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def apply(self, changes: Sequence[Change], transaction: RedisTransaction | None = None) -> bool:
+    def apply(self, changes: Sequence[AnyChange], transaction: RedisTransaction | None = None) -> Recorded | None:
         """See ``Store.apply``. Applying a set again is harmless, but for ``Exhume``, which then finds nothing.
 
-        What is larger than ``CHUNK_BYTES`` or ``CHUNK_SIZE`` goes in several steps, in its order. In a transaction the
-        answer is always True: whether it is refused is found out, and told, by the broker's step.
+        What is larger than ``CHUNK_BYTES`` or ``CHUNK_SIZE`` goes in several steps, in its order; the nodes of a large
+        flow are put there before it is begun, which shows to nobody. In a transaction the answer is always that nothing
+        is ready: whether it is refused is found out, and told, by the broker's step, which publishes what is ready too.
         """
         now = self._now()
         try:
             chunks = list(pack_changes(changes, now))
-        except (TypeError, ValueError, OverflowError) as error:
+        except (TypeError, ValueError, OverflowError, struct.error) as error:
             raise StoreError(f"a change cannot be written: {error}") from error
         if transaction is not None:
-            if chunks:
-                transaction.add(FRAGMENT, to_payload([each for chunk in chunks for each in chunk], self._prefix, now))
-            return True
-        return all(self._apply(chunk, now) for chunk in chunks)
+            self._join(chunks, transaction, now)
+            return NOTHING_READY
+        ready: list[Sealed] = []
+        for chunk in chunks:
+            recorded = self._apply(chunk, now)
+            if recorded is None:
+                return None
+            ready += recorded.ready
+        return Recorded(ready) if ready else NOTHING_READY
 
-    def _apply(self, chunk: Sequence[Packed], now: float | None) -> bool:
+    def _join(self, chunks: Sequence[Sequence[Packed]], transaction: RedisTransaction, now: float | None) -> None:
+        """Make all of it part of the broker's step, but for what may be written before."""
+        together: list[Packed] = []
+        for chunk in chunks:
+            if is_before(chunk):
+                self._apply(chunk, now)
+            else:
+                together += chunk
+        if any(map(is_of_flow, together)):
+            payload = to_flow_payload(together, self._prefix, now, self._clock())
+            transaction.add(redis_flows.FRAGMENT, payload)
+        elif together:
+            transaction.add(FRAGMENT, to_payload(together, self._prefix, now))
+
+    def _apply(self, chunk: Sequence[Packed], now: float | None) -> Recorded | None:
         link, prefix = self._database.link(), self._prefix
         is_repeatable = all(each[0] != "x" for each in chunk)
+        key = f"{prefix}none"
         try:
             if self._database.is_cluster:
-                return redis_cluster.apply(link, APPLY, chunk, prefix, now)
-            (is_done,) = link.script(
-                APPLY, (f"{prefix}none",), ("all", to_payload(chunk, prefix, now)), repeatable=is_repeatable
-            )
+                return redis_cluster.apply(link, APPLY, chunk, prefix, now, self._clock())
+            if any(map(is_of_flow, chunk)):
+                payload = to_flow_payload(chunk, prefix, now, self._clock())
+                answer = link.script(redis_flows.APPLY, (key,), ("all", payload), repeatable=is_repeatable)
+                return redis_flows.to_recorded(answer)
+            (is_done,) = link.script(APPLY, (key,), ("all", to_payload(chunk, prefix, now)), repeatable=is_repeatable)
         except ReplyLost as error:
             raise StoreError(f"{error}; what was to be recorded may be, or not: record it again") from error
         except RedisError as error:
             raise StoreError(str(error)) from error
-        return bool(is_done)
+        return NOTHING_READY if is_done else None
 
     def forget(self, task_ids: Sequence[str]) -> None:
         for start in range(0, len(task_ids), AT_ONCE):
@@ -82,9 +112,9 @@ class RedisStore:
 
     def sweep(self, now: float) -> int:
         """Redis deletes what is over by itself: there is only something to do where a clock was passed in."""
+        deleted = self._flows.sweep(now, SWEEP_LIMIT)
         if self._now() is None:
-            return 0
-        deleted = 0
+            return deleted
         with _errors():
             for link in self._links():
                 deleted += _sweep(link, f"{self._prefix}result:", now, SWEEP_LIMIT - deleted)
@@ -123,6 +153,20 @@ class RedisStore:
     def dead_letter_groups(self, where: Filter) -> Sequence[Group]:
         return self._letters.groups(where)
 
+    # --- flows ---------------------------------------------------------------------------------------------------
+
+    def begin(self, starts: Sequence[Start]) -> Sequence[Begun]:
+        return self._flows.begin(starts)
+
+    def flow(self, flow_id: str) -> FlowView | None:
+        return self._flows.flow(flow_id)
+
+    def flows(self, *, limit: int, before: tuple[float, str] | None = None) -> Sequence[FlowView]:
+        return self._flows.flows(limit, before)
+
+    def nodes(self, flow_id: str, *, limit: int, after: str = "") -> Sequence[NodeView]:
+        return self._flows.nodes(flow_id, limit, after)
+
     def _get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         if self._database.is_cluster:
             return self.pipeline([("GET", key) for key in keys])
@@ -151,6 +195,10 @@ class RedisStore:
     def pipeline(self, commands: Sequence[Command]) -> Sequence[Any]:
         with _errors():
             return self._database.link().pipeline(commands, repeatable=True)
+
+    def scripts(self, calls: Sequence[Call]) -> Sequence[Any]:
+        with _errors():
+            return self._database.link().scripts(calls, repeatable=True)
 
     def page(self, order: str, heads: str, low: bytes, high: bytes, size: int) -> tuple[list[bytes], list[bytes]]:
         with _errors():

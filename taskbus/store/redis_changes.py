@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-import msgpack
-
+from taskbus.store import redis_flow_changes as flow_changes
 from taskbus.store import redis_records as records
-from taskbus.store.base import Bury, Change, Exhume, ForgetAttempts, Purge, SaveAttempt, SaveResult
-from taskbus.store.redis_records import Pack, to_bytes
+from taskbus.store.base import AnyChange, Bury, Exhume, ForgetAttempts, Purge, SaveAttempt, SaveResult
+from taskbus.store.flows import BeginFlow, EndNode
+from taskbus.store.redis_records import Pack, pack_raw, to_bytes
 
 KEPT_FOR = 86_400.0
 """Seconds a result is kept beyond its time to live where a passed clock judges that, which Redis cannot know."""
@@ -18,34 +18,74 @@ CHUNK_SIZE, CHUNK_BYTES = 10_000, 16 << 20
 """One payload holds no more: a longer one would keep Redis from everyone else for tens of milliseconds."""
 
 Packed = tuple[Any, ...]
-"""One change as it stands in a payload: its letter, the task's id, what else it takes."""
+"""One change as it stands in a payload: its letter (large: of a flow), the task's or flow's id, what else it takes."""
 
 
-def pack_changes(changes: Sequence[Change], now: float | None) -> Iterator[list[Packed]]:
+def pack_changes(changes: Sequence[AnyChange], now: float | None) -> Iterator[list[Packed]]:
     """The changes in their order, in chunks of a bounded size; all but huge ones are a single chunk.
 
-    ``now``: the instant by the clock that was passed in; None where Redis judges what is over.
+    ``now``: the instant by the clock that was passed in; None where Redis judges what is over. Nodes of large flows
+    come first (``is_before``): they change nothing by themselves, and may be written also if the rest is refused. Ends
+    that follow each other are one change for each flow.
     """
     pack = records.packing()
+    begun = {}
+    for n, change in enumerate(changes):
+        if type(change) is BeginFlow:
+            *before, begun[n] = flow_changes.pack_begin(change, pack)
+            yield from ([each] for each in before)
     chunk: list[Packed] = []
-    size = 0
-    for change in changes:
-        packed = _PACKERS[type(change)](change, pack, now)
-        chunk.append(packed)
-        size += len(packed[-1])
-        if size >= CHUNK_BYTES or len(chunk) >= CHUNK_SIZE:
+    ends: dict[str, list[Any]] = {}
+    count = size = 0
+    for n, change in enumerate(changes):
+        packer = _PACKERS.get(type(change))
+        if packer is not None:
+            packed = packer(change, pack, now)
+            chunk.append(packed)
+            size += len(packed[-1])
+        elif type(change) is EndNode:
+            end = flow_changes.pack_end(change, pack)
+            if change.flow not in ends:
+                ends[change.flow] = []
+                chunk.append(("E", to_bytes(change.flow), ends[change.flow]))
+            ends[change.flow] += end
+            size += len(end[-1])
+        else:
+            packed = begun[n] if n in begun else flow_changes.pack_change(change, pack)
+            chunk.append(packed)
+            size += flow_changes.size_of(packed)
+            ends = {}
+        count += 1
+        if size >= CHUNK_BYTES or count >= CHUNK_SIZE:
             yield chunk
-            chunk, size = [], 0
+            chunk, ends, count, size = [], {}, 0, 0
     if chunk:
         yield chunk
+
+
+def is_before(chunk: Sequence[Packed]) -> bool:
+    """Whether these are nodes of a flow that is begun later."""
+    letter: str = chunk[0][0]
+    return letter == "N"
+
+
+def is_of_flow(packed: Packed) -> bool:
+    letter: str = packed[0]
+    return letter.isupper()
 
 
 def to_payload(chunk: Sequence[Packed], prefix: str, now: float | None) -> bytes:
     """What the script takes. A chunk that finds a letter first asks whether each is there."""
     asks = any(each[0] == "x" for each in chunk)
-    # Redis's cmsgpack knows only the old format, where bytes and text are one.
-    payload: bytes = msgpack.packb((prefix, 0.0 if now is None else now, asks, chunk), use_bin_type=False)
-    return payload
+    return pack_raw((prefix, 0.0 if now is None else now, asks, chunk))
+
+
+def to_flow_payload(chunk: Sequence[Packed], prefix: str, now: float | None, at: float) -> bytes:
+    """The same, where some of the changes are of flows. ``at``: the present instant by whatever clock."""
+    rest = [each for each in chunk if not is_of_flow(each)]
+    flows = [each for each in chunk if is_of_flow(each)]
+    asks = any(each[0] == "x" for each in rest)
+    return pack_raw((prefix, 0.0 if now is None else now, asks, rest, flows, at))
 
 
 def _save_result(change: SaveResult, pack: Pack, now: float | None) -> Packed:

@@ -37,6 +37,12 @@ def packing() -> Pack:
     return pack
 
 
+def pack_raw(values: object) -> bytes:
+    """As scripts read it: Redis's cmsgpack knows only the old format, where bytes and text are one."""
+    packed: bytes = msgpack.packb(values, use_bin_type=False)
+    return packed
+
+
 def unpack(data: bytes) -> Any:
     return msgpack.unpackb(data, strict_map_key=False)
 

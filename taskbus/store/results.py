@@ -14,21 +14,25 @@ from taskbus.store.remote import KNOWN, error_of
 from taskbus.store.waiting import Arrival, waiting_for
 
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 QUERY_SIZE = 1000
 
 
-class AsyncResult(Generic[R]):
-    """The result of one call of a task. Once it is final it is kept here, and the store is not asked again."""
+class AsyncResult(Generic[R_co]):
+    """The result of one call of a task. Once it is final it is kept here, and the store is not asked again.
 
-    __slots__ = ("__weakref__", "_allowed", "_decode", "_final", "_is_kept", "_place", "_task", "id")
+    ``flow_id`` names the workflow that it is the result of; "" if it was sent alone.
+    """
+
+    __slots__ = ("__weakref__", "_allowed", "_decode", "_final", "_is_kept", "_place", "_task", "flow_id", "id")
 
     def __init__(
         self,
         task_id: str,
         store: Store | Callable[[], Store],
         *,
-        decode: Callable[[bytes, str], R],
+        decode: Callable[[bytes, str], R_co],
         allowed: Mapping[str, type[BaseException]] = KNOWN,
         is_kept: bool = True,
         task: str = "",
@@ -40,6 +44,7 @@ class AsyncResult(Generic[R]):
         ``is_kept`` False: the task, named ``task``, keeps no results, so that waiting for one would never end.
         """
         self.id = task_id
+        self.flow_id = ""
         self._place = store
         self._decode = decode
         self._allowed = allowed
@@ -47,7 +52,7 @@ class AsyncResult(Generic[R]):
         self._task = task
         self._final: StoredResult | None = None
 
-    def get(self, timeout: float | None = None) -> R:
+    def get(self, timeout: float | None = None) -> R_co:
         """The return value, as soon as it is there. Sleeps until then; never polls.
 
         Raises:
@@ -58,7 +63,7 @@ class AsyncResult(Generic[R]):
         """
         return self._value(self._await(timeout))
 
-    async def aget(self, timeout: float | None = None) -> R:
+    async def aget(self, timeout: float | None = None) -> R_co:
         """As ``get``; the event loop goes on meanwhile."""
         self._must_be_kept()
         return self._value(self._final or await self._arrive(timeout))
@@ -93,6 +98,11 @@ class AsyncResult(Generic[R]):
         """The error of the last attempt known, as data; None if there is none."""
         found = self._read()
         return None if found is None else found.failure
+
+    @property
+    def final(self) -> StoredResult | None:
+        """The final result as it was recorded, where it is known here already; the store is not asked."""
+        return self._final
 
     def forget(self) -> None:
         """Delete the result from the store."""
@@ -164,7 +174,7 @@ class AsyncResult(Generic[R]):
         self._final = arrival
         return arrival
 
-    def _value(self, final: StoredResult) -> R:
+    def _value(self, final: StoredResult) -> R_co:
         error = error_of(final, self._allowed)
         if error is not None:
             raise error
@@ -220,6 +230,16 @@ def as_completed(results: Iterable[AsyncResult[R]], timeout: float | None = None
     finally:
         for task_id, store in stores.items():
             waiting_for(store).remove(task_id, arrivals)
+
+
+def refresh(results: Iterable[AsyncResult[Any]]) -> None:
+    """Ask the store, in a query for many, which of the results are final by now: ``AsyncResult.final``."""
+    pending: dict[str, list[AsyncResult[Any]]] = {}
+    for result in results:
+        if result.final is None:
+            pending.setdefault(result.id, []).append(result)
+    for _ in _already_there(pending):
+        pass
 
 
 def _already_there(pending: dict[str, list[AsyncResult[R]]]) -> Iterator[AsyncResult[R]]:

@@ -1,12 +1,13 @@
 """The tables of the SQL stores, as SQLAlchemy knows them. Loaded only where they must be created."""
 
-from sqlalchemy import Column, Double, Index, Integer, LargeBinary, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 from sqlalchemy.dialects.mysql import LONGBLOB, LONGTEXT
 
 # Ids stand in the order of their characters' numbers: a collation of the system may change its mind with an update.
 ID = String(200).with_variant(Text(collation="C"), "postgresql")
 NAME = String(200).with_variant(Text(), "postgresql").with_variant(LONGTEXT(), "mysql")
 LONG = Text().with_variant(LONGTEXT(), "mysql")
+NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 BYTES = LargeBinary().with_variant(LONGBLOB(), "mysql")
 
 
@@ -16,6 +17,8 @@ def metadata(dialect: str) -> MetaData:
     _results(tables, dialect)
     _attempts(tables)
     _dead_letters(tables)
+    _flows(tables)
+    _flow_nodes(tables)
     return tables
 
 
@@ -77,3 +80,77 @@ def _dead_letters(tables: MetaData) -> None:
         Column("dead_at", Double, nullable=False),
         Index("taskbus_dead_letters_order", "dead_at", "task_id"),
     )
+
+
+def _flows(tables: MetaData) -> None:
+    counts = ("waiting", "ready", "started", "succeeded", "failed", "revoked", "skipped", "joins")
+    Table(
+        "taskbus_flows",
+        tables,
+        Column("number", NUMBER, primary_key=True),
+        Column("id", ID, nullable=False),
+        Column("name", NAME),
+        Column("last_id", ID, nullable=False, server_default=""),
+        _double("sent_at"),
+        _double("ttl"),
+        Column("state", String(10), nullable=False, server_default=""),  # empty within the step that begins it
+        _int("is_cancelled"),
+        _double("ended_at"),
+        Column("expires_at", Double),
+        *(_int(name) for name in counts),
+        Index("taskbus_flows_id", "id", unique=True),
+        Index("taskbus_flows_order", "sent_at", "id"),
+        Index("taskbus_flows_expiry", "expires_at"),
+    )
+
+
+def _flow_nodes(tables: MetaData) -> None:
+    """Whatever is not always given has a default: a node is saved by an INSERT that finds it there."""
+    followers, members = text("after_id <> ''"), text("join_id <> ''")
+    Table(
+        "taskbus_flow_nodes",
+        tables,
+        Column("flow", NUMBER, primary_key=True, autoincrement=False),
+        Column("id", ID, primary_key=True),
+        Column("task", NAME),
+        Column("after_id", ID, nullable=False, server_default=""),
+        Column("run_when", String(10), nullable=False, server_default=""),
+        Column("join_id", ID, nullable=False, server_default=""),
+        _int("place"),
+        Column("queue", NAME),
+        _int("priority"),
+        Column("wire", BYTES),
+        _int("takes"),
+        _int("keeps"),
+        _double("result_ttl"),
+        _int("size"),
+        Column("policy", String(10), nullable=False, server_default=""),
+        Column("path", LONG),
+        _double("due_at"),
+        _double("delay"),
+        Column("state", String(10), nullable=False, server_default=""),
+        _double("started_at"),
+        Column("copy", LONG),
+        _double("ended_at"),
+        Column("value", BYTES),
+        Column("content_type", NAME),
+        Column("failure_type", LONG),
+        Column("failure_message", LONG),
+        Column("failure_traceback", LONG),
+        Column("cause", ID, nullable=False, server_default=""),
+        _int("waits_for"),
+        _int("failed"),
+        _int("is_sealed"),
+        Index("taskbus_flow_nodes_after", "flow", "after_id", sqlite_where=followers, postgresql_where=followers),
+        Index("taskbus_flow_nodes_members", "flow", "join_id", "place", sqlite_where=members, postgresql_where=members),
+        sqlite_with_rowid=False,
+        postgresql_with={"fillfactor": 50},  # each node is changed twice: there is room for it beside itself
+    )
+
+
+def _int(name: str) -> Column[int]:
+    return Column(name, Integer, nullable=False, server_default="0")
+
+
+def _double(name: str) -> Column[float]:
+    return Column(name, Double, nullable=False, server_default="0")

@@ -1,6 +1,6 @@
-"""Results and dead letters in a SQL database. What is written joins the transaction that is handed in.
+"""Results, dead letters and flows in a SQL database. What is written joins the transaction that is handed in.
 
-One code for SQLite, PostgreSQL, MySQL and MariaDB: the text of the statements is in a ``.sql`` file each, how rows are
+One code for SQLite, PostgreSQL, MySQL and MariaDB: the text of the statements is in ``.sql`` files each, how rows are
 handed to them in ``sql_dialects.py``. SQLAlchemy only makes the tables.
 """
 
@@ -17,9 +17,12 @@ from taskbus.database.port import Database, OutcomeUnknown
 from taskbus.database.remark import Remark
 from taskbus.database.server_look import examine
 from taskbus.errors import StoreError
+from taskbus.message import Recorded
 from taskbus.outcome import Reason
+from taskbus.store import flow_starts
 from taskbus.store import sql_rows as rows
 from taskbus.store.base import (
+    AnyChange,
     Bury,
     Change,
     DeadLetter,
@@ -33,11 +36,16 @@ from taskbus.store.base import (
     SaveResult,
     StoredResult,
 )
+from taskbus.store.flow_steps import KINDS, work_out
+from taskbus.store.flows import Begun, FlowView, NodeView, Start
 from taskbus.store.sql_dialects import dialect_of
+from taskbus.store.sql_flow_rows import flow_of, storable_change, with_wire
+from taskbus.store.sql_flows import SqlShelf, sweep_flows
 from taskbus.store.sql_polling import Polling
 from taskbus.store.statements import TABLES, Step, filtered, storable, storable_all
 
 SWEEP_LIMIT = 1000
+NOTHING = Recorded()
 TOPIC = "taskbus_results"
 """What those who wait for results listen to."""
 
@@ -67,35 +75,44 @@ class SqlStore:
 
     # --- writing -------------------------------------------------------------------------------------------------
 
-    def apply(self, changes: Sequence[Change], transaction: Any = None) -> bool:
+    def apply(self, changes: Sequence[AnyChange], transaction: Any = None) -> Recorded | None:
         if transaction is not None:
             return self._write(changes, transaction)
-        is_taking = any(type(change) is Exhume for change in changes)
+        kinds = set(map(type, changes))
+        is_taking = Exhume in kinds
+        is_plain = not is_taking and KINDS.isdisjoint(kinds)
         with self._errors():
             deadline = time.monotonic() + self._database.timeout / 2
             try:
-                return self._apply(changes, is_taking)
+                return self._apply(changes, is_plain)
             except OutcomeUnknown:
                 # Done twice it is as good as done once; but a letter that is gone then may be the one we took out.
                 if is_taking or time.monotonic() > deadline:
                     raise
-                return self._apply(changes, is_taking)
+                return self._apply(changes, is_plain)
 
-    def _apply(self, changes: Sequence[Change], is_taking: bool) -> bool:
-        if is_taking or self._single is None:
+    def _apply(self, changes: Sequence[AnyChange], is_plain: bool) -> Recorded | None:
+        if not is_plain or self._single is None:
             return self._database.write(partial(self._write, changes))
-        steps = self._steps(changes)
+        steps = self._steps(changes)  # type: ignore[arg-type]
         if len(steps) == 1:
             self._single(steps[0])
         elif steps:
             self._database.write(partial(_run, steps))
-        return True
+        return NOTHING
 
-    def _write(self, changes: Sequence[Change], cursor: Any) -> bool:
+    def _write(self, changes: Sequence[Any], cursor: Any) -> Recorded | None:
         if self._refuses(changes, cursor):
-            return False
-        _run(self._steps(changes), cursor)
-        return True
+            return None
+        if KINDS.isdisjoint(map(type, changes)):
+            _run(self._steps(changes), cursor)
+            return NOTHING
+        flows = [storable_change(change) for change in changes if type(change) in KINDS]
+        work = work_out(SqlShelf(self._dialect, cursor, self._now()), flows)
+        if work is None:
+            return None
+        _run(self._steps([change for change in changes if type(change) not in KINDS]), cursor)
+        return work.close()
 
     def _steps(self, changes: Sequence[Change]) -> list[Step]:
         now, steps = self._now(), list[Step]()
@@ -111,7 +128,7 @@ class SqlStore:
                 steps += [partial(_execute, self._sql(statement), ids) for statement in _DELETES[kind]]
         return steps
 
-    def _refuses(self, changes: Sequence[Change], cursor: Any) -> bool:
+    def _refuses(self, changes: Sequence[AnyChange], cursor: Any) -> bool:
         """Whether some ``Exhume`` would find nothing; asked, with what is there locked, before anything is written."""
         wanted = [storable(change.task_id) for change in changes if type(change) is Exhume]
         if not wanted:
@@ -136,10 +153,49 @@ class SqlStore:
 
     def sweep(self, now: float) -> int:
         given = {"now": now if self._asks_clock else None, "limit": SWEEP_LIMIT}
-        if not self._read("is_over", given):
-            return 0  # without asking for a lock
+        swept = 0
+        with self._errors():  # without asking for a lock where there is nothing
+            if self._read("is_over", given):
+                swept += self._database.write(lambda cursor: int(cursor.execute(self._sql("sweep"), given).rowcount))
+            if self._read("is_flow_over", given):
+                swept += self._database.write(
+                    lambda cursor: sweep_flows(self._dialect, cursor, given["now"], SWEEP_LIMIT)
+                )
+        return swept
+
+    # --- flows ---------------------------------------------------------------------------------------------------
+
+    def begin(self, starts: Sequence[Start]) -> Sequence[Begun]:
+        if not starts:
+            return []
+        asked = [Start(storable(start.flow), storable(start.node), start.copy, start.at) for start in starts]
+
+        def work(cursor: Any) -> Sequence[Begun]:
+            return flow_starts.begin(SqlShelf(self._dialect, cursor, self._now()), asked)
+
         with self._errors():
-            return self._database.write(lambda cursor: int(cursor.execute(self._sql("sweep"), given).rowcount))
+            try:
+                return self._database.write(work)
+            except OutcomeUnknown:
+                return self._database.write(work)  # the same copies are started as often as they are asked for
+
+    def flow(self, flow_id: str) -> FlowView | None:
+        found = self._read("one_flow", {"id": storable(flow_id), "now": self._now()})
+        return flow_of(found[0]).view() if found else None
+
+    def flows(self, *, limit: int, before: tuple[float, str] | None = None) -> Sequence[FlowView]:
+        given: dict[str, Any] = {"limit": limit, "now": self._now()}
+        if before is not None:
+            given["before_at"], given["before_id"] = before[0], storable(before[1])
+        found = self._read("newest_flows" if before is None else "older_flows", given)
+        return [flow_of(row).view() for row in found]
+
+    def nodes(self, flow_id: str, *, limit: int, after: str = "") -> Sequence[NodeView]:
+        found = self._read("one_flow", {"id": storable(flow_id), "now": self._now()})
+        if not found:
+            return []
+        given = {"flow": found[0][0], "after": storable(after), "limit": limit}
+        return [with_wire(flow_id, row).view() for row in self._read("some_nodes", given)]
 
     # --- reading -------------------------------------------------------------------------------------------------
 

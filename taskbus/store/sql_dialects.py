@@ -25,6 +25,7 @@ class SqliteDialect:
     """SQLite: a statement a row costs nothing but running it; ids are a JSON list."""
 
     has_clock = False
+    flows_at_once = 1
 
     def __init__(self) -> None:
         self.sql: Mapping[str, str] = texts_of("sqlite")
@@ -36,8 +37,11 @@ class SqliteDialect:
             rows = [(*row, now) for row in rows]
         return [lambda cursor: cursor.executemany(text, rows)]
 
-    def ids(self, ids: Sequence[str]) -> object:
+    def ids(self, ids: Sequence[Any]) -> object:
         return json.dumps(list(ids))
+
+    def keys(self, keys: Sequence[tuple[int, str]]) -> dict[str, object]:
+        return {"keys": json.dumps(list(keys))}
 
     def pattern(self, pattern: str) -> str | None:
         return pattern
@@ -51,6 +55,7 @@ class PostgresqlDialect:
     """PostgreSQL: rows travel as one array a column, in the order of their keys so that no two writers deadlock."""
 
     has_clock = True
+    flows_at_once = 1000
 
     def __init__(self) -> None:
         now = "coalesce(%(now)s::float8, extract(epoch FROM statement_timestamp())::float8)"
@@ -67,8 +72,11 @@ class PostgresqlDialect:
         arrays: dict[str, Any] = dict(zip(COLUMNS[statement], map(list, zip(*rows, strict=True)), strict=True))
         return lambda cursor: cursor.execute(self.sql[statement], {**arrays, "now": now})
 
-    def ids(self, ids: Sequence[str]) -> object:
+    def ids(self, ids: Sequence[Any]) -> object:
         return list(ids)
+
+    def keys(self, keys: Sequence[tuple[int, str]]) -> dict[str, object]:
+        return {"flows": [number for number, _ in keys], "nodes": [id for _, id in keys]}
 
     def pattern(self, pattern: str) -> str | None:
         expression = regex(pattern)
@@ -82,6 +90,7 @@ class MysqlDialect:
     """MySQL and MariaDB: rows are written out behind VALUES, in the order of their keys."""
 
     has_clock = True
+    flows_at_once = 1000
 
     def __init__(self) -> None:
         # Not unix_timestamp(now()): that is an hour off while clocks are set back, unless the session's zone is UTC.
@@ -102,8 +111,11 @@ class MysqlDialect:
         filled = self._writing[statement].filled(rows, len(COLUMNS[statement]), now)
         return lambda cursor: cursor.execute(*filled)
 
-    def ids(self, ids: Sequence[str]) -> object:
+    def ids(self, ids: Sequence[Any]) -> object:
         return list(ids)
+
+    def keys(self, keys: Sequence[tuple[int, str]]) -> dict[str, object]:
+        return {"keys": json.dumps(list(keys), ensure_ascii=False)}
 
     def pattern(self, pattern: str) -> str | None:
         expression = regex(pattern)

@@ -10,10 +10,19 @@ from typing import Any, Protocol
 from taskbus.database.statements import load
 from taskbus.store.base import Filter
 
-TABLES = ("taskbus_results", "taskbus_attempts", "taskbus_dead_letters")
+TABLES = ("taskbus_results", "taskbus_attempts", "taskbus_dead_letters", "taskbus_flows", "taskbus_flow_nodes")
 
 _FAILURE = ("failure_type", "failure_message", "failure_traceback")
 _VALUE = ("task_id", "task", "state", "value", "content_type", "attempt", "started_at", "finished_at")
+_COUNTS = ("waiting", "ready", "started", "succeeded", "failed", "revoked", "skipped", "joins")
+_NODE = (
+    "task", "after_id", "run_when", "join_id", "place", "queue", "priority", "wire", "takes", "keeps", "result_ttl",
+    "size", "policy", "path", "due_at", "delay",
+)  # fmt: skip
+_STANDING = (
+    "state", "started_at", "copy", "ended_at", "value", "content_type", *_FAILURE, "cause", "waits_for", "failed",
+    "is_sealed",
+)  # fmt: skip
 COLUMNS: Mapping[str, Sequence[str]] = {
     "save_values": (*_VALUE, "ttl"),
     "save_results": (*_VALUE, *_FAILURE, "ttl"),
@@ -22,9 +31,16 @@ COLUMNS: Mapping[str, Sequence[str]] = {
         "task_id", "task", "queue", "reason", *_FAILURE,
         "wire", "content_type", "priority", "attempt", "sent_at", "dead_at",
     ),
+    "begin_flows": ("id", "name", "last_id", "sent_at", "ttl"),
+    "save_flows": ("number", "id", "state", "is_cancelled", "ended_at", "expires_at", *_COUNTS),
+    "add_nodes": ("flow", "id", *_NODE, *_STANDING),
+    "save_nodes": ("flow", "id", *_STANDING),
 }  # fmt: skip
 """What the rows consist of that each writing statement takes."""
-KEYS: Mapping[str, int] = {"save_values": 1, "save_results": 1, "save_attempts": 2, "bury": 1}
+KEYS: Mapping[str, int] = {
+    "save_values": 1, "save_results": 1, "save_attempts": 2, "bury": 1,
+    "begin_flows": 1, "save_flows": 1, "add_nodes": 2, "save_nodes": 2,
+}  # fmt: skip
 """How many of these columns, the first ones, name the row."""
 
 
@@ -37,16 +53,21 @@ class Dialect(Protocol):
 
     ``has_clock``: the server's clock is used where none is handed over (``now`` None), and ``ttl`` in a row is in
     seconds; without one ``now`` is always given, and ``ttl`` is the instant at which the row's time is over.
+    ``flows_at_once``: the nodes of how many flows one statement sweeps.
     """
 
     sql: Mapping[str, str]
     has_clock: bool
+    flows_at_once: int
 
     def steps(self, statement: str, rows: Sequence[Sequence[Any]], now: float | None) -> list[Step]:
         """One of the statements of ``COLUMNS`` for all rows, of which no two have the same key: one, unless huge."""
 
-    def ids(self, ids: Sequence[str]) -> object:
+    def ids(self, ids: Sequence[Any]) -> object:
         """What stands for a list of ids in a statement."""
+
+    def keys(self, keys: Sequence[tuple[int, str]]) -> dict[str, object]:
+        """What stands for a list of nodes (number of the flow, id) in a statement."""
 
     def pattern(self, pattern: str) -> str | None:
         """What stands for a shell pattern in a statement; None: nothing matches it."""
@@ -57,7 +78,18 @@ class Dialect(Protocol):
 
 def texts_of(dialect: str) -> dict[str, str]:
     """The statements of a dialect by their names, those that are alike in all dialects included."""
-    return {**load("letters.sql", __package__), **load(f"{dialect}.sql", __package__)}
+    files = ("letters", "flows", dialect, f"{dialect}_flows")
+    texts = {name: text for file in files for name, text in load(f"{file}.sql", __package__).items()}
+    mark = "?" if dialect == "sqlite" else "%s"
+    columns = {
+        "{node}": ", ".join(f"node.{each}" for each in COLUMNS["add_nodes"] if each not in ("wire", "value")),
+        "{added}": ", ".join(COLUMNS["add_nodes"]),
+        "{marks}": ", ".join([mark] * len(COLUMNS["add_nodes"])),
+    }
+    for name, text in texts.items():
+        for place, given in columns.items() if "{" in text else ():
+            texts[name] = texts[name].replace(place, given)
+    return texts
 
 
 def filtered(

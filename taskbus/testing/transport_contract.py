@@ -12,6 +12,7 @@ that the broker is given. What a transport cannot do it says in its ``Features``
 with that reason. No test may be overridden to pass.
 """
 
+from taskbus.testing.transport_flows import FlowsContract
 from taskbus.testing.transport_kombu import KombuContract
 from taskbus.testing.transport_leases import LeasesContract
 from taskbus.testing.transport_messages import MessagesContract
@@ -19,5 +20,7 @@ from taskbus.testing.transport_processes import ProcessesContract
 from taskbus.testing.transport_publishing import PublishingContract
 
 
-class TransportContract(MessagesContract, PublishingContract, LeasesContract, KombuContract, ProcessesContract):
+class TransportContract(
+    MessagesContract, PublishingContract, LeasesContract, FlowsContract, KombuContract, ProcessesContract
+):
     """All of it."""

@@ -9,6 +9,7 @@ from taskbus.broker.broker import Broker
 from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Act, Delivery, Settlement
 from taskbus.errors import LeaseLost, StoreError
+from taskbus.message import Recorded
 from taskbus.testing.clock import MovableClock
 from taskbus.testing.transport_basis import (
     LEASE,
@@ -26,16 +27,18 @@ from taskbus.testing.transport_basis import (
     waiting,
 )
 
+RECORDED = Recorded()
+
 
 class Ledger:
-    """A store's ``apply`` that notes what it is asked to record, and answers as told."""
+    """A store's ``apply`` that notes what it is asked to record, and answers as told: None refuses."""
 
-    def __init__(self, answer: bool | Exception = True) -> None:
+    def __init__(self, answer: Recorded | Exception | None = RECORDED) -> None:
         self.changes: list[Any] = []
         self.transactions: list[Any] = []
         self.answer = answer
 
-    def __call__(self, changes: Sequence[Any], transaction: Any) -> bool:
+    def __call__(self, changes: Sequence[Any], transaction: Any) -> Recorded | None:
         self.changes += changes
         self.transactions.append(transaction)
         if isinstance(self.answer, Exception):
@@ -281,7 +284,7 @@ class LeasesContract(Basis):
         with pytest.raises(StoreError, match="full"):
             consumer.settle(settlements, Ledger(StoreError("full")), shared=shared)
         with pytest.raises(StoreError, match="refused"):
-            consumer.settle(settlements, Ledger(False), shared=shared)
+            consumer.settle(settlements, Ledger(None), shared=shared)
         if broker.features.lists:
             assert [(size.ready, size.delayed, size.running) for size in broker.queues()] == [(0, 0, 3)]
         assert waiting(broker) == waiting(broker, "next") == []
@@ -303,7 +306,7 @@ class LeasesContract(Basis):
     def test_a_refused_change_publishes_nothing_where_the_step_is_shared(self, broker: Broker) -> None:
         self.needs_sharing(broker, True)
         settlement = Settlement(None, follow_ups=[message("replayed")], changes=["exhume"])
-        assert broker.transact(settlement, Ledger(False), shared=True) is False
+        assert broker.transact(settlement, Ledger(None), shared=True) is False
         assert waiting(broker) == []
 
     def needs_sharing(self, broker: Broker, shared: bool) -> None:

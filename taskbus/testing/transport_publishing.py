@@ -15,6 +15,7 @@ from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Settlement
 from taskbus.clock import wall_clock
 from taskbus.errors import PublishFailed
+from taskbus.message import Recorded
 from taskbus.testing.clock import MovableClock
 from taskbus.testing.transport_basis import (
     DEADLINE,
@@ -154,7 +155,7 @@ class PublishingContract(Basis):
         send(broker, "a")
         assert consumer.settle(acks(consumer.fetch(1)), None, shared=False) == []
         replay = Settlement(None, follow_ups=[message("a")])
-        assert broker.transact(replay, lambda changes, transaction: True, shared=False)
+        assert broker.transact(replay, lambda changes, transaction: Recorded(), shared=False)
         assert ids(consumer.fetch(10)) == ["a"]
 
     @pytest.mark.usefixtures("dedup")

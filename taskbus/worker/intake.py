@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from taskbus.broker.delivery import Delivery, Settlement
 from taskbus.config import Config
 from taskbus.errors import DecodeError
-from taskbus.message import Message
+from taskbus.message import FLOW, Message
 from taskbus.outcome import Dead, Failure, Reason
 from taskbus.wire import compact
 from taskbus.worker.options import TaskSpec
@@ -38,8 +38,8 @@ class Intake:
         except DecodeError as error:
             return self._unreadable(delivery, Reason.UNDECODABLE, str(error))
         spec = self._specs.get(message.task)
-        if delivery.crashes >= config.max_crashes or delivery.losses >= config.max_losses:
-            return Ended(Held(delivery, message, spec or self._unread), Dead(Reason.POISON, _poison(delivery)))
+        if (delivery.crashes or delivery.losses) and (failure := self._poison(delivery, message, spec)):
+            return Ended(Held(delivery, message, spec or self._unread), Dead(Reason.POISON, failure))
         if message.expires_at is not None and message.expires_at <= now:
             why = f"not started before {message.expires_at:.3f}; {now - message.expires_at:.3f} s late"
             failure = Failure("taskbus.errors.TaskExpired", why)
@@ -50,6 +50,17 @@ class Intake:
         if message.expires_at is not None:
             held.start_by = time.monotonic() + message.expires_at - now
         return held
+
+    def _poison(self, delivery: Delivery, message: Message, spec: TaskSpec | None) -> Failure | None:
+        """What is to be said of one that came back too often; None while it may be run."""
+        if delivery.crashes >= self._config.max_crashes:
+            return crash_failure(delivery.crashes, "an earlier delivery")
+        if delivery.losses >= self._config.max_losses:
+            return Failure("taskbus.worker.WorkerDied", f"its worker died {delivery.losses} times while holding it")
+        if spec is not None and spec.at_most_once and FLOW in message.headers:
+            # Only in flows do these come back: elsewhere they are off their queue before they run.
+            return Failure("taskbus.worker.WorkerDied", "its worker died while holding it, and it runs at most once")
+        return None
 
     def _unreadable(self, delivery: Delivery, reason: Reason, why: str) -> Ended:
         failure = Failure("taskbus.errors.DecodeError", why)
@@ -64,12 +75,6 @@ class Intake:
             return hold(held, now, min(HOLD_FOR, grace - waited))
         why = f"no worker knew task {message.task!r} for {grace:g} s; known here: {_some(self._specs)}"
         return Ended(held, Dead(Reason.UNKNOWN_TASK, Failure("taskbus.errors.UnknownTask", why)))
-
-
-def _poison(delivery: Delivery) -> Failure:
-    if delivery.crashes:
-        return crash_failure(delivery.crashes, "an earlier delivery")
-    return Failure("taskbus.worker.WorkerDied", f"its worker died {delivery.losses} times while holding it")
 
 
 def _instant(text: str | None, otherwise: float) -> float:

@@ -37,7 +37,7 @@ def estate(departures: Sequence[Departure], dispatcher: Dispatcher, *, was_kille
                 continue
             if tag in runner.killed_for:
                 left.to_judge.append(held)
-            elif tag in started and (not is_ours or held.is_acked):
+            elif tag in started and (not is_ours or held.runs_once):
                 crashes.append((held, how, started[tag]))
             elif tag in started or is_stopping:
                 left.ended.append(Ended(held, Released()))

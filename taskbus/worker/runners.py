@@ -134,13 +134,19 @@ class Runner:
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Send jobs. They are the runner's until it reports or returns them, or dies."""
-        self.send("run", jobs)
+        large = [job for job in jobs if job.inputs is not None]
+        if large:
+            for job in large:
+                self.send("run", [job])
+            jobs = [job for job in jobs if job.inputs is None]
+        if jobs:
+            self.send("run", jobs)
         self.is_recalled = False
 
     def judge(self, held: Held) -> None:
         """Ask what follows for an attempt that was killed at its time limit: only runners know the retry policies."""
         self.judging[held.tag] = held
-        self.send("judge", job_of(held), "time_limit")
+        self.send("judge", job_of(held)._replace(inputs=None), "time_limit")
 
     def send(self, *frame: Any) -> None:
         """Send a frame, keeping what the socket does not take for ``flush``."""
@@ -210,4 +216,4 @@ class Runner:
 def job_of(held: Held) -> Job:
     """What a runner is told of a delivery."""
     delivery = held.delivery
-    return Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire, held.start_by)
+    return Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire, held.start_by, held.inputs)

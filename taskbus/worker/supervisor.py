@@ -15,16 +15,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskbus.broker.broker import Broker
-from taskbus.broker.delivery import Act, Delivery, Settlement
+from taskbus.broker.delivery import Delivery, Settlement
 from taskbus.clock import wall_clock
 from taskbus.config import Config
 from taskbus.database.urls import redacted
-from taskbus.errors import BrokerError, LeaseLost, StoreError
+from taskbus.errors import LeaseLost
 from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
+from taskbus.worker.admission import Admission
 from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
+from taskbus.worker.flows import Flows, stamped
 from taskbus.worker.intake import Intake
 from taskbus.worker.leases import Leases
 from taskbus.worker.mourning import estate
@@ -32,7 +34,7 @@ from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
 from taskbus.worker.quarantine import Quarantine
 from taskbus.worker.runners import Runner, RunnerServer
-from taskbus.worker.settlement import Ended, Held, settlement
+from taskbus.worker.settlement import Ended, Held, brings_more, settlement
 from taskbus.worker.signals import Signals
 from taskbus.worker.telling import counted, tell
 from taskbus.worker.watchdog import Watchdog
@@ -89,7 +91,10 @@ class Supervisor:
         self._closing.callback(self._consumer.close)
         inspection.inspect(self._consumer, self._store, shared=self._shares)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
-        self._intake = Intake(specs, config)
+        self._record = self._store.apply if self._shares else stamped(self._store.apply)
+        self._admission = Admission(
+            Intake(specs, config), Flows(self._store.begin), self._consumer, self._record, shared=self._shares
+        )
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)
         self._ended: list[Ended] = []
@@ -140,8 +145,11 @@ class Supervisor:
     def close(self) -> None:
         """Give back what is held, end the runners, close the connections."""
         self._crew.is_stopping = True
+        started = [each.held for each in self._ended if type(each.outcome) is not Released]
+        started += [held for runner in self._crew.runners.values() for held in runner.held.values()]
         self._crew.kill()
         self._crew.close()  # before anything is given back: what still runs must not overlap with its next attempt
+        self._admission.own_up(started)
         self._closing.close()
         self._selector.close()
 
@@ -215,42 +223,16 @@ class Supervisor:
             self._take_in(harmless, now)
 
     def _take_in(self, deliveries: Sequence[Delivery], now: float) -> None:
-        wall = self._consumer.now()
-        to_run = [self._sort(self._intake.look(delivery, wall)) for delivery in deliveries]
-        for held in self._acked_first([held for held in to_run if held is not None]):
+        admitted = self._admission.admit(deliveries)
+        self._ended += admitted.ended
+        self._other += admitted.other
+        for held in admitted.to_run:
             self._dispatcher.park(held, now)
 
     def _is_idle(self) -> bool:
         """Whether this worker holds nothing, but for what is in quarantine."""
         has_work = any(runner.held or runner.judging for runner in self._crew.runners.values())
         return not (has_work or self._dispatcher.parked or self._ended or self._other or self._to_judge)
-
-    def _sort(self, looked_at: Held | Ended | Settlement) -> Held | None:
-        match looked_at:
-            case Held():
-                return looked_at
-            case Ended():
-                self._ended.append(looked_at)
-            case Settlement():
-                self._other.append(looked_at)
-        return None
-
-    def _acked_first(self, to_run: list[Held]) -> list[Held]:
-        """Take ``at_most_once`` deliveries off their queue before they run; from here a crash loses them, as asked."""
-        once = [held for held in to_run if held.spec.at_most_once]
-        if not once:
-            return to_run
-        try:
-            stale = self._consumer.settle(
-                [Settlement(held.delivery) for held in once], self._store.apply, shared=self._shares
-            )
-        except (BrokerError, StoreError):
-            self._ended += (Ended(held, Released()) for held in once)
-            return [held for held in to_run if not held.spec.at_most_once]
-        gone = {delivery.tag for delivery in stale}
-        for held in once:
-            held.is_acked = True
-        return [held for held in to_run if not (held.is_acked and held.delivery.tag in gone)]
 
     def _settle(self, now: float) -> None:
         if not (self._ended or self._other) or now < self._patience.not_before:
@@ -260,9 +242,9 @@ class Supervisor:
         settlements = [*(settlement(each, self.name, wall, self.config) for each in ended), *other]
         settlements = [each for each in settlements if each.delivery or each.changes or each.follow_ups]
         with self._patience.trying_to("settle", now):
-            stale = self._consumer.settle(settlements, self._store.apply, shared=self._shares)
+            stale = self._consumer.settle(settlements, self._record, shared=self._shares)
             self._ended, self._other = [], []
-            if any(each.act is not Act.ACK or each.follow_ups for each in settlements):
+            if any(map(brings_more, settlements)):
                 self._may_fetch = True
             if stale:
                 logger.warning("%s: another worker has it by now; nothing was done", counted(len(stale), "task"))

@@ -12,8 +12,8 @@ from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Act, Settlement
 from taskbus.broker.parcels import to_delivery
 from taskbus.broker.transports.port import Opening
+from taskbus.broker.transports.redis import settling
 from taskbus.broker.transports.redis.claiming import CLAIM
-from taskbus.broker.transports.redis.session import script
 from taskbus.broker.transports.redis.storage import PUBLISH, RedisStorage
 from taskbus.database.redis_script import NO_RECORD, joined
 from taskbus.errors import BrokerError, PublishFailed, PublishUnknown
@@ -24,7 +24,7 @@ from tests.servers.proxy import Proxy, Way
 from tests.servers.redis_server import RedisServer
 from tests.servers.server import until
 
-SETTLE = joined(NO_RECORD, script("push", "settle"))
+SETTLE = joined(NO_RECORD, settling.SETTLE)
 
 
 class TestRestarts(RedisBasis):

@@ -12,8 +12,9 @@ import pytest
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Settlement
 from taskbus.errors import BrokerError, PublishFailed
+from taskbus.store.flows import BeginFlow, CancelFlow, EndNode, Flow, Node, NodeState, ReviveNode, Start
 from taskbus.store.opening import open_store
-from taskbus.testing.records import saved
+from taskbus.testing.records import FAILURE, saved
 from taskbus.testing.transport_basis import ids, message, send
 from taskbus.testing.transport_kombu import KombuContract
 from taskbus.testing.transport_leases import LeasesContract
@@ -24,17 +25,17 @@ from tests.servers.redis_server import RedisServer
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "secure_redis.md"
 
 
-def users() -> dict[str, list[str]]:
-    """The commands of the page that make a user, by its name."""
+def users(*, new: bool) -> list[list[str]]:
+    """The commands of the page that make a user, or give one more."""
     lines = [shlex.split(line) for line in PAGE.read_text().splitlines() if line.startswith("ACL SETUSER")]
-    return {line[2]: line for line in lines}
+    return [line for line in lines if ("reset" in line) is new]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path_factory.mktemp("redis"))
     server.start()
-    for command in users().values():
+    for command in users(new=True):
         server.cli(*command)
     yield server
     server.kill()
@@ -73,6 +74,33 @@ def test_a_worker_settles_with_its_results_and_is_refused_nothing(server: RedisS
     assert server.cli("ACL", "LOG") == []
 
 
+def flow() -> BeginFlow:
+    """One task after the other."""
+    nodes = [Node("a", "task", keeps=True), Node("b", "task", after="a", queue="next", wire=b"b", takes=True)]
+    return BeginFlow(Flow("flow", "", "b", 1.0, 60.0), nodes)
+
+
+def test_a_worker_goes_on_with_workflows_and_is_refused_nothing(server: RedisServer, url: str) -> None:
+    broker, store = Broker(url), open_store(url)
+    consumer = broker.consumer(["default"], name="w", lease=30)
+    store.apply([flow()])
+    send(broker, "a")
+    (delivery,) = consumer.fetch(1)
+    assert store.begin([Start("flow", "a", "", 1.0)])[0].verdict == "run"
+    end = EndNode("flow", "a", NodeState.FAILURE, 2.0, failure=FAILURE)
+    assert consumer.settle([Settlement(delivery, changes=[end])], store.apply, shared=True) == []
+    store.apply([ReviveNode("flow", "a", is_sent=True)])
+    store.apply([EndNode("flow", "a", NodeState.SUCCESS, 2.0, b"1")])
+    assert store.begin([Start("flow", "b", "", 1.0)])[0].inputs is not None
+    store.apply([EndNode("flow", "b", NodeState.SUCCESS, 2.0)])
+    assert [view.flow.id for view in store.flows(limit=9)] == ["flow"]
+    assert len(store.nodes("flow", limit=9)) == 2
+    server.cli("DEL", "shop:flow:{flow}")
+    assert store.sweep(3.0) == 0 and store.flows(limit=9) == []
+    consumer.close()
+    assert server.cli("ACL", "LOG") == []
+
+
 def test_a_worker_reaches_no_other_application(server: RedisServer, url: str) -> None:
     stranger = Broker(url.replace("prefix=shop", "prefix=bank"))
     with pytest.raises(PublishFailed, match="this user may not do that"):
@@ -97,6 +125,22 @@ def test_a_sender_sends_and_reads_results_and_takes_nothing(server: RedisServer,
     with pytest.raises(BrokerError, match="this user may not do that"):
         sender.consumer(["default"], name="thief", lease=30)
     consumer.close()
+
+
+def test_a_sender_that_may_do_some_more_begins_workflows(server: RedisServer, url: str) -> None:
+    sender = url_of(server, "sender")
+    broker, store = Broker(sender), open_store(sender)
+    begin = Settlement(None, follow_ups=[message("a")], changes=[flow()])
+    with pytest.raises(BrokerError, match="this user may not do that"):
+        broker.transact(begin, store.apply, shared=True)
+    for command in users(new=False):
+        server.cli(*command)
+    server.cli("ACL", "LOG", "RESET")
+    assert broker.transact(begin, store.apply, shared=True)
+    assert [view.state for view in store.nodes("flow", limit=9)] == [NodeState.READY, NodeState.WAITING]
+    assert [view.flow.id for view in store.flows(limit=9)] == ["flow"]
+    store.apply([CancelFlow("flow")])
+    assert server.cli("ACL", "LOG") == []
 
 
 # --- TLS ---

@@ -10,6 +10,7 @@ from taskbus.broker.consumer import Consumer
 from taskbus.broker.delivery import Act, Settlement
 from taskbus.database.remark import Weight
 from taskbus.errors import BrokerError, LeaseLost, PublishFailed, PublishUnknown
+from taskbus.message import Recorded
 from taskbus.testing.transport_basis import LEASE, acks, fetch_when_there, ids, message, send, waiting
 from taskbus.testing.transport_publishing import check_that_publishing_keeps_its_deadline
 from tests.servers import mariadb_server
@@ -209,11 +210,15 @@ def test_a_settlement_whose_reply_is_lost_is_not_stale_when_it_is_settled_again(
     ]
     lost = proxy.lose_reply(b"COMMIT")
     with pytest.raises(BrokerError):
-        consumer.settle(settlements, lambda changes, transaction: True, shared=shared)
+        consumer.settle(settlements, lambda changes, transaction: Recorded(), shared=shared)
     lost.wait(5)
-    assert consumer.settle(settlements, lambda changes, transaction: True, shared=shared) == [stale]
+    assert consumer.settle(settlements, lambda changes, transaction: Recorded(), shared=shared) == [stale]
     assert sorted(waiting(broker)) == ["b", "next", "stale"]
-    assert consumer.settle(settlements, lambda changes, transaction: True, shared=shared) == [first, second, stale]
+    assert consumer.settle(settlements, lambda changes, transaction: Recorded(), shared=shared) == [
+        first,
+        second,
+        stale,
+    ]
 
 
 # --- transactions that are taken back ---

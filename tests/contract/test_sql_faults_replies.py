@@ -5,6 +5,7 @@ import pytest
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Act, Settlement
 from taskbus.errors import BrokerError, PublishUnknown
+from taskbus.message import Recorded
 from taskbus.testing.transport_basis import LEASE, acks, ids, message, send, waiting
 from tests.servers import postgres_server
 from tests.servers.postgres_server import PostgresServer
@@ -64,9 +65,9 @@ def test_a_settlement_whose_reply_is_lost_is_not_stale_when_it_is_settled_again(
         assert consumer.settle([Settlement(stale, Act.RELEASE)], None, shared=False) == []
         recorded: list[object] = []
 
-        def record(changes: object, transaction: object) -> bool:
+        def record(changes: object, transaction: object) -> Recorded:
             recorded.append(changes)
-            return True
+            return Recorded()
 
         settlements = [
             Settlement(first, follow_ups=[message("next")] if pattern == b"COMMIT" else [], changes=["x"]),

@@ -306,8 +306,10 @@ CALLS: dict[str, Callable[[Store], object]] = {
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_server_that_answers_nothing_is_an_error_in_time(url: str, proxy: Proxy, call: str) -> None:
+    with closing(through(proxy, url)) as patient:
+        patient.apply([saved("before")])  # makes the tables, which takes its time
     with closing(through(proxy, url, timeout=0.5)) as store:
-        store.apply([saved("before")])
+        assert store.results(["before"])
         proxy.blackhole()
         started = time.monotonic()
         with pytest.raises(StoreError) as caught:

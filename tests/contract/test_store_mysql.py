@@ -15,13 +15,14 @@ from taskbus.database.opening import open_database
 from taskbus.store.base import Bury, Filter, Store
 from taskbus.store.opening import open_store
 from taskbus.testing.clock import MovableClock
+from taskbus.testing.flow_contract import FlowContract
 from taskbus.testing.records import attempted, dead, saved
 from taskbus.testing.store_contract import ProcessesContract, StoreContract, TransactionsContract
 from tests.servers import mariadb_server
 from tests.servers.server import until
 
 
-class TestMysqlStore(StoreContract, TransactionsContract, ProcessesContract):
+class TestMysqlStore(StoreContract, FlowContract, TransactionsContract, ProcessesContract):
     @pytest.fixture(autouse=True)
     def database(self) -> None:
         self.url = mariadb_server.new_url()

@@ -13,12 +13,13 @@ from taskbus.store.base import Store
 from taskbus.store.opening import open_store
 from taskbus.store.sql_dialects import dialect_of
 from taskbus.testing.clock import START, MovableClock
+from taskbus.testing.flow_contract import FlowContract
 from taskbus.testing.records import FAILURE, saved
 from taskbus.testing.store_contract import ProcessesContract, StoreContract, TransactionsContract
 from tests.servers import postgres_server
 
 
-class TestPostgresqlStore(StoreContract, TransactionsContract, ProcessesContract):
+class TestPostgresqlStore(StoreContract, FlowContract, TransactionsContract, ProcessesContract):
     @pytest.fixture(autouse=True)
     def schema(self) -> None:
         self.url = postgres_server.new_url()
@@ -47,13 +48,19 @@ SPELLINGS = ("postgresql", "postgres", "postgresql+psycopg", "postgres+psycopg")
 
 
 @pytest.mark.parametrize(
-    "statement", ["one_result", "many_results", "attempts", "is_over", "delete_letters", "delete_attempts", "sweep"]
-)
+    "statement",
+    [
+        "one_result", "many_results", "attempts", "is_over", "delete_letters", "delete_attempts", "sweep",
+        "lock_flows", "load_nodes", "kept_nodes", "nodes_after", "members", "wires", "delete_nodes", "one_flow",
+        "newest_flows", "some_nodes", "is_flow_over", "flows_over", "sweep_nodes", "sweep_flows",
+    ],
+)  # fmt: skip
 def test_a_hot_statement_searches_an_index(statement: str) -> None:
     url = postgres_server.new_url()
     store = open_store(url, MovableClock())
     store.apply([saved("t1", State.FAILURE, failure=FAILURE)])
     given = {"id": "t1", "ids": ["t1", "t2"], "now": START, "limit": 10}
+    given |= {"flows": [1, 1], "nodes": ["t1", "t2"], "numbers": [1], "flow": 1, "after": ""}
     with open_database(url).transaction() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         plan = cursor.execute(f"EXPLAIN {dialect_of('postgresql').sql[statement]}", given).fetchall()

@@ -18,8 +18,10 @@ from taskbus.outcome import State
 from taskbus.store import redis as redis_store
 from taskbus.store import redis_changes
 from taskbus.store.base import Bury, Exhume, Filter, ForgetAttempts, Purge, Store
+from taskbus.store.flows import BeginFlow, EndNode, Flow, Node, NodeState, Start
 from taskbus.store.opening import open_store
 from taskbus.testing.clock import START, MovableClock
+from taskbus.testing.flow_contract import FlowContract
 from taskbus.testing.records import DEADLINE, FAILURE, attempted, dead, eventually, saved
 from taskbus.testing.store_contract import ProcessesContract, StoreContract
 from tests.servers.redis_server import RedisServer
@@ -31,8 +33,9 @@ LEAST = (
     "resetkeys", "~shop:*", "resetchannels", "&shop:*", "-@all", "+hello", "+ping", "+select", "+evalsha", "+eval",
     "+get", "+mget", "+set", "+getrange", "+del", "+exists", "+hset", "+hget", "+hmget", "+hgetall", "+hdel", "+zadd",
     "+hlen", "+zrem", "+zrange", "+zcard", "+zlexcount", "+publish", "+subscribe", "+unsubscribe", "+config|get",
+    "+expire", "+hkeys",
 )  # fmt: skip
-"""What a user must be allowed who only keeps results and dead letters there."""
+"""What a user must be allowed who only keeps results, dead letters and flows there."""
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +60,7 @@ def store(empty: RedisServer) -> Iterator[Store]:
         yield store
 
 
-class TestRedisStore(StoreContract, ProcessesContract):
+class TestRedisStore(StoreContract, FlowContract, ProcessesContract):
     @pytest.fixture(autouse=True)
     def found(self, server: RedisServer) -> None:
         self.url = f"{server.url}?prefix={{folder}}"
@@ -266,6 +269,10 @@ def test_a_user_with_the_least_rights_can_do_all_of_it(empty: RedisServer) -> No
         assert (store.results(["t1"]).keys(), store.attempts(["t2"])) == ({"t1"}, {})
         assert store.count_dead_letters(Filter()) == 0 and store.dead_letters(Filter(task="x"), limit=1) == []
         store.forget(["t1"])
+        store.apply([BeginFlow(Flow("flow", "", "", 1.0, 1.0), [Node("a", "task")])])
+        assert store.begin([Start("flow", "a", "", 1.0)])[0].verdict == "run"
+        store.apply([EndNode("flow", "a", NodeState.REVOKED, 2.0)])
+        assert len(store.nodes("flow", limit=9)) == len(store.flows(limit=9)) == 1
         assert {remark.subject for remark in store.examine()} == {"version", "durability"}
         cancel()
     empty.cli("ACL", "DELUSER", "keeper")

@@ -16,6 +16,7 @@ from taskbus.store.opening import open_store
 from taskbus.store.redis import RedisStore
 from taskbus.store.redis_cluster import write_index
 from taskbus.testing.clock import START
+from taskbus.testing.flow_contract import FlowContract
 from taskbus.testing.records import attempted, dead, saved
 from taskbus.testing.store_contract import ProcessesContract, StoreContract
 from tests.servers.redis_server import RedisCluster
@@ -29,7 +30,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
     cluster.kill()
 
 
-class TestRedisStoreOnACluster(StoreContract, ProcessesContract):
+class TestRedisStoreOnACluster(StoreContract, FlowContract, ProcessesContract):
     @pytest.fixture(autouse=True)
     def found(self, cluster: RedisCluster) -> None:
         self.url = f"{cluster.url}?prefix={{folder}}"

@@ -15,6 +15,7 @@ from taskbus.store import waiting
 from taskbus.store.base import Bury, Filter, Store
 from taskbus.store.opening import open_store
 from taskbus.store.results import AsyncResult
+from taskbus.testing.flow_contract import FlowContract
 from taskbus.testing.records import dead, eventually, saved
 from taskbus.testing.store_contract import ProcessesContract, StoreContract
 from tests.servers.redis_server import ALWAYS, RedisSentinel, RedisServer
@@ -51,7 +52,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         server.kill()
 
 
-class TestRedisStoreBySentinel(StoreContract, ProcessesContract):
+class TestRedisStoreBySentinel(StoreContract, FlowContract, ProcessesContract):
     @pytest.fixture(autouse=True)
     def found(self, house: House) -> None:
         self.url = f"{house.url}?prefix={{folder}}"

@@ -15,11 +15,12 @@ from taskbus.store.base import Bury, Filter, Store
 from taskbus.store.opening import open_store
 from taskbus.store.sql import SqlStore
 from taskbus.testing.clock import MovableClock
+from taskbus.testing.flow_contract import FlowContract
 from taskbus.testing.records import attempted, dead, saved
 from taskbus.testing.store_contract import ProcessesContract, StoreContract, TransactionsContract
 
 
-class TestSqliteStore(StoreContract, TransactionsContract, ProcessesContract):
+class TestSqliteStore(StoreContract, FlowContract, TransactionsContract, ProcessesContract):
     url = "sqlite:///{folder}/results.db"
 
     def open(self, folder: Path, clock: Clock) -> Store:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import product
 
+from taskbus import chain, chord
+
 from .checker import Verdict
 from .harness import Cell
 from .history import Rules
@@ -59,6 +61,19 @@ def held_only(cell: Cell) -> None:
     cell.send("ahold", GATE, count=2)
 
 
+def flows(cell: Cell) -> None:
+    """Workflows: a chord in a chain, one with a member that fails first, and a chain."""
+    cell.send_flow(
+        6,
+        lambda part: chain(
+            part("quick"), chord([part("quick"), part("aquick"), part("quick")], part("joined", 3, takes=True)),
+            part("quick"),
+        ),
+    )  # fmt: skip
+    cell.send_flow(3, lambda part: chord([part("flaky"), part("brief")], part("joined", 2, takes=True)))
+    cell.send_flow(3, lambda part: chain(part("quick"), part("aquick"), part("quick")))
+
+
 def crashes(cell: Cell) -> None:
     """Tasks that kill their runner once."""
     cell.send("suicide", count=2)
@@ -90,6 +105,11 @@ STEPS = (
         for when in ("before", "inside", "after")
     ),
     Step("settle.inside:crashes", "settle.inside", crashes),
+    *(
+        Step(f"{point}:flows@{nth}", point, flows, nth)
+        for point in ("flow.begun", "flow.recorded", "settle.before", "settle.inside", "settle.after")
+        for nth in (1, 3)
+    ),
     Step("reap.inside", "reap.inside", held),
     Step("renew.before", "renew.before", held, 2),
     Step("release.before", "release.before", held),

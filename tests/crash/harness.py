@@ -96,6 +96,14 @@ class Cell:
             producer.send(self.app, self.ledger, task, id, *args, **options)
         return ids
 
+    def send_flow(self, count: int, build: Callable[[Callable[..., Any]], Any]) -> list[str]:
+        """Send a workflow of ``count`` tasks from this process; see ``producer.send_flow``."""
+        ids = [self.new_id() for _ in range(count)]
+        if not self.app.tasks:
+            self.app.include(f"{__package__}.tasks")
+        producer.send_flow(self.app, self.ledger, ids, build)
+        return ids
+
     def new_id(self) -> str:
         self._count += 1
         return f"t{self._count:04}"

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskbus import TaskBus
@@ -44,6 +44,35 @@ def send(
     else:
         ledger.log("pub_ok", id)
     return lib
+
+
+def send_flow(app: TaskBus, ledger: Ledger, ids: Sequence[str], build: Callable[[Callable[..., Any]], Any]) -> None:
+    """Send a workflow; it is accepted or refused as a whole.
+
+    ``build`` makes it, of the function it is given: ``part("quick")`` is the call of a task with the next of ``ids``.
+    """
+    left = iter(ids)
+
+    def part(task: str, *args: Any, takes: bool = False) -> Any:
+        id, lib = next(left), str(uuid.uuid4())
+        ledger.log("pub_try", id, lib=lib, expect="end", results=True, eta=None)
+        made = app.tasks[task]
+        return (made.s if takes else made.si)(id, *args).options(task_id=lib)
+
+    flow = build(part)
+    try:
+        flow.delay()
+    except PublishUnknown as error:
+        _for_all(ledger, "pub_unk", ids, why=str(error))
+    except SendError as error:
+        _for_all(ledger, "pub_rej", ids, why=str(error))
+    else:
+        _for_all(ledger, "pub_ok", ids)
+
+
+def _for_all(ledger: Ledger, ev: str, ids: Sequence[str], **more: Any) -> None:
+    for id in ids:
+        ledger.log(ev, id, **more)
 
 
 def send_together(app: TaskBus, ledger: Ledger, sends: Sequence[Sequence[Any]], size: int) -> None:

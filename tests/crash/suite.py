@@ -107,6 +107,9 @@ NOT_RUN = {
     "74": "reload is a system test of the command line",
 }
 
+BETWEEN = "flow.recorded"
+"""A step between what a settlement records and what it publishes: only where they are kept apart."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -167,7 +170,13 @@ def playables(grounds: Iterable[Ground] = tuple(GROUNDS.values())) -> list[Playa
 
 
 def _on(ground: Ground) -> list[Playable]:
-    squares = [square for square in GRID if square.exists_on(ground.broker) and (ground.is_whole or _is_apart(square))]
+    squares = [
+        square
+        for square in GRID
+        if square.exists_on(ground.broker)
+        and (ground.is_whole or _is_apart(square))
+        and (ground.results or square.step.point != BETWEEN)
+    ]
     named = [case for case in CASES if _is_played(case, ground)]
     mutants = [mutant for mutant in MUTATIONS if ground.is_whole and ground.broker in mutant.on]
     found = [
@@ -186,7 +195,7 @@ def _on(ground: Ground) -> list[Playable]:
 
 def _is_apart(square: Square) -> bool:
     """Whether it matters to this square that results are kept on another server."""
-    return square.step.point.startswith("settle.") and square.victim != "runner" and square.action != "term"
+    return square.step.point.startswith(("settle.", "flow.")) and square.victim != "runner" and square.action != "term"
 
 
 def _is_played(case: Case, ground: Ground) -> bool:

@@ -152,6 +152,15 @@ def patient(ctx: Context, id: str, failures: int = 1) -> int:
         return ctx.fencing_token
 
 
+@task(name="joined")
+def joined(ctx: Context, values: list[int], id: str, count: int) -> int:
+    """Is given the values of ``count`` tasks, each of them a token."""
+    with logged(ctx, id):
+        if len(values) != count or not all(isinstance(value, int) for value in values):
+            ctx.reject(f"given {values!r}")
+        return ctx.fencing_token
+
+
 @task(name="doomed", retry=twice)
 def doomed(ctx: Context, id: str) -> int:
     """Fails twice and is buried."""

@@ -63,6 +63,16 @@ def test_the_programs_of_the_how_to_run(tmp_path: Path, monkeypatch: pytest.Monk
     assert {"send", "charge_once", "poll", "convert"} <= set(names)
 
 
+def test_the_programs_about_workflows_send_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "photos"}
+    for block in python_blocks(ROOT / "docs/howto/workflows.md"):
+        exec(compile(block.text, "workflows.md", "exec"), names)
+    with names["app"] as app:
+        assert {view.flow.id for view in app.flows()} >= {names["book"].flow_id, names["batch"].flow_id}
+        assert app.flow(names["batch"].flow_id).counts().pending >= 2_500
+
+
 def test_the_programs_about_outages_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "shop"}

@@ -28,7 +28,8 @@ class Worker:
 
     def __init__(self, broker: str, folder: Path, *options: str, app: str = "sample:app", **environment: str) -> None:
         self.log = folder / f"worker-{time.monotonic_ns()}.log"
-        variables = {**os.environ, "TASKBUS_BROKER": broker, "PYTHONPATH": str(HERE), **environment}
+        path = os.pathsep.join(filter(None, (str(HERE), os.environ.get("PYTHONPATH"))))
+        variables = {**os.environ, "TASKBUS_BROKER": broker, "PYTHONPATH": path, **environment}
         command = [sys.executable, "-m", "taskbus", "worker", "-A", app, *options]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(

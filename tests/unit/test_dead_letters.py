@@ -7,11 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from taskbus import TaskBus
+from taskbus.broker.delivery import Record, Settlement
+from taskbus.cli.dlq_options import dead_letters_of
 from taskbus.errors import PublishFailed
-from taskbus.message import Message
+from taskbus.message import CHUNK, COPY, FLOW, Message
 from taskbus.outcome import Reason, State
-from taskbus.store.base import Bury, Change, Filter, Store
+from taskbus.store.base import Bury, Change, Exhume, Filter, Store
 from taskbus.store.dead_letters import DeadLetters
+from taskbus.store.flows import BeginFlow, CancelFlow, EndNode, Flow, Node, NodeState, ReviveNode, Start, Verdict
 from taskbus.store.opening import open_store
 from taskbus.testing.clock import START, MovableClock
 from taskbus.testing.records import FAILURE, attempted, dead, saved
@@ -236,3 +240,77 @@ def test_groups_are_those_of_the_store(store: Store, letters: DeadLetters) -> No
     bury(store, "t2")
     bury(store, "t3", reason=Reason.POISON)
     assert [(group.reason, group.count) for group in letters.groups()] == [("retries_exhausted", 2), ("poison", 1)]
+
+
+# --- of workflows ----------------------------------------------------------------------------------------------------
+
+
+def bury_member(store: Store, flow: str, task_id: str = "t1") -> None:
+    """A dead task of a flow of two, in which the other waits for it."""
+    nodes = [Node(task_id, "mail.send"), Node("next", "mail.count", after=task_id, wire=b"wire", queue="q")]
+    store.apply([BeginFlow(Flow(flow, "mails", "next", START, 3600.0), nodes)])
+    store.begin([Start(flow, task_id, "", START)])
+    headers = {"trace": "abc", FLOW: flow, COPY: "c", CHUNK: "1", CRASHES_IN_COMPANY: "1"}
+    message = Message(task_id, "mail.send", b"\x92\x91\x01\x80", attempt=4, sent_at=START - 9, headers=headers)
+    letter = dead(task_id, START, task="mail.send", wire=compact.encode(message), attempt=4)
+    end = EndNode(flow, task_id, NodeState.FAILURE, START, failure=FAILURE)
+    store.apply([Bury(letter), saved(task_id, State.FAILURE, failure=FAILURE, ttl=9999), end])
+
+
+def states(store: Store, flow: str) -> dict[str, NodeState]:
+    return {view.node.id: view.state for view in store.nodes(flow, limit=10)}
+
+
+def test_a_replayed_task_of_a_workflow_lets_it_go_on(store: Store, outbox: Outbox, letters: DeadLetters) -> None:
+    bury_member(store, "F")
+    assert states(store, "F") == {"t1": NodeState.FAILURE, "next": NodeState.FAILURE}
+    (done,) = letters.replay()
+    assert done.refused == ""
+    assert states(store, "F") == {"t1": NodeState.READY, "next": NodeState.WAITING}
+    (message,) = outbox.sent
+    assert message.headers == {"trace": "abc", FLOW: "F", CHUNK: "1"}
+    (begun,) = store.begin([Start("F", "t1", "", START)])
+    assert begun.verdict is Verdict.RUN
+    recorded = store.apply([EndNode("F", "t1", NodeState.SUCCESS, START + 1)])
+    assert recorded is not None and [each.wire for each in recorded.ready] == [b"wire"]
+
+
+def test_a_task_of_a_cancelled_workflow_is_not_replayed(store: Store, outbox: Outbox, letters: DeadLetters) -> None:
+    bury_member(store, "F")
+    store.apply([ReviveNode("F", "t1", is_sent=True)])
+    store.apply([CancelFlow("F")])
+    for dry_run in (True, False):
+        (done,) = letters.replay(dry_run=dry_run)
+        assert "workflow F was cancelled" in done.refused
+    assert outbox.sent == [] and letters.count() == 1
+
+
+def test_a_task_of_a_workflow_that_is_forgotten_is_replayed_alone(
+    store: Store, outbox: Outbox, letters: DeadLetters
+) -> None:
+    headers = {FLOW: "gone", CHUNK: "1"}
+    wire = compact.encode(Message("t1", "mail.send", b"\x92\x91\x01\x80", headers=headers))
+    store.apply([Bury(dead("t1", START, task="mail.send", wire=wire))])
+    (done,) = letters.replay()
+    assert done.refused == ""
+    assert outbox.sent[0].headers == {CHUNK: "1"}
+
+
+def test_where_broker_and_store_are_apart_the_workflow_waits_for_the_task_before_it_is_sent(
+    tmp_path: Path, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, results = (f"sqlite:///{tmp_path}/{name}.db" for name in ("queue", "dead"))
+    with TaskBus("apart", broker=broker, results=results, clock=clock) as app:
+        bury_member(app.store, "F")
+        found: list[NodeState] = []
+        transact = app.broker.transact
+
+        def looking(settlement: Settlement, record: Record, *, shared: bool) -> bool:
+            found.append(states(app.store, "F")["t1"])
+            assert [type(change) for change in settlement.changes] == [Exhume]
+            return transact(settlement, record, shared=shared)
+
+        monkeypatch.setattr(app.broker, "transact", looking)
+        (done,) = dead_letters_of(app).replay()
+        assert (done.refused, found) == ("", [NodeState.READY])
+        assert [size.ready for size in app.broker.queues()] == [1]

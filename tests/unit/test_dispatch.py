@@ -12,6 +12,7 @@ from taskbus.message import Message
 from taskbus.worker.dispatch import CAUTION, MAX_AHEAD, PATIENCE, Dispatcher
 from taskbus.worker.options import TaskSpec
 from taskbus.worker.runner.board import Board
+from taskbus.worker.runner.protocol import Job
 from taskbus.worker.runners import Runner
 from taskbus.worker.settlement import Held
 
@@ -258,3 +259,23 @@ def test_threads_are_slots(bench: Bench) -> None:
     for runner, end in zip(threaded.runners, threaded.ends, strict=True):
         runner.close()
         end.close()
+
+
+def test_a_job_with_inputs_is_alone_in_its_frame(bench: Bench) -> None:
+    bench.teach("quick", 0.0001)
+    bench.frames(0)
+    bench.runners[1].is_stopping = True
+    bench.park(*["quick"] * 4)
+    for held in list(bench.dispatcher._sync)[1:3]:
+        held.inputs = [[b"\x01", b"\x02"]]
+    bench.assign()
+    jobs = [frame[1] for frame in bench.frames(0)]
+    assert [[Job(*fields).inputs for fields in frame] for frame in jobs] == [
+        [[[b"\x01", b"\x02"]]],
+        [[[b"\x01", b"\x02"]]],
+        [None, None],
+    ]
+    runner = bench.runners[0]
+    runner.judge(runner.held[Job(*jobs[0][0]).tag])
+    (judged,) = bench.frames(0)
+    assert Job(*judged[1]).inputs is None  # its outcome does not depend on them

@@ -13,7 +13,7 @@ from taskbus.broker.queues import QueueSize, WorkerEntry
 from taskbus.broker.transports.features import Features
 from taskbus.broker.transports.kombu_transport import StorageTransport
 from taskbus.broker.transports.memory_hall import DELAYED, READY, Bell, Hall, Row, Worker
-from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount
+from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount, sealed
 from taskbus.broker.transports.turns import in_turn, share_out
 from taskbus.database.remark import Remark, Weight
 from taskbus.errors import BrokerError, LeaseLost
@@ -154,8 +154,11 @@ class MemoryStorage:
             held, stale = self._split(holder, settlements)
             parcels = [encode(message) for settlement in held for message in settlement.follow_ups]
             changes = [change for settlement in held for change in settlement.changes]
-            if record is not None and changes and not record(changes, None):
-                return None
+            if record is not None and changes:
+                recorded = record(changes, None)
+                if recorded is None:
+                    return None
+                parcels += map(sealed, recorded.ready)
             failpoint("settle.inside")
             self._insert(parcels)
             now = self.now()

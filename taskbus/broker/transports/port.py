@@ -12,7 +12,7 @@ from taskbus.broker.queues import QueueSize, WorkerEntry
 from taskbus.broker.transports.features import Features
 from taskbus.clock import Clock, wall_clock
 from taskbus.database.remark import Remark
-from taskbus.message import Message
+from taskbus.message import Message, Sealed
 
 
 class Parcel(NamedTuple):
@@ -29,6 +29,11 @@ class Parcel(NamedTuple):
     properties: bytes | None = None
     exchange: str = ""
     id: str = ""
+
+
+def sealed(message: Sealed) -> Parcel:
+    """A message that is in its wire form already."""
+    return Parcel(message.queue, message.wire, message.priority, message.due_at)
 
 
 @dataclass(frozen=True, slots=True)

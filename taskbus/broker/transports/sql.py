@@ -153,14 +153,15 @@ class SqlStorage:
         failpoint("settle.before")
         owner = holder.id if holder else READY
         stale: list[Delivery] = []
+        ready: list[Parcel] = []
         try:
             if record is not None and not shared:
                 settlements, stale = self._split(owner, settlements)
-                note(record, settlements, None)
+                ready = note(record, settlements, None)
                 record = None
             while settlements:
                 try:
-                    self._settle(owner, settlements, encode, record)
+                    self._settle(owner, settlements, encode, record, ready)
                     break
                 except _Stale:
                     settlements, more = self._split(owner, settlements)
@@ -176,17 +177,21 @@ class SqlStorage:
         settlements: Sequence[Settlement],
         encode: Callable[[Message], Parcel],
         record: Record | None,
+        ready: Sequence[Parcel],
     ) -> None:
-        """All of it in one transaction. Raises ``_Stale``, having done nothing, if one of them is not held any more."""
+        """All of it in one transaction, publishing what is ``ready`` too.
+
+        Raises ``_Stale``, having done nothing, if one of them is not held any more.
+        """
         now = self.now()
         count = 0
         acks: list[tuple[Any, ...]] = []
         returns: list[tuple[Any, ...]] = []
-        follow_ups: list[Message] = []
+        parcels = list(ready)
         for settlement in settlements:
             delivery, delay = settlement.delivery, settlement.delay
             if settlement.follow_ups:
-                follow_ups.extend(settlement.follow_ups)
+                parcels += map(encode, settlement.follow_ups)
             if delivery is None:
                 continue
             count += 1
@@ -202,10 +207,10 @@ class SqlStorage:
                     count -= cursor.executemany(SQL[statement], rows).rowcount
             if count:
                 raise _Stale
-            if follow_ups:
-                self._insert(cursor, [encode(message) for message in follow_ups])
             if record is not None:
-                note(record, settlements, cursor)
+                parcels += note(record, settlements, cursor)
+            if parcels:
+                self._insert(cursor, parcels)
             failpoint("settle.inside")
 
     def _split(self, owner: int, settlements: Sequence[Settlement]) -> tuple[Sequence[Settlement], list[Delivery]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from taskbus.broker.delivery import Record, Settlement
 from taskbus.broker.queues import QueueSize, WorkerEntry
-from taskbus.broker.transports.port import Holder, Parcel
+from taskbus.broker.transports.port import Holder, Parcel, sealed
 from taskbus.errors import LeaseLost
 
 READY, DELAYED = 0, -1
@@ -19,11 +19,15 @@ class Refused(Exception):
     """The store refused a change."""
 
 
-def note(record: Record, settlements: Sequence[Settlement], transaction: Any) -> None:
-    """Have the store record the changes of settlements. Raises ``Refused`` if it would not."""
+def note(record: Record, settlements: Sequence[Settlement], transaction: Any) -> list[Parcel]:
+    """Have the store record the changes of settlements; what is to be published with it. Raises ``Refused``."""
     changes = [change for settlement in settlements for change in settlement.changes]
-    if changes and not record(changes, transaction):
+    if not changes:
+        return []
+    recorded = record(changes, transaction)
+    if recorded is None:
         raise Refused
+    return list(map(sealed, recorded.ready))
 
 
 def lease_lost(holder: Holder) -> LeaseLost:

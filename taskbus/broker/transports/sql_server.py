@@ -174,14 +174,15 @@ class ServerStorage:
         failpoint("settle.before")
         settlements, stale = _first_of_each(settlements)
         asked = settlements
+        ready: list[Parcel] = []
         try:
             if record is not None and not shared:
                 settlements, more = self._split(holder, settlements)
                 stale += more
-                note(record, settlements, None)
+                ready = note(record, settlements, None)
                 record = None
             if settlements:
-                stale += self._settle(holder, settlements, encode, record)
+                stale += self._settle(holder, settlements, encode, record, ready)
         except Refused:
             return None
         self._doubts.settled(holder.id if holder else 0, asked)
@@ -194,8 +195,12 @@ class ServerStorage:
         settlements: Sequence[Settlement],
         encode: Callable[[Message], Parcel],
         record: Record | None,
+        ready: Sequence[Parcel],
     ) -> list[Delivery]:
-        """All of it in one transaction; returns what is not held any more, for which nothing is done."""
+        """All of it in one transaction, publishing what is ``ready`` too.
+
+        Returns what is not held any more, for which nothing is done.
+        """
         keys, returns = _keys(settlements)
         owner = holder.id if holder else 0
         uncertain: Sequence[Settlement] = settlements
@@ -210,16 +215,16 @@ class ServerStorage:
             if len(held) < len(keys) + len(returns):
                 kept, missing = _part(settlements, held)
                 stale = self._never_settled(cursor, holder, missing)
-            follow_ups = [encode(message) for each in kept for message in each.follow_ups]
-            if follow_ups:
-                waited_for = self._insert(cursor, follow_ups, 0.0)
+            parcels = [*ready, *(encode(message) for each in kept for message in each.follow_ups)]
             if record is not None:
-                note(record, kept, cursor)
+                parcels += note(record, kept, cursor)
+            if parcels:
+                waited_for = self._insert(cursor, parcels, 0.0)
             failpoint("settle.inside")
             uncertain = kept
             return stale
 
-        is_plain = record is None and not any(each.follow_ups for each in settlements)
+        is_plain = record is None and not ready and not any(each.follow_ups for each in settlements)
         at_once = is_plain and self._steps.is_settled_at_once and not (keys and returns)
         try:
             stale = (self._session.single if at_once else self._session.write)(work)

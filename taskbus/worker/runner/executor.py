@@ -9,6 +9,7 @@ from contextvars import copy_context
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 
+from taskbus import codec
 from taskbus.clock import Clock, wall_clock
 from taskbus.context import Context, current
 from taskbus.errors import (
@@ -16,21 +17,23 @@ from taskbus.errors import (
     DecodeError,
     EncodeError,
     Reject,
+    Replaced,
     RetryRequested,
     SoftTimeLimitExceeded,
     TaskExpired,
     TimeLimitExceeded,
 )
-from taskbus.message import Message
+from taskbus.message import CHUNK, FLOW, Message
 from taskbus.middleware import Middleware, running
 from taskbus.outcome import Dead, Outcome, Reason, Retrying, Succeeded
-from taskbus.task import Task
+from taskbus.outcome import Replaced as ReplacedBy
 from taskbus.wire import compact
+from taskbus.worker.runner.call import AnyTask, arguments_of, chunk_of, in_turn
 from taskbus.worker.runner.failing import failure_of
 from taskbus.worker.runner.limits import hard_message, soft_message, within
 from taskbus.worker.runner.protocol import Job, Report
+from taskbus.workflow.graph import replacement
 
-AnyTask = Task[..., Any]
 Call = Callable[[AnyTask, Sequence[Any], Mapping[str, Any]], Any]
 """How the body of a ``def`` task is called: a slot adds its limits here. Raises what the body raises."""
 
@@ -97,7 +100,7 @@ class Executor:
         except BaseException as error:  # noqa: BLE001 - whatever a task raises is that task's failure
             outcome = self._failed(attempt.message, attempt.task, error)
         else:
-            outcome = self._returned(attempt.task, value)
+            outcome = self._returned(attempt, value)
         return Report(job.tag, outcome, started_at, perf_counter() - begun)
 
     async def execute_async(self, job: Job) -> Report:
@@ -118,7 +121,7 @@ class Executor:
         except BaseException as error:  # noqa: BLE001 - as above; our own limits arrive as TimeLimitExceeded
             outcome = self._failed(attempt.message, attempt.task, error)
         else:
-            outcome = self._returned(attempt.task, value)
+            outcome = self._returned(attempt, value)
         return Report(job.tag, outcome, started_at, perf_counter() - begun)
 
     def judge(self, job: Job, kind: str) -> Report:
@@ -171,8 +174,14 @@ class Executor:
         if job.start_by is not None and (late := monotonic() - job.start_by) >= 0:
             expired = TaskExpired(f"it could not be started before it expired, {late:.3f} s ago")
             return Dead(Reason.EXPIRED, failure_of(expired))
+        is_chunk = CHUNK in message.headers
         try:
-            args, kwargs = task.unpack(message)
+            if is_chunk:
+                calls = chunk_of(task, message, job.inputs)
+            elif job.inputs is not None:
+                args, kwargs = arguments_of(task, message, job.inputs)
+            else:
+                args, kwargs = task.unpack(message)
         except DecodeError as error:
             return Dead(Reason.UNDECODABLE, failure_of(error))
         except BadArguments as error:
@@ -190,20 +199,28 @@ class Executor:
             message.headers,
             self._is_stopping,
         )
+        if is_chunk:
+            return Attempt(message, in_turn(task, calls, context), (), {}, context)
         if task.takes_context:
             args = [context, *args]
         return Attempt(message, task, args, kwargs, context)
 
     # --- after the body ----------------------------------------------------------------------------------------------
 
-    def _returned(self, task: AnyTask, value: Any) -> Outcome:
-        """A value that cannot be kept is not tried again: the body has done its work."""
+    def _returned(self, attempt: Attempt, value: Any) -> Outcome:
+        """A value that cannot be kept is not tried again: the body has done its work.
+
+        What a flow may hand on is packed though the task keeps no results.
+        """
         try:
-            result, content_type = task.pack_result(value)
+            result, content_type = attempt.task.pack_result(value)
+            if result is None and FLOW in attempt.message.headers:
+                result = codec.encode(value, content_type)
             if result is not None and len(result) > self._max_bytes:
+                advice = "" if FLOW in attempt.message.headers else ", or declare the task with store_results=False"
                 raise EncodeError(
                     f"the result of {len(result)} bytes is larger than max_message_bytes={self._max_bytes}; "
-                    "store it elsewhere and return where, or declare the task with store_results=False"
+                    f"store it elsewhere and return where{advice}"
                 )
         except Exception as error:  # noqa: BLE001 - encoding calls methods of the user's classes
             return Dead(Reason.BAD_RESULT, failure_of(error))
@@ -212,6 +229,8 @@ class Executor:
     def _failed(self, message: Message, task: AnyTask, error: BaseException) -> Outcome:
         """What the task's policy makes of an error."""
         _explain(error, task)
+        if isinstance(error, Replaced):
+            return self._replaced(message, task, error)
         failure = failure_of(error)
         if isinstance(error, Reject):
             return Dead(Reason.REJECTED, failure)
@@ -228,6 +247,16 @@ class Executor:
             broken.__context__ = error
             return Dead(Reason.NOT_RETRYABLE, failure_of(broken))
         return Retrying(max(0.0, min(delay, LONGEST_DELAY)), failure)
+
+    def _replaced(self, message: Message, task: AnyTask, verdict: Replaced) -> Outcome:
+        """What a task put in its own place; one that cannot be sent has failed the attempt."""
+        ttl = task.sender.config.flow_ttl if task.sender is not None else 0.0
+        try:
+            flow, nodes = replacement(verdict.canvas, message, now=self._clock(), ttl=ttl)
+        except Exception as error:  # noqa: BLE001 - it encodes arguments, and calls methods of the user's classes
+            error.__context__ = verdict  # whose traceback says where in the task
+            return self._failed(message, task, error)
+        return ReplacedBy(tuple(flow), [tuple(node) for node in nodes])
 
 
 def _await_body(attempt: Attempt) -> Awaitable[Any]:

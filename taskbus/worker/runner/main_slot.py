@@ -7,7 +7,8 @@ from typing import Any
 
 from taskbus.failpoint import failpoint
 from taskbus.worker.runner.board import Board
-from taskbus.worker.runner.executor import AnyTask, Executor
+from taskbus.worker.runner.call import AnyTask
+from taskbus.worker.runner.executor import Executor
 from taskbus.worker.runner.limits import Limits
 from taskbus.worker.runner.link import Link
 from taskbus.worker.runner.protocol import Job

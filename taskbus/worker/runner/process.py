@@ -22,8 +22,9 @@ from taskbus.clock import Clock, wall_clock
 from taskbus.config import OVERRIDES
 from taskbus.middleware import Middleware
 from taskbus.worker.runner.board import Board
+from taskbus.worker.runner.call import AnyTask
 from taskbus.worker.runner.coroutines import Coroutines
-from taskbus.worker.runner.executor import AnyTask, Executor
+from taskbus.worker.runner.executor import Executor
 from taskbus.worker.runner.kinship import die_with, disown_forks, leave_signals_to_the_supervisor
 from taskbus.worker.runner.limits import AlarmLimits, Limits, Watch
 from taskbus.worker.runner.link import Link

@@ -11,9 +11,12 @@ Supervisor to runner                       Runner to supervisor
     ["recall"]                                   ["returned", [tag, ...]]   jobs it had not started
     ["stop"]                                     (end of file: it has left)
 
-A job is ``[tag, fence, queue, priority, wire]``; a report ``[tag, code, started_at, ran_for, ...]``. ``judge`` asks for
-the outcome of an attempt that the supervisor had to kill (``kind``: "time_limit"), without running it. ``stop`` returns
-what has not started, lets the rest finish, then leaves with status 0.
+A job is ``[tag, fence, queue, priority, wire, start_by, inputs]``; a report ``[tag, code, started_at, ran_for, ...]``.
+``judge`` asks for the outcome of an attempt that the supervisor had to kill (``kind``: "time_limit"), without running
+it. ``stop`` returns what has not started, lets the rest finish, then leaves with status 0.
+
+``inputs`` is what the task's flow gives it, nil for nothing: bytes are a value as msgpack, ``[content_type, bytes]`` is
+one in another encoding, ``[task_id, task, error, message]`` is a task that failed, ``[[inputs, ...]]`` what a join has.
 
 hello = {"app": str, "config": {...}, "broker": str, "results": str, "tasks": {name: {"is_async": bool,
 "time_limit": float | None, "at_most_once": bool, "queue": str, "store_results": bool, "result_ttl": float}}}
@@ -25,17 +28,20 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from taskbus.outcome import Dead, Failure, Outcome, Reason, Released, Retrying, Succeeded
+from taskbus.outcome import Dead, Failure, Outcome, Reason, Released, Replaced, Retrying, Succeeded
 
 MAX_FRAME = 1 << 30
-"""Bytes a frame may have: some hundred messages of the largest size. Both ends are ours; it bounds nothing else."""
+"""Bytes a frame may have: some hundred messages of the largest size. Both ends are ours; it bounds nothing else.
+
+A job with inputs is alone in its frame.
+"""
 
 
 class Job(NamedTuple):
     """One attempt to make. ``wire`` is the message in its wire format.
 
     ``start_by``: from when on it must not start, by the monotonic clock, which all processes of a host share. The
-    message's own expiry is by the broker's clock, which a runner cannot ask.
+    message's own expiry is by the broker's clock, which a runner cannot ask. ``inputs``: see the module's docstring.
     """
 
     tag: int
@@ -44,6 +50,7 @@ class Job(NamedTuple):
     priority: int
     wire: bytes
     start_by: float | None = None
+    inputs: Any = None
 
 
 class Report(NamedTuple):
@@ -55,7 +62,7 @@ class Report(NamedTuple):
     ran_for: float
 
 
-SUCCEEDED, RETRYING, DEAD, RELEASED = range(4)
+SUCCEEDED, RETRYING, DEAD, RELEASED, REPLACED = range(5)
 
 
 def pack(*frame: Any) -> bytes:
@@ -76,6 +83,8 @@ def pack_report(report: Report) -> list[Any]:
             return [tag, DEAD, started_at, ran_for, str(reason), *_fields(failure)]
         case Released(delay):
             return [tag, RELEASED, started_at, ran_for, delay]
+        case Replaced(flow, nodes):
+            return [tag, REPLACED, started_at, ran_for, flow, nodes]
         case _:
             raise TypeError(f"a runner cannot report {outcome!r}")
 
@@ -90,6 +99,8 @@ def unpack_report(fields: list[Any]) -> Report:
         outcome = Retrying(rest[0], Failure(*rest[1:]))
     elif code == DEAD:
         outcome = Dead(Reason(rest[0]), Failure(*rest[1:]))
+    elif code == REPLACED:
+        outcome = Replaced(*rest)
     else:
         outcome = Released(rest[0])
     return Report(tag, outcome, started_at, ran_for)

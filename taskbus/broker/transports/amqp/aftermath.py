@@ -58,10 +58,15 @@ def publish(
     arrived: Callable[[int], Arrived],
     desk: Desk,
     *,
+    ready: Sequence[Parcel],
     now: float,
     until: float,
 ) -> None:
-    """Publish what is missing. What was accepted is added to ``accepted``, also when this raises ``PublishFailed``."""
+    """Publish what is missing. What was accepted is added to ``accepted``, also when this raises ``PublishFailed``.
+
+    ``ready``: what recording these settlements made ready. It is published again with each try; who runs it refuses all
+    but one copy.
+    """
     copies: list[tuple[Arrived, properties.Counters, float]] = []
     parcels: list[Parcel] = []
     of_copies: list[Part] = []
@@ -78,12 +83,13 @@ def publish(
             if settlement.act is Act.CRASH:
                 counters = counters._replace(crashes=counters.crashes + 1)
             copies.append((copy, counters, settlement.delay))
-    if not copies and not parcels:
+    if not copies and not parcels and not ready:
         return
-    letters = outbox.given_back(copies, desk.topology, now, until) + outbox.sent(parcels, desk.topology, now, until)
+    letters = outbox.given_back(copies, desk.topology, now, until)
+    letters += outbox.sent([*parcels, *ready], desk.topology, now, until)
     try:
         desk.publisher.publish(letters, until)
     finally:
         unaccepted = desk.publisher.unaccepted
-        done = zip((*of_copies, *of_parcels), letters, strict=True)
+        done = zip((*of_copies, *of_parcels), letters, strict=False)  # the rest is what was ready
         accepted.update(part for part, letter in done if id(letter) not in unaccepted)

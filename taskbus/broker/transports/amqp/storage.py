@@ -29,7 +29,7 @@ from taskbus.broker.transports.amqp.properties import Counters
 from taskbus.broker.transports.amqp.watch import AmqpWatch
 from taskbus.broker.transports.amqp.wire import TooLate, WireLost
 from taskbus.broker.transports.kombu_transport import Link, StorageTransport
-from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount
+from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount, sealed
 from taskbus.database.remark import Remark
 from taskbus.errors import BrokerError, LeaseLost, PublishFailed
 from taskbus.failpoint import failpoint
@@ -227,13 +227,17 @@ class AmqpStorage:
                     del self._holdings[holding.holder.id]
             to_do, stale = _split(holding, settlements)
             changes = [change for each in to_do for change in each.changes]
-            if record is not None and changes and not record(changes, None):
-                return None
+            ready: list[Parcel] = []
+            if record is not None and changes:
+                recorded = record(changes, None)
+                if recorded is None:
+                    return None
+                ready = list(map(sealed, recorded.ready))
             try:
-                self._publish_for(holding, to_do, encode, until)
+                self._publish_for(holding, to_do, encode, ready, until)
             except BrokerError:
-                if holding is not None:
-                    holding.finish_early(to_do, until)
+                if holding is not None:  # what made others ready waits for them, and is recorded again with them
+                    holding.finish_early([each for each in to_do if not (ready and each.changes)], until)
                 raise
             failpoint("settle.inside")
             if holding is not None:
@@ -247,15 +251,16 @@ class AmqpStorage:
         holding: Holding | None,
         settlements: Sequence[Settlement],
         encode: Callable[[Message], Parcel],
+        ready: Sequence[Parcel],
         until: float,
     ) -> None:
-        """Publish the follow-ups, and copies of what is given back, but for what was accepted the last time."""
+        """Publish what is ready, the follow-ups, and copies of what is given back; not what was accepted last time."""
         accepted: Counter[Part] = Counter() if holding is None else holding.accepted
         held: dict[int, Held] = {} if holding is None else holding.held
         with _ours():
             aftermath.publish(
                 settlements, accepted, encode, lambda tag: held[tag].arrived, self._publishing(),
-                now=self.now(), until=until,
+                ready=ready, now=self.now(), until=until,
             )  # fmt: skip
 
     # --- views ---

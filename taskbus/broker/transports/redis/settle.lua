@@ -1,5 +1,5 @@
 -- Settle deliveries, publish what follows and record what the store keeps, all or nothing. Before it stand `record`
--- (the store's, or one that does nothing), base.lua and push.lua.
+-- (the store's, or one that does nothing), base.lua, push.lua and sealed.lua.
 --
 -- ARGV[4] the holder ("": nothing was claimed), [5] "1" if there is something to record, [6] that
 -- ARGV[7] from how many queues, the first of KEYS, deliveries are settled; for each of them: how many acks, how many to
@@ -56,8 +56,13 @@ if #stale > 1 then
 end
 
 start_writing()
-if ARGV[5] == '1' and record(ARGV[6]) ~= 1 then
-  return { 2 }
+local ready
+if ARGV[5] == '1' then
+  local is_recorded
+  is_recorded, ready = record(ARGV[6])
+  if is_recorded ~= 1 then
+    return { 2 }
+  end
 end
 for index, fences in ipairs(to_ack) do
   with_all('HDEL', KEYS[index] .. ':held:' .. holder, fences, 1, #fences)
@@ -73,4 +78,7 @@ for index, fences in ipairs(to_ack) do
   end
 end
 push(at)
+if ready and #ready > 0 then
+  push_sealed(ready)
+end
 return { 0 }

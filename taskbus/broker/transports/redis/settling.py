@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskbus.broker.delivery import Act, Delivery, Record, Settlement
-from taskbus.broker.transports.port import Holder, Parcel
+from taskbus.broker.transports.port import Holder, Parcel, sealed
 from taskbus.broker.transports.redis import pushing
 from taskbus.broker.transports.redis.holding import Holding, Place, apart, once_each, place
 from taskbus.broker.transports.redis.session import Session, failure, script
@@ -15,7 +15,7 @@ from taskbus.failpoint import failpoint
 from taskbus.message import Message
 
 Encode = Callable[[Message], Parcel]
-SETTLE = script("push", "settle")
+SETTLE = script("push", "sealed", "settle")
 HELD = script("held")
 DONE, STALE, REFUSED = 0, 1, 2
 
@@ -45,20 +45,21 @@ class Settling:
         if holding is None or holding.is_lost:
             kept, more = apart(kept, [place(each.delivery) for each in kept if each.delivery])
             stale += more
+        ready: list[Parcel] = []
         try:
             if record is not None and not shared:
                 kept, more = self._held(holder, holding, kept)
                 stale += more
-                if (changes := _changes(kept)) and not record(changes, None):
-                    raise _Refused
+                ready = _recorded(record, kept, None)
                 record = None
             if self._session.is_cluster:
-                kept, more = self._sent_elsewhere(holder, holding, kept, encode)
+                kept, more = self._sent_elsewhere(holder, holding, kept, encode, ready)
                 stale += more
+                ready = []
             for together in self._apart(kept):
                 left: Sequence[Settlement] = together
-                while left:
-                    left, more = self._step(holder, holding, left, encode, record)
+                while left or ready:
+                    left, ready, more = self._step(holder, holding, left, encode, record, ready)
                     stale += more
         except _Refused:
             return None
@@ -67,33 +68,39 @@ class Settling:
 
     def _step(
         self, holder: Holder | None, holding: Holding | None, settlements: Sequence[Settlement], encode: Encode,
-        record: Record | None,
-    ) -> tuple[list[Settlement], list[Delivery]]:  # fmt: skip
-        """Try to settle all; what is left to do, and what turned out to be stale."""
+        record: Record | None, ready: list[Parcel],
+    ) -> tuple[list[Settlement], list[Parcel], list[Delivery]]:  # fmt: skip
+        """Try to settle all, and to publish what is ``ready``; what is left to do of both, and what was stale.
+
+        When a reply is lost that said whether something was published, it is published again after the next record.
+        """
         if holding is not None and holding.unsettled:
             settlements = self._without_settled(holder, holding, settlements)
-            if not settlements:
-                return [], []
+            if not settlements and not ready:
+                return [], [], []
         transaction = RedisTransaction()
-        if record is not None and (changes := _changes(settlements)) and not record(changes, transaction):
-            raise _Refused
+        if record is not None:
+            _recorded(record, settlements, transaction)
         queues: dict[str, int] = {}
-        args = _arguments(settlements, queues, encode, self._session.about_now())
+        args = _arguments(settlements, queues, encode, self._session.about_now(), ready)
         try:
             answer = self._run(holder, transaction, list(queues), args)
         except ReplyLost as error:
-            if holding is None or any(each.delivery is None for each in settlements):
+            if holding is None or not settlements or any(each.delivery is None for each in settlements):
                 raise failure(error) from error
             holding.unsettled |= {place(each.delivery) for each in settlements if each.delivery}
-            return self._without_settled(holder, holding, settlements), []
+            left = self._without_settled(holder, holding, settlements)
+            return left, ready if left else [], []
         except RedisError as error:
             raise failure(error) from error
         if answer[0] == REFUSED:
             raise _Refused
         if answer[0] == DONE:
-            return [], []
+            return [], [], []
         names = list(queues)
-        return apart(settlements, [(names[i - 1], int(f)) for i, f in zip(answer[1::2], answer[2::2], strict=True)])
+        places = [(names[i - 1], int(f)) for i, f in zip(answer[1::2], answer[2::2], strict=True)]
+        left, stale = apart(settlements, places)
+        return left, ready, stale
 
     def _run(
         self, holder: Holder | None, transaction: RedisTransaction, queues: Sequence[str], args: Sequence[Any]
@@ -119,17 +126,18 @@ class Settling:
         return list(by_queue.values())
 
     def _sent_elsewhere(
-        self, holder: Holder | None, holding: Holding | None, settlements: Sequence[Settlement], encode: Encode
-    ) -> tuple[list[Settlement], list[Delivery]]:
+        self, holder: Holder | None, holding: Holding | None, settlements: Sequence[Settlement], encode: Encode,
+        ready: Sequence[Parcel],
+    ) -> tuple[list[Settlement], list[Delivery]]:  # fmt: skip
         """Publish what follows in other queues, of deliveries that are held; what is left to do, and what is stale.
 
-        This comes first: dying after it repeats a message, and loses none.
+        So is what is ``ready``, in any queue. This comes first: dying after it repeats a message, and loses none.
         """
-        if not any(_elsewhere(each) for each in settlements):
+        if not ready and not any(_elsewhere(each) for each in settlements):
             return list(settlements), []
         kept, stale = self._held(holder, holding, settlements)
         kept = self._without_settled(holder, holding, kept) if holding is not None and holding.unsettled else kept
-        parcels = [encode(message) for each in kept for message in _elsewhere(each)]
+        parcels = [*ready, *(encode(message) for each in kept for message in _elsewhere(each))]
         try:
             self._publish(parcels)
         except PublishFailed as error:
@@ -183,11 +191,13 @@ class Settling:
         return found
 
 
-def _arguments(settlements: Sequence[Settlement], queues: dict[str, int], encode: Encode, now: float) -> list[Any]:
-    """What ``settle.lua`` reads from ARGV[7] on. ``queues`` are the keys, and grow."""
+def _arguments(
+    settlements: Sequence[Settlement], queues: dict[str, int], encode: Encode, now: float, ready: Sequence[Parcel]
+) -> list[Any]:
+    """What ``settle.lua`` reads from ARGV[7] on. ``queues`` are the keys, and grow. ``ready`` is published too."""
     acks: dict[str, list[int]] = {}
     returns: dict[str, list[tuple[int, int, float]]] = {}
-    parcels: list[Parcel] = []
+    parcels = list(ready)
     for each in settlements:
         if each.follow_ups:
             parcels.extend([encode(message) for message in each.follow_ups])
@@ -216,5 +226,12 @@ def _elsewhere(settlement: Settlement) -> list[Message]:
     return [message for message in settlement.follow_ups if delivery is None or message.queue != delivery.queue]
 
 
-def _changes(settlements: Sequence[Settlement]) -> list[Any]:
-    return [change for settlement in settlements for change in settlement.changes]
+def _recorded(record: Record, settlements: Sequence[Settlement], transaction: RedisTransaction | None) -> list[Parcel]:
+    """Have the store record the changes of settlements; what is to be published with it. Raises ``_Refused``."""
+    changes = [change for settlement in settlements for change in settlement.changes]
+    if not changes:
+        return []
+    recorded = record(changes, transaction)
+    if recorded is None:
+        raise _Refused
+    return list(map(sealed, recorded.ready))

@@ -1,0 +1,61 @@
+"""Nodes that are about to be run: whether each may be, and what it is given."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from taskbus.store.flow_rows import Key, Row, Shelf, Work
+from taskbus.store.flows import Begun, Inputs, Kept, NodeState, Start, Verdict
+
+
+def begin(shelf: Shelf, starts: Sequence[Start]) -> list[Begun]:
+    """See ``FlowStore.begin``; within one transaction of the shelf's."""
+    work = Work(shelf, (start.flow for start in starts))
+    work.load((start.flow, start.node) for start in starts)
+    verdicts = [_begin(work, start) for start in starts]
+    running = [(start.flow, start.node) for start, verdict in zip(starts, verdicts, strict=True) if verdict == "run"]
+    inputs = _inputs(shelf, [row for key in running if (row := work.row(key)) is not None and row.node.takes])
+    work.close()
+    return [
+        Begun(verdict, inputs.get((start.flow, start.node)) if verdict is Verdict.RUN else None)
+        for start, verdict in zip(starts, verdicts, strict=True)
+    ]
+
+
+def _begin(work: Work, start: Start) -> Verdict:
+    row = work.row((start.flow, start.node))
+    if row is None or not row.node.task:
+        return Verdict.UNKNOWN
+    if row.has_ended or row.state is NodeState.WAITING:
+        return Verdict.ENDED
+    if row.state is NodeState.STARTED:
+        return Verdict.RUN if row.copy == start.copy else Verdict.DUPLICATE
+    if work.flows[start.flow].is_cancelled:
+        return Verdict.REVOKED
+    work.stand(row, NodeState.STARTED)
+    row.started_at, row.copy = start.at, start.copy
+    return Verdict.RUN
+
+
+def _inputs(shelf: Shelf, rows: Iterable[Row]) -> Mapping[Key, Inputs]:
+    """What these are given, by their keys. Values are read level by level of joins within joins."""
+    asked = {row.key: (row.flow, row.node.after) for row in rows if row.node.after}
+    found = {row.key: row for row in shelf.kept(list(dict.fromkeys(asked.values())))} if asked else {}
+    members: dict[Key, list[Row]] = {}
+    joins = [row.key for row in found.values() if _is_list(row)]
+    while joins:
+        members.update((key, []) for key in joins)
+        inner = shelf.members(joins)
+        for row in inner:
+            members[row.flow, row.node.join].append(row)
+        joins = [row.key for row in inner if _is_list(row)]
+    return {key: _given(found[before], members) for key, before in asked.items() if before in found}
+
+
+def _is_list(row: Row) -> bool:
+    """Whether what it gives are the values of its members: a join that succeeded."""
+    return not row.node.task and row.state is NodeState.SUCCESS
+
+
+def _given(row: Row, members: Mapping[Key, Sequence[Row]]) -> Inputs:
+    if _is_list(row):
+        return [_given(member, members) for member in members[row.key]]
+    return Kept(row.node.id, row.node.task, row.state, row.value or b"", row.content_type, row.failure)

@@ -1,0 +1,351 @@
+"""The part of the contract of flows about second thoughts: what is repeated, revived, replaced and cancelled."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from taskbus.store.base import Store
+from taskbus.store.flows import (
+    AddNodes,
+    CancelFlow,
+    Flow,
+    FlowChange,
+    FlowState,
+    Node,
+    Policy,
+    ReplaceNode,
+    ReviveNode,
+    SealFlow,
+    Verdict,
+    When,
+)
+from taskbus.testing.clock import START
+from taskbus.testing.flow_records import (
+    FAILED,
+    READY,
+    REVOKED,
+    STARTED,
+    SUCCESS,
+    TTL,
+    WAITING,
+    FlowBasis,
+    FlowUnderTest,
+    blamed,
+    group,
+    join,
+    task,
+    wire,
+)
+
+CHORD = (*group("g", 2), task("body", after="g"), task("then", after="body"))
+FLOW = Flow("flow", "", "", START, TTL)
+
+
+class RepeatsContract(FlowBasis):
+    """A step that was done is asked for again, as it is not known whether it was."""
+
+    @pytest.fixture
+    def half(self, flow: FlowUnderTest) -> FlowUnderTest:
+        """A chord whose first member has ended."""
+        flow.begin(*CHORD, last="then")
+        flow.start("g-0")
+        flow.start("g-1")
+        flow.end("g-0")
+        return flow
+
+    def test_an_end_repeated_publishes_again_what_was_not_started_since(self, half: FlowUnderTest) -> None:
+        assert half.end("g-1") == ["body"]
+        before = half.nodes()
+        assert (half.end("g-1"), half.end("g-1", state=FAILED)) == (["body"], ["body"])
+        assert half.nodes() == before
+        half.start("body")
+        assert half.end("g-1") == []
+        assert half.end("body") == ["then"]
+        assert (half.end("g-1"), half.end("body")) == ([], ["then"])
+
+    def test_ends_repeated_together_publish_each_once(self, store: Store, half: FlowUnderTest) -> None:
+        half.end("g-1")
+        recorded = store.apply([half.ended("g-0"), half.ended("g-1"), half.ended("g-1")])
+        assert recorded is not None and [sealed.wire for sealed in recorded.ready] == [wire("body")]
+
+    def test_a_failure_repeated_publishes_again_what_it_led_to(self, flow: FlowUnderTest) -> None:
+        flow.begin(*CHORD, task("e", after="then", when=When.FAILURE))
+        assert flow.end("g-0", state=FAILED) == ["e"]
+        before = flow.nodes()
+        assert (flow.end("g-0", state=FAILED), flow.nodes() == before) == (["e"], True)
+        flow.start("e")
+        assert flow.end("g-0", state=FAILED) == []
+
+    def test_a_death_repeated_is_told_again_until_that_is_started(self, flow: FlowUnderTest) -> None:
+        flow.begin(*group("g", 2, policy=Policy.TALLY), task("d", after="g", when=When.DEATH))
+        assert (flow.end("g-0", state=FAILED), flow.end("g-0", state=FAILED)) == (["d"], ["d"])
+        flow.start("d")
+        assert flow.end("g-0", state=FAILED) == []
+
+    def test_a_flow_begun_again_is_left_alone(self, flow: FlowUnderTest) -> None:
+        nodes = (*CHORD, join("none", 0), task("at once", after="none"))
+        assert flow.begin(*nodes, last="then") == ["at once"]
+        flow.end("g-0")
+        before = flow.nodes()
+        assert flow.begin(*nodes, last="then") == ["at once"]
+        flow.start("at once")
+        assert flow.begin(*nodes, task("another"), last="then") == []
+        assert {**flow.nodes(), "at once": before["at once"]} == before
+
+    def test_a_seal_repeated_publishes_again_what_was_not_started_since(self, flow: FlowUnderTest) -> None:
+        flow.begin(join("g", -1), task("b", after="g", takes=False))
+        assert [flow.apply(SealFlow(flow.id, "g")) for _ in range(3)] == [["b"]] * 3
+        flow.start("b")
+        assert flow.apply(SealFlow(flow.id, "g")) == []
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            AddNodes("flow", [task("m0", join="open"), task("m1", after="m0", join="open")]),
+            SealFlow("flow", "open"),
+            ReviveNode("flow", "f", is_sent=True),
+            ReplaceNode(FLOW, [task("s", wire=wire("s")), task("s2", after="s", wire=wire("s2"))]),
+            CancelFlow("flow"),
+        ],
+        ids=lambda change: type(change).__name__,
+    )
+    def test_a_change_made_twice_is_made_once(self, flow: FlowUnderTest, change: FlowChange) -> None:
+        flow.begin(join("open", -1), task("m", join="open"), task("f"), task("g", after="f"), task("s"))
+        flow.start("s")
+        flow.end("f", state=FAILED)
+        flow.apply(change)
+        before = flow.view(), flow.nodes()
+        flow.apply(change)
+        assert (flow.view(), flow.nodes()) == before
+
+
+class RevivalContract(FlowBasis):
+    """A dead letter is replayed, and its flow goes on."""
+
+    def test_a_revived_node_is_ready_and_all_that_failed_with_it_waits(self, store: Store, flow: FlowUnderTest) -> None:
+        flow.begin(task("z"), task("a", after="z"), task("b", after="a"), task("c", after="b"), last="c")
+        flow.end("z")
+        flow.start("a", "copy")
+        flow.end("a", state=FAILED)
+        assert flow.view().state is FlowState.FAILURE
+        assert store.results(["b", "c"]).keys() == {"b", "c"}
+        assert flow.apply(ReviveNode(flow.id, "a", is_sent=True)) == []
+        nodes = flow.nodes()
+        assert [nodes[id].state for id in "abc"] == [READY, WAITING, WAITING]
+        assert {nodes[id][2:6] for id in "abc"} == {(0.0, 0.0, None, "")}
+        assert (store.results(["a", "b", "c"]), flow.view().state) == ({}, FlowState.RUNNING)
+        assert flow.start("a", "another copy").verdict is Verdict.RUN
+        assert (flow.end("a"), flow.end("b"), flow.end("c")) == (["b"], ["c"], [])
+        assert flow.view().state is FlowState.SUCCESS
+
+    def test_who_revives_publishes_unless_the_flow_is_to(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("z"), task("a", after="z"))
+        flow.end("z")
+        flow.end("a", state=FAILED)
+        assert flow.apply(ReviveNode(flow.id, "a", is_sent=False)) == ["a"]
+        assert flow.states("a") == [READY]
+
+    @pytest.mark.parametrize("policy", [Policy.FAIL_FAST, Policy.TALLY])
+    def test_the_body_of_a_chord_runs_after_all_when_its_member_does(self, flow: FlowUnderTest, policy: Policy) -> None:
+        flow.begin(*group("g", 3, policy=policy), task("body", after="g"), task("then", after="body"), last="then")
+        flow.end("g-0", state=FAILED)
+        flow.end("g-1")
+        flow.apply(ReviveNode(flow.id, "g-0", is_sent=True))
+        assert (flow.states("body", "then"), flow.states("g")[0].has_ended) == ([WAITING, WAITING], False)
+        assert (flow.nodes()["g"].left, flow.end("g-0")) == (2, [])
+        assert flow.end("g-2") == ["body"]
+        assert flow.given("body") == ["g-0", "g-1", "g-2"]
+
+    def test_one_of_two_failed_members_is_not_enough(self, flow: FlowUnderTest) -> None:
+        flow.begin(*group("g", 2), task("body", after="g"), last="body")
+        flow.end("g-0", state=FAILED)
+        flow.end("g-1", state=FAILED)
+        flow.apply(ReviveNode(flow.id, "g-0", is_sent=True))
+        assert (flow.end("g-0"), flow.states("body")) == ([], [FAILED])
+        flow.apply(ReviveNode(flow.id, "g-1", is_sent=True))
+        assert flow.end("g-1") == ["body"]
+
+    def test_a_revived_member_that_fails_again_fails_its_join_again(self, flow: FlowUnderTest) -> None:
+        flow.begin(*group("g", 2), task("body", after="g"), last="body")
+        flow.end("g-1")
+        for _ in range(3):
+            assert flow.end("g-0", state=FAILED) == []
+            assert (flow.states("g", "body"), flow.nodes()["body"].failure) == ([FAILED, FAILED], blamed("g-0"))
+            flow.apply(ReviveNode(flow.id, "g-0", is_sent=True))
+        assert flow.end("g-0") == ["body"]
+
+    def test_joins_around_joins_go_on_too(self, flow: FlowUnderTest) -> None:
+        inner = [join("h", 1, join="g"), task("m"), task("n", after="m", join="h")]
+        flow.begin(join("g", 2), *inner, task("x", join="g", place=1), task("body", after="g"), last="body")
+        flow.end("x")
+        flow.end("m", state=FAILED)
+        assert flow.states("n", "h", "g", "body") == [FAILED] * 4
+        flow.apply(ReviveNode(flow.id, "m", is_sent=True))
+        assert (flow.end("m"), flow.end("n")) == (["n"], ["body"])
+        assert flow.given("body") == [["n"], "x"]
+
+    def test_what_ran_because_of_the_failure_stays_as_it_is(self, flow: FlowUnderTest) -> None:
+        callbacks = (task("e", after="a", when=When.FAILURE), task("f", after="b", when=When.ALWAYS))
+        flow.begin(task("a"), task("b", after="a"), *callbacks, last="b")
+        assert flow.end("a", state=FAILED) == ["e", "f"]
+        flow.start("e")
+        flow.end("e")
+        flow.start("f")
+        flow.apply(ReviveNode(flow.id, "a", is_sent=True))
+        assert flow.states("b", "e", "f") == [WAITING, SUCCESS, STARTED]
+        assert (flow.end("a"), flow.end("f"), flow.end("b")) == (["b"], [], [])
+        assert flow.view().state is FlowState.SUCCESS
+
+    def test_what_ran_because_of_the_failure_and_failed_itself_stays_so(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), task("e", after="a", when=When.FAILURE), last="a")
+        flow.end("a", state=FAILED)
+        flow.start("e")
+        flow.end("e", state=FAILED)
+        flow.apply(ReviveNode(flow.id, "a", is_sent=True))
+        assert flow.states("a", "e") == [READY, FAILED]
+
+    def test_what_fails_and_is_revived_in_one_set_leaves_no_result(self, store: Store, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), task("b", after="a"), last="b")
+        assert flow.apply(flow.ended("a", FAILED), ReviveNode(flow.id, "a", is_sent=True)) == []
+        assert (flow.states("a", "b"), store.results(["b"])) == ([READY, WAITING], {})
+
+    def test_nothing_of_a_cancelled_flow_is_revived(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), task("b"), last="a")
+        flow.end("a", state=FAILED)
+        flow.apply(CancelFlow(flow.id))
+        assert flow.apply(ReviveNode(flow.id, "a", is_sent=True)) == []
+        assert flow.states("a") == [FAILED]
+
+    def test_a_join_that_collected_the_failure_stays_as_it_is(self, flow: FlowUnderTest) -> None:
+        flow.begin(*group("g", 1, policy=Policy.COLLECT), task("body", after="g"), last="body")
+        assert flow.end("g-0", state=FAILED) == ["body"]
+        flow.start("body")
+        flow.apply(ReviveNode(flow.id, "g-0", is_sent=True))
+        assert (flow.end("g-0"), flow.states("g", "body")) == ([], [SUCCESS, STARTED])
+
+    def test_only_what_failed_by_itself_is_revived(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), task("b", after="a"), task("c"), task("d"))
+        flow.end("a", state=FAILED)
+        flow.end("c")
+        before = flow.nodes()
+        for id in ("b", "c", "d", "missing"):
+            assert flow.apply(ReviveNode(flow.id, id, is_sent=True)) == []
+        assert flow.nodes() == before
+
+
+class ReplacementContract(FlowBasis):
+    """A task puts a flow in its own place."""
+
+    def replace(self, flow: FlowUnderTest, *nodes: Node) -> list[str]:
+        return flow.apply(self.change(flow, nodes))
+
+    def change(self, flow: FlowUnderTest, nodes: Sequence[Node]) -> ReplaceNode:
+        given = [node._replace(wire=wire(node.id)) if node.task else node for node in nodes]
+        return ReplaceNode(Flow(flow.id, "", "", flow.clock(), TTL), given)
+
+    def test_what_waited_for_the_task_waits_for_what_replaces_it(self, flow: FlowUnderTest) -> None:
+        flow.begin(*group("g", 3), task("body", after="g"), last="body")
+        flow.start("g-2")
+        assert self.replace(flow, task("x"), task("g-2", after="x")) == ["x"]
+        assert flow.states("x", "g-2") == [READY, WAITING]
+        assert (flow.end("g-0", "g-1"), flow.end("x")) == ([], ["g-2"])
+        assert flow.given("g-2") == "x"
+        assert flow.end("g-2") == ["body"]
+        assert flow.given("body") == ["g-0", "g-1", "g-2"]
+
+    def test_a_chord_may_replace_a_task(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("z"), task("a", after="z"), task("b", after="a"), last="b")
+        flow.end("z")
+        flow.start("a")
+        assert self.replace(flow, *group("g", 3), task("a", after="g")) == ["g-0", "g-1", "g-2"]
+        assert (flow.end("g-0", "g-1", "g-2"), flow.given("a")) == (["a"], ["g-0", "g-1", "g-2"])
+        assert (flow.end("a"), flow.end("b"), flow.view().state) == (["b"], [], FlowState.SUCCESS)
+
+    def test_one_task_may_replace_another_and_be_replaced(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("z"), task("a", after="z"), task("b", after="a"), last="b")
+        flow.end("z")
+        for number in range(3):
+            assert flow.given("a") == "z"
+            new = task("a", wire=wire("a") + b"%d" % number, takes=True)
+            recorded = flow.store.apply([ReplaceNode(FLOW, [new])])
+            assert recorded is not None and [sealed.wire for sealed in recorded.ready] == [new.wire]
+            assert flow.states("a") == [READY]
+        flow.start("a")
+        assert (flow.apply(ReplaceNode(FLOW, [new])), flow.states("a")) == ([], [STARTED])
+        assert flow.end("a") == ["b"]
+
+    def test_a_failure_of_what_replaces_it_is_the_failure_of_all(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), task("b", after="a"), last="b")
+        flow.start("a")
+        self.replace(flow, task("x"), task("a", after="x"))
+        assert flow.end("x", state=FAILED) == []
+        assert [flow.nodes()[id].cause for id in "ab"] == ["x", "x"]
+        assert flow.view().state is FlowState.FAILURE
+
+    def test_a_task_that_was_in_no_flow_begins_one(self, flow: FlowUnderTest) -> None:
+        assert self.replace(flow, *group("g", 2), task("a", after="g")) == ["g-0", "g-1"]
+        assert flow.end("g-0", "g-1") == ["a"]
+        assert (flow.given("a"), flow.end("a"), flow.view().state) == (["g-0", "g-1"], [], FlowState.SUCCESS)
+
+    @pytest.mark.parametrize("is_known", [True, False])
+    def test_replaced_again_publishes_what_was_not_started_since(self, flow: FlowUnderTest, is_known: bool) -> None:
+        if is_known:
+            flow.begin(task("a"), task("b", after="a"), last="b")
+            flow.start("a")
+        change = self.change(flow, [*group("g", 2), task("a", after="g")])
+        assert [flow.apply(change) for _ in range(2)] == [["g-0", "g-1"]] * 2
+        before = flow.nodes()
+        flow.apply(change)
+        assert flow.nodes() == before
+        flow.start("g-0")
+        assert flow.apply(change) == ["g-1"]
+        flow.end("g-0", "g-1")
+        assert flow.apply(change) == ["a"]
+        flow.start("a")
+        assert flow.apply(change) == []
+        flow.end("a")
+        assert (flow.apply(change), flow.states("a")) == ([], [SUCCESS])
+
+    def test_a_message_of_a_replaced_task_that_comes_again_runs_nothing(self, flow: FlowUnderTest) -> None:
+        """As when its worker died between the record and the publish."""
+        flow.begin(task("a"), last="a")
+        flow.start("a", "old")
+        assert self.replace(flow, *group("g", 2), task("a", after="g")) == ["g-0", "g-1"]
+        assert flow.start("a", "old").verdict is Verdict.ENDED
+        flow.start("g-0")
+        assert flow.end("a", state=FAILED) == ["g-1"]
+        assert flow.states("a", "g-0", "g-1") == [WAITING, STARTED, READY]
+
+
+class CancellationContract(FlowBasis):
+    """What has not started is revoked, what has started runs on."""
+
+    def test_what_has_not_started_is_refused_and_ends_as_revoked(self, store: Store, flow: FlowUnderTest) -> None:
+        flow.begin(*CHORD, last="then")
+        flow.start("g-0", "x")
+        assert flow.apply(CancelFlow(flow.id)) == []
+        assert (flow.view().is_cancelled, flow.view().state) == (True, FlowState.RUNNING)
+        assert flow.start("g-1").verdict is Verdict.REVOKED
+        assert flow.start("g-0", "x").verdict is Verdict.RUN
+        assert (flow.end("g-1", state=REVOKED), flow.end("g-0")) == ([], [])
+        assert flow.states("g-0", "g-1", "g", "body", "then") == [SUCCESS, REVOKED, REVOKED, REVOKED, REVOKED]
+        assert flow.view().state is FlowState.REVOKED
+        assert {id: result.state.value for id, result in store.results(["body", "then"]).items()} == {
+            "body": "REVOKED", "then": "REVOKED",
+        }  # fmt: skip
+
+    def test_what_would_be_ready_is_revoked_instead(self, flow: FlowUnderTest) -> None:
+        nodes = (task("a"), task("b", after="a"), task("c", after="b"), task("f", after="c", when=When.ALWAYS))
+        flow.begin(*nodes, last="c")
+        flow.start("a")
+        flow.apply(CancelFlow(flow.id))
+        assert flow.end("a") == []
+        assert flow.states("a", "b", "c", "f") == [SUCCESS, REVOKED, REVOKED, REVOKED]
+        assert flow.view().state is FlowState.REVOKED
+
+    def test_nothing_happens_to_a_flow_that_has_ended_or_is_not_there(self, flow: FlowUnderTest) -> None:
+        assert flow.apply(CancelFlow(flow.id)) == []
+        flow.begin(task("a"), last="a")
+        flow.end("a")
+        assert flow.apply(CancelFlow(flow.id)) == []
+        assert (flow.view().is_cancelled, flow.view().state) == (False, FlowState.SUCCESS)
