@@ -1,6 +1,6 @@
 """The named cases that only RabbitMQ has: alarms, deleted queues, nodes that die, its own limits."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -62,7 +62,8 @@ def deleted_queues(place: Place) -> Verdict:
         cell.until(cell.is_drained, "the first tasks to end")
         for _ in range(3):
             for name in server.control("list_queues", "name", "--silent").split():
-                server.control("delete_queue", name)
+                with suppress(AssertionError):  # the worker's own queue goes with its channel
+                    server.control("delete_queue", name)
             back_at_work(cell, worker)
         return cell.finish()
 

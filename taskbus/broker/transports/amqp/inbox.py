@@ -4,6 +4,7 @@ Deliveries are only noted as they come; what they say is looked at when they are
 frames as the order of the tags allows.
 """
 
+import time
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -13,10 +14,6 @@ from taskbus.broker.transports.amqp.calls import Calls
 from taskbus.broker.transports.amqp.naming import Naming
 from taskbus.broker.transports.amqp.properties import Counters, Label
 from taskbus.broker.transports.amqp.wire import Wire
-
-_CONSUMER = {"x-cancel-on-ha-failover": True}
-"""So that we are told when a queue has gone. Else the broker looks for one of the same name first, consumes from that
-for us, forgets it at once (seen in 3.10), and whatever that one delivers is held by nobody. Source: rabbit_channel.erl."""
 
 
 class Arrived(NamedTuple):
@@ -86,10 +83,16 @@ class Inbox(Calls):
         self.flows: dict[bytes, Flow] = {}
         self.news: list[tuple[str, str]] = []
         self.is_cancelled = False
+        self.cancelled_at = 0.0
         self._all: dict[bytes, Flow] = {}
         self._tags = 0
         self.has_news = False
         self._open: dict[int, Flow | None] = {}
+
+    @property
+    def holds_any(self) -> bool:
+        """Whether anything that came on this channel is not acked."""
+        return bool(self._open)
 
     # --- subscribing ---
 
@@ -109,7 +112,7 @@ class Inbox(Calls):
                     tag = b"%d" % self._tags
                     self.flows[tag] = self._all[tag] = Flow(each)
                     name = naming.queue(each.queue, each.level)
-                    self.post(frames.BASIC_CONSUME, 0, name, tag.decode(), False, False, False, False, _CONSUMER)
+                    self.post(frames.BASIC_CONSUME, 0, name, tag.decode(), False, False, False, False, {})
                     asked += 1
         self._take_cancelled(superfluous, until)
         for _ in range(asked):
@@ -139,7 +142,7 @@ class Inbox(Calls):
         for queue in queues:
             self.post(frames.QUEUE_BIND, 0, name, naming.news, naming.queue(queue), False, {})
             asked += 1
-        self.post(frames.BASIC_CONSUME, 0, name, "news", False, True, True, False, _CONSUMER)
+        self.post(frames.BASIC_CONSUME, 0, name, "news", False, True, True, False, {})
         for _ in range(asked):
             self.take(until)
         self.has_news = True
@@ -168,7 +171,7 @@ class Inbox(Calls):
             self.flows.pop(tag.encode(), None)
             self._all.pop(tag.encode(), None)
             self.has_news = self.has_news and tag != "news"
-            self.is_cancelled = True
+            self.is_cancelled, self.cancelled_at = True, time.monotonic()
         else:
             super().on_method(id, packed)
 
