@@ -20,7 +20,11 @@ from tests.crash.grounds import GROUNDS
 from tests.crash.place import Place
 from tests.crash.town import Town
 
-everywhere = pytest.mark.parametrize("place", list(GROUNDS), indirect=True)
+everywhere = pytest.mark.parametrize(
+    "place",
+    [pytest.param(name, marks=() if ground.is_whole else pytest.mark.slow) for name, ground in GROUNDS.items()],
+    indirect=True,
+)
 on_sqlite = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 SOON = 30.0
 """Seconds within which a workflow of a few tasks has ended, on any broker and a busy machine."""
