@@ -158,9 +158,11 @@ def test_a_broker_restarted_over_and_over_is_consumed_from_again_each_time(
 def test_a_killed_broker_has_lost_nothing_that_it_confirmed(
     node: RabbitServer, url: str, open_broker: Callable[..., Broker]
 ) -> None:
+    # A delay queue that is up before the queue behind it waits so long, by default 3 minutes, before it tries again.
+    again = "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 2000}]}]."
+    (node.folder / "advanced.config").write_text(again)
     broker = open_broker(url, publish_timeout=2.0)
-    accepted = ["plain", "delayed"]
-    tried = 0
+    accepted, tried = ["plain", "delayed"], 0
     send(broker, "plain")
     send(broker, "delayed", due_at=wall_clock() + 0.6005)
     # RabbitMQ writes down every half second which queues there are: one newer than that is lost with all it holds.
@@ -170,8 +172,7 @@ def test_a_killed_broker_has_lost_nothing_that_it_confirmed(
     killer.start()
     started = time.monotonic()
     while time.monotonic() < started + LONGEST:
-        names = [f"m{tried}", f"n{tried}"]
-        tried += 1
+        names, tried = [f"m{tried}", f"n{tried}"], tried + 1
         try:
             send(broker, names[0])
             accepted.append(names[0])
