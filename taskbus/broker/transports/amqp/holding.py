@@ -29,8 +29,6 @@ from taskbus.broker.transports.turns import in_turn, share_out
 from taskbus.clock import Clock
 from taskbus.errors import BrokerError, LeaseLost
 
-GONE_FOR = 1.0
-"""Seconds after which RabbitMQ has done with a queue that was deleted."""
 UNCLAIMED_FOR = 1.0
 """Seconds after which a message that was pushed here and not claimed is given to others."""
 NOT_HUNGRY_FOR = 30.0
@@ -109,23 +107,6 @@ class Holding:
             self._inbox = Inbox(wire, self._line.generation)
         return self._inbox
 
-    def _start_over(self, inbox: Inbox, until: float) -> Inbox:
-        """After a queue went, have it made again, and consume from it: on a new channel if this one holds nothing.
-
-        If it does, some time later. To a channel that has consumed from the queue before, RabbitMQ may else deliver in
-        vain: what it does when it hears that the queue has gone strikes the new one, which has its name.
-        """
-        if inbox.holds_any and time.monotonic() - inbox.cancelled_at < GONE_FOR:
-            return inbox
-        self._levels.make_again(until)
-        inbox.is_cancelled = False
-        if inbox.holds_any:
-            return inbox
-        inbox.close(until)
-        self._inbox = None
-        self._prefetch = 0
-        return self._opened(until)
-
     # --- claiming ---
 
     def claim(self, queues: Sequence[str], limit: int, until: float) -> list[Arrived]:
@@ -133,13 +114,9 @@ class Holding:
         self.check()
         self._claimed_at = time.monotonic()
         inbox = self._opened(until)
-        if inbox.is_cancelled:
-            inbox = self._start_over(inbox, until)
         if not set(queues) <= set(self.queues):
             return self._pull(inbox, queues, limit, until)
         self._look(inbox)
-        if inbox.is_cancelled:  # to subscribe to what may not be there would cost the channel, and what is held on it
-            return self._in_turn(queues, limit)
         wanted = len(self.held) + limit
         is_new = self._adjust(inbox, wanted, until)
         while is_new or not self._is_anything_for(queues):
@@ -280,14 +257,11 @@ class Holding:
     def has_more(self) -> bool:
         """Whether something came that nobody has claimed."""
         inbox = self._inbox
-        return inbox is not None and bool(inbox.fresh or inbox.news or (inbox.is_cancelled and not inbox.holds_any))
+        return inbox is not None and bool(inbox.fresh or inbox.news or inbox.is_cancelled)
 
     def next_due_in(self) -> float | None:
-        """Seconds until a message that waits here is due, or a queue that went is to be consumed from again."""
-        instants = [self._waiting[0][0]] if self._waiting else []
-        if self._inbox is not None and self._inbox.is_cancelled:
-            instants.append(self._inbox.cancelled_at + GONE_FOR)
-        return min(instants) - time.monotonic() if instants else None
+        """Seconds until a message that waits here is due."""
+        return self._waiting[0][0] - time.monotonic() if self._waiting else None
 
     # --- settling ---
 

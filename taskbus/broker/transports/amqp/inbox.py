@@ -4,7 +4,6 @@ Deliveries are only noted as they come; what they say is looked at when they are
 frames as the order of the tags allows.
 """
 
-import time
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -83,16 +82,10 @@ class Inbox(Calls):
         self.flows: dict[bytes, Flow] = {}
         self.news: list[tuple[str, str]] = []
         self.is_cancelled = False
-        self.cancelled_at = 0.0
         self._all: dict[bytes, Flow] = {}
         self._tags = 0
         self.has_news = False
         self._open: dict[int, Flow | None] = {}
-
-    @property
-    def holds_any(self) -> bool:
-        """Whether anything that came on this channel is not acked."""
-        return bool(self._open)
 
     # --- subscribing ---
 
@@ -171,7 +164,7 @@ class Inbox(Calls):
             self.flows.pop(tag.encode(), None)
             self._all.pop(tag.encode(), None)
             self.has_news = self.has_news and tag != "news"
-            self.is_cancelled, self.cancelled_at = True, time.monotonic()
+            self.is_cancelled = True
         else:
             super().on_method(id, packed)
 

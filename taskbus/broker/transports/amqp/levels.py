@@ -18,7 +18,7 @@ class Levels:
     def forget(self) -> None:
         self._known.clear()
 
-    def make_again(self, until: float) -> None:
+    def _make_again(self, until: float) -> None:
         """After a queue went: have all there that was known, since what is delayed may be on its way to any of them."""
         self._topology.forget()
         for queue, levels in self._known.items():
@@ -29,6 +29,13 @@ class Levels:
     def learn(self, inbox: Inbox, until: float) -> bool:
         """Find out about all at first, later about what is announced; whether there is anything new."""
         naming = self._topology.naming
+        if inbox.is_cancelled:
+            inbox.is_cancelled = False  # now: another one may go meanwhile
+            try:
+                self._make_again(until)
+            except BaseException:
+                inbox.is_cancelled = True
+                raise
         if not self._known:
             for queue in self._queues:
                 self._topology.present(queue, MAIN, until)
