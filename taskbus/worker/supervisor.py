@@ -254,6 +254,7 @@ class Supervisor:
         if self._leases.tick(now):
             with self._sweeping.trying_to("sweep", now):
                 self._store.sweep(time.time())
+            self._leases.rest()
             self._may_fetch = True
 
     def _abandon(self, now: float) -> None:
@@ -350,6 +351,7 @@ class Supervisor:
     def _begin_to_stop(self, now: float) -> None:
         self._stop_deadline = now + self.config.grace
         self._crew.is_stopping = True
+        self._leases.stop_sweeping()
         self._other += self._quarantine.give_up()
         parked = self._dispatcher.empty()
         self._ended += (Ended(held, Released()) for held in parked)
