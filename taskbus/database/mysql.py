@@ -260,7 +260,9 @@ def _prepared(connection: Connection, timeout: float, deadline: float) -> MysqlL
         link = MysqlLink(connection, connection.get_server_info())
         waits = max(1, int(timeout))
         special = f", idle_transaction_timeout={NOBODY_LOCKS_LONGER}, max_statement_time={timeout:g}"
-        isolation = "tx_isolation" if link.is_mariadb else "transaction_isolation"  # one had no other, one has no longer
+        isolation = (
+            "tx_isolation" if link.is_mariadb else "transaction_isolation"
+        )  # one had no other, one has no longer
         link.cursor.execute(
             f"SET NAMES utf8mb4, {isolation}='READ-COMMITTED', time_zone='+00:00',"
             f" sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={waits}"

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class Leases:
-    """Renews every third of the lease and sweeps ``sweep`` seconds after the last, with some jitter: workers take turns.
+    """Renews every third of the lease and sweeps ``sweep`` seconds after the last sweep, with some jitter.
 
     Measures by the monotonic clock: a step of the wall clock neither hurries nor delays it. On a slow line a sweep may
     take longer than the time between two: counted from its end, it leaves room for the tasks.

@@ -74,23 +74,74 @@ def join(broker: Broker) -> Iterator[Callable[..., Consumer]]:
 # --- a lease is a connection ---
 
 
-@pytest.mark.parametrize("kind", ["quorum", "classic"])
-def test_what_a_lost_connection_held_is_delivered_again_with_one_more_loss(node: RabbitServer, kind: str) -> None:
+@pytest.fixture(params=["quorum", "classic"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def workers(node: RabbitServer, kind: str) -> Iterator[tuple[Broker, Consumer, Consumer]]:
+    """Two of them, each with a connection of its own."""
     broker = Broker(prefixed(node, f"&queue_type={kind}"))
-    send(broker, "a")
-    consumer, other = (broker.consumer(["default"], name=name, lease=LEASE) for name in ("w", "other"))
-    for losses in range(3):
-        held = fetch_when_there(consumer, 5)
-        assert (ids(held), held[0].losses) == (["a"], losses)
-        hang_up(consumer)
-        with pytest.raises(LeaseLost):
-            consumer.renew()
-        assert consumer.settle(acks(held), None, shared=False) == held
-        consumer.rejoin()
-    assert fetch_when_there(other)[0].losses == 3
-    consumer.close()
+    one, other = (broker.consumer(["default"], name=name, lease=LEASE) for name in ("one", "other"))
+    yield broker, one, other
+    one.close()
     other.close()
     broker.close()
+
+
+def test_what_a_lost_connection_held_comes_again_and_its_worker_which_lives_counts_no_loss(
+    workers: tuple[Broker, Consumer, Consumer], kind: str
+) -> None:
+    broker, one, other = workers
+    send(broker, "a")
+    for _ in range(3):
+        held = fetch_when_there(one, 5)
+        assert (ids(held), held[0].losses) == (["a"], 0)
+        hang_up(one)
+        with pytest.raises(LeaseLost):
+            one.renew()
+        assert one.settle(acks(held), None, shared=False) == held
+        one.rejoin()
+    # Another worker can only believe the broker; a classic queue tells no more than that it was out before.
+    assert fetch_when_there(other)[0].losses == (3 if kind == "quorum" else 1)
+
+
+def test_a_loss_of_another_worker_counts_and_is_not_taken_for_ones_own(
+    workers: tuple[Broker, Consumer, Consumer],
+) -> None:
+    broker, one, other = workers
+    send(broker, "a")
+    for _ in range(2):
+        assert fetch_when_there(one)[0].losses == 0
+        hang_up(one)
+        with pytest.raises(LeaseLost):
+            one.renew()
+        one.rejoin()
+    assert fetch_when_there(other)
+    hang_up(other)
+    (held,) = fetch_when_there(one)
+    assert held.losses == 1
+    assert one.settle([Settlement(held, Act.RELEASE)], None, shared=False) == []
+    (again,) = fetch_when_there(one)
+    assert again.losses == 1
+
+
+def test_what_was_pushed_to_a_worker_that_was_cut_off_has_no_loss_either(
+    workers: tuple[Broker, Consumer, Consumer],
+) -> None:
+    broker, one, _ = workers
+    for turn in range(3):
+        send(broker, f"first{turn}")
+        (first,) = fetch_when_there(one)
+        assert one.settle(acks([first]), None, shared=False) == []
+        one.clear()
+        send(broker, f"next{turn}")  # is pushed, since there is room for one
+        until(lambda: readable(one, 0), "the next one to be pushed")
+        hang_up(one)
+        (again,) = fetch_when_there(one)
+        assert (decoded(again).id, again.losses) == (f"next{turn}", 0)
+        assert one.settle(acks([again]), None, shared=False) == []
 
 
 def hang_up(consumer: Consumer) -> None:

@@ -41,13 +41,16 @@ def by(proxy: Proxy, url: str) -> str:
 
 
 def test_a_sweep_that_finds_nothing_asks_the_broker_once_and_the_store_once(proxy: Proxy, url: str) -> None:
-    with closing(Broker(by(proxy, url))) as broker, closing(open_store(by(proxy, url))) as store:
-        with closing(broker.consumer(["default"], name="worker", lease=LEASE)) as consumer:
-            store.results(["none"])
-            before = proxy.round_trips
-            assert consumer.reap() == 0
-            assert store.sweep(0.0) == 0
-            assert proxy.round_trips - before == 2
+    with (
+        closing(Broker(by(proxy, url))) as broker,
+        closing(open_store(by(proxy, url))) as store,
+        closing(broker.consumer(["default"], name="worker", lease=LEASE)) as consumer,
+    ):
+        store.results(["none"])
+        before = proxy.round_trips
+        assert consumer.reap() == 0
+        assert store.sweep(0.0) == 0
+        assert proxy.round_trips - before == 2
 
 
 def test_to_connect_and_to_send_takes_few_round_trips(servers: ModuleType, proxy: Proxy, url: str) -> None:

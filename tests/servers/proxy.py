@@ -144,8 +144,7 @@ class Proxy:
 
     @property
     def round_trips(self) -> int:
-        """How often a server has said something after its client had, or first of all: what a slow line costs.
-        """
+        """How often a server has said something after its client had, or first of all: what a slow line costs."""
         return self._order(lambda: self._round_trips)
 
     def close(self) -> None:
