@@ -264,7 +264,7 @@ def _prepared(connection: Connection, timeout: float, deadline: float) -> MysqlL
             "tx_isolation" if link.is_mariadb else "transaction_isolation"
         )  # one had no other, one has no longer
         link.cursor.execute(
-            f"SET NAMES utf8mb4, {isolation}='READ-COMMITTED', time_zone='+00:00',"
+            f"SET NAMES utf8mb4, SESSION {isolation}='READ-COMMITTED', time_zone='+00:00',"
             f" sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={waits}"
             f"{special if link.is_mariadb else ''}"
         )
