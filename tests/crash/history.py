@@ -17,8 +17,8 @@ class Rules:
     ``runner_death`` and ``lease + sweep + slack`` are the longest times after which an interrupted task must run again,
     ``handover`` (if not 0) the one after a SIGTERM. ``drain``: how long everything accepted may take to come to an end.
     ``sigterm_interrupts``: SIGTERM may interrupt attempts (they outlast the grace period). ``forks``: settling takes
-    the broker several steps, so that what a fault interrupts may go on as two messages. ``fences_grow``: from one delivery
-    of a message to the next, which they cannot where they are by the clocks of hosts, and these differ.
+    the broker several steps, so that what a fault interrupts may go on as two messages. ``fences_grow``: from one
+    delivery of a message to the next, which they cannot where they are by the clocks of hosts, and these differ.
     """
 
     lease: float = 2.0
