@@ -1,4 +1,4 @@
-"""What a lost connection to RabbitMQ means for the messages on it: a loss with the broker, none for a worker that lives."""
+"""A connection to RabbitMQ that is lost: for what was on it a loss with the broker, none for a worker that lives."""
 
 import contextlib
 import uuid
