@@ -15,10 +15,10 @@ from rich.status import Status
 from taskbus.app import TaskBus
 from taskbus.cli import bench_measures
 from taskbus.cli.bench_measures import Measure
+from taskbus.cli.config_file import apply_config_file
 from taskbus.cli.counting import Counter
 from taskbus.cli.exits import USAGE, CommandFailed
 from taskbus.cli.machine import describe_machine
-from taskbus.cli.opening import apply_config_file
 from taskbus.cli.options import Scope, scope_of, shared_options
 from taskbus.cli.output import emit_one
 from taskbus.cli.phrase import count, span

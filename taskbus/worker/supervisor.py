@@ -28,6 +28,7 @@ from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.flows import Flows, stamped
 from taskbus.worker.intake import Intake
+from taskbus.worker.launch import Launched
 from taskbus.worker.leases import Leases
 from taskbus.worker.mourning import estate
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
@@ -47,23 +48,27 @@ AFTER_KILL = 10.0
 """Seconds the loop goes on after it has killed its runners, to give back what they held."""
 
 
-def run(options: WorkerOptions, on_ready: Callable[[WorkerInfo], None] = lambda _: None) -> int:
-    """Run a worker until it is told to stop; returns its exit status.
+def run(
+    options: WorkerOptions,
+    on_ready: Callable[[WorkerInfo], None] = lambda _: None,
+    launched: Launched | None = None,
+) -> int:
+    """Run a worker until it is told to stop; returns its exit status. ``launched``: its runners' server, if started.
 
     0: stopped in good order. 1: stopped at once by a second signal, or could not give everything back.
     Raises ``ConfigError`` if the app cannot be imported, ``BrokerError`` if the broker cannot be used.
     """
-    with contextlib.closing(Supervisor(options)) as supervisor:
+    with contextlib.closing(Supervisor(options, launched)) as supervisor:
         return supervisor.run(on_ready)
 
 
 class Supervisor:
     """One worker. See the module's docstring for its loop."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, launched: Launched | None = None) -> None:
         started = time.monotonic()
         self._selector = selectors.DefaultSelector()
-        self._crew = Crew(options, self._watch, self._unwatch)
+        self._crew = Crew(options, self._watch, self._unwatch, launched)
         self._closing = contextlib.ExitStack()
         self._closing.callback(self._crew.close)
         try:
@@ -254,6 +259,7 @@ class Supervisor:
         if self._leases.tick(now):
             with self._sweeping.trying_to("sweep", now):
                 self._store.sweep(time.time())
+            self._leases.rest()
             self._may_fetch = True
 
     def _abandon(self, now: float) -> None:
@@ -350,6 +356,7 @@ class Supervisor:
     def _begin_to_stop(self, now: float) -> None:
         self._stop_deadline = now + self.config.grace
         self._crew.is_stopping = True
+        self._leases.stop_sweeping()
         self._other += self._quarantine.give_up()
         parked = self._dispatcher.empty()
         self._ended += (Ended(held, Released()) for held in parked)

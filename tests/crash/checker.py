@@ -202,6 +202,8 @@ def _unexpected(joined: Joined) -> list[str]:
 
 def _stale(joined: Joined, rules: Rules) -> list[str]:
     """Tasks where a smaller token won: at the sink, in the result, or because the starts' tokens did not grow."""
+    if not rules.fences_grow:
+        return []
     stale = []
     for id, runs in joined.runs.items():
         known = [run for run in runs if not any(fault.woke_stale(run, rules) for fault in joined.faults)]

@@ -349,3 +349,10 @@ def test_where_settling_takes_several_steps_a_fault_excuses_a_second_life_of_wha
         story.result(id, 9.1, token=3)
     assert check([event for event in story.events if event["id"] != "b"], Rules(forks=True)).valid
     assert check([event for event in story.events if event["id"] != "b"], Rules()).dup == ("a",)
+
+
+def test_where_fences_are_by_clocks_that_differ_they_say_nothing() -> None:
+    story = healthy()
+    plant_stale_sink(story)
+    assert not check(story.events, Rules()).valid
+    assert check(story.events, Rules(fences_grow=False)).valid
