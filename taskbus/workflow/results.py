@@ -18,7 +18,7 @@ class GroupResult(Generic[R]):
     """The results of a group, in the order of its members. A member that ends in a group is a ``GroupResult`` itself.
 
     ``children`` are the results, ``id`` names the group in its workflow, which ``flow_id`` names. ``before`` is the
-    result of what it runs after, where its members alone cannot say that it was not run: there are none, or it collects.
+    result of what it runs after, where its members cannot say that it was not run: there are none, or it collects.
     """
 
     __slots__ = ("_is_collecting", "_sender", "before", "children", "flow_id", "id")

@@ -120,4 +120,3 @@ def is_as_expected(found: Any, expected: Any) -> bool:
             return False
         return all(is_as_expected(one, other) for one, other in zip(found, expected, strict=True))
     return bool(found == expected)
-

@@ -95,7 +95,6 @@ def test_what_keeps_no_results_cannot_tell_a_group_that_it_failed(app: TaskBus, 
     assert result.get(timeout=0) == [2]
 
 
-
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
