@@ -22,6 +22,7 @@ from . import (
 from .cases_of_mutants import MUTATIONS
 from .checker import Verdict
 from .grid import GRID, Square
+from .grid_of_flows import FLOWS
 from .grounds import GROUNDS, Ground
 from .place import Place
 from .registry import Case
@@ -48,6 +49,12 @@ QUICK_SQUARES = (
     "release.before/supervisor/kill9",
 )
 """The part of the grid that every run of the tests plays on SQLite."""
+QUICK_FLOWS = (
+    "flows begun settle.inside@2/producer/kill9",
+    "flows filled settle.after@3/producer/kill9",
+    "flows batches settle.inside@3/supervisor/kill9",
+)
+"""The same of workflows."""
 QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "redis": (
         "grid publish.inside:single/producer/kill9",
@@ -177,10 +184,12 @@ def _on(ground: Ground) -> list[Playable]:
         and (ground.is_whole or _is_apart(square))
         and (ground.results or square.step.point != BETWEEN)
     ]
+    of_flows = [square for square in FLOWS if square.exists_on(ground)]
     named = [case for case in CASES if _is_played(case, ground)]
     mutants = [mutant for mutant in MUTATIONS if ground.is_whole and ground.broker in mutant.on]
     found = [
         *(Playable(f"grid {each.name}", ground, each.run, each.name in QUICK_SQUARES) for each in squares),
+        *(Playable(f"grid {each.name}", ground, each.run, each.name in QUICK_FLOWS) for each in of_flows),
         *(Playable(each.name, ground, each.run, each.is_quick, each.obstacle) for each in named),
         *(Playable(f"mutant {each.name}", ground, each.play, each.is_quick) for each in mutants),
     ]
