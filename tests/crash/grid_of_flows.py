@@ -22,8 +22,9 @@ from .grounds import Ground
 from .harness import Cell
 from .place import Place
 
-ENDS_WITHIN = replace(RULES, drain=30.0)
-"""Nothing is pending so many seconds after all that was accepted could have ended."""
+ENDS_WITHIN = replace(RULES, drain=30.0, slack=10.0)
+"""Nothing is pending half a minute after all that was accepted could have ended. How soon a lost task runs again is for
+the rest of the grid to see."""
 OUTCOMES = ("before", "inside", "after")
 BEGINS, EACH = 4, 6
 """Workflows that a producer begins, and the calls in each."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import (
     cases,
     cases_of_clocks,
+    cases_of_flows,
     cases_of_networks,
     cases_of_postgresql,
     cases_of_rabbitmq,
@@ -38,6 +39,7 @@ MODULES = (
     cases_of_redis,
     cases_of_rabbitmq,
     cases_of_postgresql,
+    cases_of_flows,
 )
 CASES: list[Case] = [case for module in MODULES for case in module.case.all]
 QUICK_SQUARES = (
@@ -90,7 +92,6 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
 NEEDS = {
     "beat, which does not exist yet": "6 7 51 52",
     "revocation, which does not exist yet": "70",
-    "workflows, which do not exist yet": "62 63",
     "the page and remote control, which do not exist yet": "75 76",
     "Celery on the other side of the wire": "77",
     "hours": "60 61",
@@ -103,6 +104,7 @@ ELSEWHERE = {
     "54": "played by case 53",
     "57": "played by case 55 and the property tests of the codec and the wire",
     "59": "played by the unit tests of sending",
+    "63": "played by tests/system/test_random_flows.py",
 }
 NOT_RUN = {
     "68": "no command is cancelled half-way: async sends run in a thread of their own, to their end",
