@@ -11,9 +11,10 @@ from figures import Figure
 Medians = dict[str, dict[str, float | None]]
 HEAD = """# TaskBus beside the others
 
-Made by `python benchmarks/against_others.py --broker NAME`, one section a broker, and by `--workflows`. In each, all peers
-ran in one run on one machine, taking turns at each figure; what is shown is the median of the rounds. Tasks that were done are counted in
-shared memory, outside of any queue, at the same cost for all. The machine is small and noisy: read the ratios.
+Made by `python benchmarks/against_others.py --broker NAME`, one section a broker, and by `--workflows`. In each, all
+peers ran in one run on one machine, taking turns at each figure; what is shown is the median of the rounds. Tasks that
+were done are counted in shared memory, outside of any queue, at the same cost for all. The machine is small and noisy:
+read the ratios.
 `cannot`: the peer has no such thing, or did not finish. A ratio above 1 means that TaskBus is better.
 """
 

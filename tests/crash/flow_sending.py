@@ -16,11 +16,16 @@ from .ledger import Ledger
 Build = Callable[["Parts"], Any]
 """Makes a canvas of the calls it takes."""
 
+PRODUCED = "p"
+"""How the ids of a producer's calls begin; those of the harness begin otherwise."""
+
 
 class Parts:
     """Makes the calls of one workflow, each with the next of ``ids``, and notes them."""
 
     def __init__(self, app: TaskBus, ledger: Ledger, ids: Iterator[str]) -> None:
+        if not app.tasks:
+            app.include(f"{__package__}.tasks")
         self._app, self._ledger, self._ids = app, ledger, ids
         self.accepted: list[str] = []
         """Those that will come to an end, once the workflow is accepted."""

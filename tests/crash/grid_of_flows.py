@@ -16,18 +16,20 @@ from taskbus.store.flows import FlowState, NodeState
 
 from . import flow_sending
 from .checker import Verdict
-from .flow_sending import FILL, Parts
+from .flow_sending import FILL, PRODUCED, Parts
 from .grid import GATE, RULES
 from .grounds import Ground
 from .harness import Cell
+from .ledger import now
 from .place import Place
 
-ENDS_WITHIN = replace(RULES, drain=30.0, slack=10.0)
+ENDS_WITHIN = replace(RULES, drain=30.0, slack=10.0, runner_death=10.0)
 """Nothing is pending half a minute after all that was accepted could have ended. How soon a lost task runs again is for
 the rest of the grid to see."""
 OUTCOMES = ("before", "inside", "after")
 BEGINS, EACH = 4, 6
 """Workflows that a producer begins, and the calls in each."""
+IDLE_FOR = 2.0
 TOGETHER = 5
 SEAL = 2 + FILL // TOGETHER
 """The last step of a producer that fills a batch: it begins it, sends its members ``TOGETHER`` at once, seals it."""
@@ -62,7 +64,7 @@ def _begins(place: Place, point: str, nth: int, action: str) -> Verdict:
         cell.until(cell.faults, f"the strike at {point}")
         if action == "stop":
             cell.wake_after(1.0)
-        cell.worker()
+        _up(cell)
         cell.until(lambda: process.poll() is not None, "the producer to end")
         cell.until(lambda: not _torn(cell), "all of a workflow to have run whose end has", 10.0)
         return cell.finish()
@@ -70,8 +72,8 @@ def _begins(place: Place, point: str, nth: int, action: str) -> Verdict:
 
 def _torn(cell: Cell) -> list[str]:
     """Workflows whose end has run, while not all of their tasks have; in one database also those begun by half."""
-    ended = {event["id"] for event in cell.of("end")}
-    ids = [event["id"] for event in cell.of("pub_try")]
+    ended = _ran(cell)
+    ids = _sent(cell)
     torn = []
     for start in range(0, len(ids), EACH):
         of_one = set(ids[start : start + EACH])
@@ -88,28 +90,51 @@ def _fills(place: Place, point: str, nth: int, action: str) -> Verdict:
         process = cell.produce(flows=asked, faults=f"{point}:{action}.self@{nth}")
         cell.until(cell.faults, f"the strike at {point}")
         cell.until(lambda: process.poll() is not None, "the producer to end")
-        callbacks = {event["id"] for event in cell.of("pub_try")[:3]}
-        cell.worker()
-        cell.until(lambda: _is_idle(cell), "all that was sent to have run")
+        callbacks = set(_sent(cell)[:3])
+        _up(cell)
+        sent = min(FILL, TOGETHER * (nth - 1 if point.startswith("publish") else nth - 2))
+        cell.until(lambda: len(_ran(cell) - callbacks) >= sent and not cell.open_runs(), "what was sent to have run")
+        _stays_idle(cell)
         verdict = cell.finish()
-        ran = {event["id"] for event in cell.of("end")}
+        ran = _ran(cell)
         is_sealed = point == "settle.after" and nth == SEAL
         if is_sealed:
             assert len(ran & callbacks) == 2, ran & callbacks
         elif point != "settle.inside" or nth != SEAL:
             assert not ran & callbacks, ran & callbacks
-        sent = TOGETHER * (nth - 1 if point.startswith("publish") else nth - 2)
-        assert len(ran - callbacks) >= min(FILL, sent), (sorted(ran), sent)
         return verdict
 
 
-def _is_idle(cell: Cell) -> bool:
-    """Whether nothing is on a queue, and nothing runs."""
-    with cell.undeterred():
-        return not cell.open_runs() and all(
-            size.ready + size.delayed + size.running == 0 for size in cell.eye.broker.queues()
-        )
-    return False
+def _up(cell: Cell) -> None:
+    """Start a worker, and wait until it has run something: that also names the queue to a broker that lists none."""
+    (id,) = cell.send("quick")
+    cell.worker()
+    cell.until(lambda: cell.of("end", id), "the worker to be up")
+
+
+def _sent(cell: Cell) -> list[str]:
+    """What the producer sent or was about to, in its order."""
+    return [event["id"] for event in cell.of("pub_try") if event["id"].startswith(PRODUCED)]
+
+
+def _ran(cell: Cell) -> set[str]:
+    return {event["id"] for event in cell.of("end") if event["id"].startswith(PRODUCED)}
+
+
+def _stays_idle(cell: Cell) -> None:
+    """Wait until nothing has been on a queue and nothing has run for a while: who knows what the dead one had sent."""
+    since, runs = now(), 0
+
+    def is_over() -> bool:
+        nonlocal since, runs
+        with cell.undeterred():
+            started = len(cell.of("start"))
+            sizes = cell.eye.broker.queues()
+            if cell.open_runs() or started != runs or any(size.ready + size.delayed + size.running for size in sizes):
+                since, runs = now(), started
+        return now() - since > IDLE_FOR
+
+    cell.until(is_over, "nothing to be left to do")
 
 
 # --- workers ---------------------------------------------------------------------------------------------------------

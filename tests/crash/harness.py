@@ -98,16 +98,11 @@ class Cell:
 
     def send_flow(self, build: flow_sending.Build) -> Any:
         """Send a workflow from this process; see ``flow_sending.send_flow``."""
-        return flow_sending.send_flow(self._with_tasks(), self.ledger, iter(self.new_id, ""), build)
+        return flow_sending.send_flow(self.app, self.ledger, iter(self.new_id, ""), build)
 
     def send_batch(self, build: Callable[[flow_sending.Parts], flow_sending.Filling]) -> None:
         """Fill a batch from this process; see ``flow_sending.send_batch``."""
-        flow_sending.send_batch(self._with_tasks(), self.ledger, iter(self.new_id, ""), build)
-
-    def _with_tasks(self) -> TaskBus:
-        if not self.app.tasks:
-            self.app.include(f"{__package__}.tasks")
-        return self.app
+        flow_sending.send_batch(self.app, self.ledger, iter(self.new_id, ""), build)
 
     def new_id(self) -> str:
         self._count += 1

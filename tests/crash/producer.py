@@ -53,11 +53,10 @@ def send_flows(app: TaskBus, ledger: Ledger, asked: Mapping[str, Any]) -> None:
 
     ``cancel``: instead, cancel the workflow of that id. ``together``: how many members of a batch are sent at once.
     """
-    app.include(f"{__package__}.tasks")
     if asked.get("cancel"):
         app.flow(asked["cancel"]).cancel()
         return
-    ids = (f"p{number:04}" for number in itertools.count())
+    ids = (f"{flow_sending.PRODUCED}{number:04}" for number in itertools.count())
     build = getattr(flow_sending, asked["kind"])
     for _ in range(asked["count"]):
         if "together" in asked:
