@@ -71,6 +71,7 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
         "case 24b:",
         "case 29b:",
         "case 33:",
+        "grid flows filled settle.inside@3/producer",
     ),
     "postgresql": (
         "grid fetch.inside/group/kill9",
@@ -85,7 +86,7 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
         "grid settle.inside:retries/group/kill9",
         "grid settle.inside:plain/supervisor/cut",
     ),
-    "rabbitmq+redis": ("grid settle.inside:plain/group/kill9",),
+    "rabbitmq+redis": ("grid settle.inside:plain/group/kill9", "grid flows replaced flow.recorded@3/supervisor"),
 }
 """What every run of the tests plays on the other brokers; names of cells, or how they begin."""
 
