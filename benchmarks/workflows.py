@@ -23,6 +23,8 @@ STEPS = 5
 WITHIN = 120.0
 """Seconds after which a figure is given up."""
 POLL = 0.002
+QUIET = 0.7
+"""Load average above which the page says that the machine was not ours alone."""
 
 
 class Load(NamedTuple):
@@ -115,7 +117,7 @@ def section(
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {', '.join(f'{name} {value}' for name, value in machine.items())}.",
         f"`{command}`, {len(rounds)} {'round' if len(rounds) == 1 else 'rounds, medians'}, {PROCESSES} processes "
-        f"(or threads), results on; load average of the machine before it: {load_average:.1f} on its cores.",
+        "(or threads), results on.",
         "",
         f"| tasks a second (bytes a task that Redis received) | {' | '.join(names.values())} |",
         f"|---|{'--:|' * len(names)}",
@@ -126,6 +128,11 @@ def section(
         lines.append(f"| {load} | {' | '.join(cells)} |")
     versions = ", ".join(f"{about[peer]['name']} {about[peer]['version']}" for peer in about)
     lines += ["", f"{versions}. Members, bodies and steps are tasks; from the first `delay` to the last task done."]
+    if load_average > QUIET:
+        lines[-1] += (
+            f" Other work kept the machine busy meanwhile (load average before it: {load_average:.1f}): read the ratios"
+            " at most."
+        )
     return "\n".join(lines) + "\n"
 
 

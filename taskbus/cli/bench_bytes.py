@@ -11,10 +11,7 @@ from taskbus.database.opening import open_database, scheme_of
 
 _SQL = {
     "postgresql": ("SELECT pg_current_wal_lsn() - '0/0'", "bytes of write-ahead log in PostgreSQL"),
-    "mysql": (
-        "SELECT variable_value FROM information_schema.global_status WHERE variable_name = 'INNODB_OS_LOG_WRITTEN'",
-        "bytes of redo log in MariaDB",
-    ),
+    "mysql": ("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'", "bytes of redo log in MySQL or MariaDB"),
     "sqlite": (
         "SELECT (page_count - freelist_count) * page_size"
         " FROM pragma_page_count, pragma_freelist_count, pragma_page_size",
@@ -23,6 +20,8 @@ _SQL = {
 }
 _ALIASES = {"postgres": "postgresql", "mariadb": "mysql"}
 REDIS = ("redis", "rediss")
+PATIENCE = 60.0
+"""Seconds for an answer: a server that is busy with what is measured may take its time."""
 
 
 class Account(NamedTuple):
@@ -48,12 +47,12 @@ def _account(url: str) -> Account | None:
     statement, what = _SQL.get(_ALIASES.get(kind, kind), ("", ""))
     if not statement:
         return None
-    database: Any = open_database(url)
-    return Account(lambda: int(database.read(statement)[0][0]), what)
+    database: Any = open_database(url, PATIENCE)
+    return Account(lambda: int(database.read(statement)[0][-1]), what)
 
 
 def _redis(url: str) -> Callable[[], int]:
-    database: Any = import_module("taskbus.database.redis").RedisDatabase.open(url)
+    database: Any = import_module("taskbus.database.redis").RedisDatabase.open(url, PATIENCE)
 
     def told() -> int:
         lines = database.link().call("INFO", "stats", repeatable=True).decode().splitlines()

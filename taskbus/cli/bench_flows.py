@@ -34,7 +34,9 @@ class FlowBench:
 
     def warm_up(self) -> None:
         """Have everything run once."""
-        self._timed("", 3, lambda: self._chord(2))
+        target = self._counter.total() + 3
+        self._chord(2)
+        self._worker.wait_for(self._counter, target)
 
     def chord(self, members: int) -> Measure:
         """From the first call of ``delay`` to the end of the body: members and body count as tasks."""

@@ -66,7 +66,7 @@ def _begins(place: Place, point: str, nth: int, action: str) -> Verdict:
             cell.wake_after(1.0)
         _up(cell)
         cell.until(lambda: process.poll() is not None, "the producer to end")
-        cell.until(lambda: not _torn(cell), "all of a workflow to have run whose end has", 10.0)
+        cell.until(lambda: not _torn(cell), "all of a workflow to have run whose end has", 30.0)
         return cell.finish()
 
 
