@@ -57,7 +57,8 @@ class Plan:
     type=click.Choice(["batch", "single", "latency", "all", "workflow"]),
     default="all",
     show_default=True,
-    help="all: all but workflow.",
+    metavar="MODE",
+    help="batch, single, latency, workflow, or all but the last.",
 )
 @click.option(
     "--members",
@@ -65,7 +66,7 @@ class Plan:
     default=10_000,
     show_default=True,
     metavar="N",
-    help="Of the chord, with --mode workflow.",
+    help="Of the chord of --mode workflow.",
 )
 @click.option(
     "--chains",
@@ -73,7 +74,7 @@ class Plan:
     default=1_000,
     show_default=True,
     metavar="N",
-    help="Of five tasks each, with --mode workflow.",
+    help="Of five tasks, in --mode workflow.",
 )
 @click.option("--processes", type=click.IntRange(min=0), default=0, metavar="N", help="Runners; 0: one per CPU.")
 @shared_options("broker", "results", "config", "output", "quiet", "verbose")
@@ -87,7 +88,7 @@ def command(ctx: click.Context, tasks: int, mode: str, members: int, chains: int
     A drain is measured from the first task seen done to the last, so that the start of the worker is left out, and with
     it that first task. p50, p95 and p99 are of single calls: only publishing one by one and latency have them.
 
-    Workflows are measured from their first send to the end of their last task, with what broker and results wrote for
+    Workflows, which are not part of --mode all, are measured from their first send to the end of their last task, with what broker and results wrote for
     each task, by their own account: other clients of the same server count too.
     """
     scope = scope_of(ctx)
