@@ -58,7 +58,7 @@ class Plan:
     default="all",
     show_default=True,
     metavar="MODE",
-    help="batch, single, latency, workflow, or all but the last.",
+    help="batch, single, latency or workflow; all: the first three.",
 )
 @click.option(
     "--members",
@@ -88,8 +88,8 @@ def command(ctx: click.Context, tasks: int, mode: str, members: int, chains: int
     A drain is measured from the first task seen done to the last, so that the start of the worker is left out, and with
     it that first task. p50, p95 and p99 are of single calls: only publishing one by one and latency have them.
 
-    Workflows, which are not part of --mode all, are measured from their first send to the end of their last task, with what broker and results wrote for
-    each task, by their own account: other clients of the same server count too.
+    Workflows, which are not part of --mode all, are measured from their first send to the end of their last task, with
+    what broker and results wrote for each task, by their own account: other clients of the same server count too.
     """
     scope = scope_of(ctx)
     runners = processes or cpus()
