@@ -32,7 +32,7 @@ from tests.crash.grounds import GROUNDS
 from tests.crash.town import Town
 
 ASKED = int(os.environ.get("RANDOM_FLOWS", "0"))
-FEW = {"memory": 40, "sqlite": 40, "redis": 40, "rabbitmq": 15}
+FEW = {"memory": 30, "sqlite": 30, "redis": 30, "rabbitmq": 8}
 MANY = 300
 SOON = 60.0
 """Seconds within which a workflow has ended that a worker is there for."""
