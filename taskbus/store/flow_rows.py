@@ -45,8 +45,8 @@ class FlowRow:
 class Row:
     """A node. ``left`` and ``failed``: of a join, how many members have not ended, and how many stand as failed.
 
-    Both count on after the join has ended, so that a member may be revived. ``value`` is only there where it was asked
-    for or has just come, ``node.wire`` only where ``has_wire``.
+    Both count on after the join has ended, so that a member may be revived. Of a task ``left`` says whether it rests.
+    ``value`` is only there where it was asked for or has just come, ``node.wire`` only where ``has_wire``.
     """
 
     flow: str
@@ -75,7 +75,7 @@ class Row:
     def view(self) -> NodeView:
         """As others see it: a join that has not ended has neither failure nor cause yet."""
         failure, cause = (self.failure, self.cause) if self.has_ended else (None, "")
-        left = 0 if self.has_ended else max(0, self.left)
+        left = 0 if self.has_ended or self.node.task else max(0, self.left)
         return NodeView(self.node, self.state, self.started_at, self.ended_at, failure, cause, left)
 
 

@@ -26,7 +26,7 @@ The rules, the same in every store (``taskbus/testing/flow_contract.py`` checks 
 *   A flow has ended when all its nodes have: as its ``last`` node did (SKIPPED: as SUCCESS); where it has none, as
     FAILURE if a task failed, else as REVOKED if one was, else as SUCCESS. ``ttl`` seconds later it is as good as gone.
 *   What ends in one ``apply`` ends at once: which of two failures was the first is open.
-*   Of a cancelled flow nothing is made READY any more, but ends as REVOKED; what has started runs on.
+*   Of a cancelled flow nothing is made READY any more, but ends as REVOKED, a join that tallies too; what runs runs on.
 *   A task that ends without having run has its result recorded, if it keeps any: REVOKED, or FAILURE with
     ``Failure("taskbus.errors.FlowFailed", "task NAME (ID) failed: MESSAGE")``, which names the cause. That is the
     node's own ``failure`` too, and that of a join. (MESSAGE is REVOKED, where a join makes FAILURE of that.)
@@ -188,13 +188,24 @@ class EndNode(NamedTuple):
     failure: Failure | None = None
 
 
+class PauseNode(NamedTuple):
+    """An attempt of a started node is over, and its message will come again: it rests, STARTED as it is, until then.
+
+    In a cancelled flow it ends as REVOKED at once. Nothing happens to a node that is not there, or not STARTED.
+    """
+
+    flow: str
+    node: str
+
+
 class ReviveNode(NamedTuple):
     """Take back the end of a node that ended as FAILURE or REVOKED by itself: it is READY again, to be published anew.
 
     So is all that ended because of it and never started: it WAITS again, without a result; so does its join, if it
     failed and none of its members stands as failed any more. What ran because of the failure stays as it is.
     Where its ``wire`` is kept it is published, unless ``is_sent``: the one who revives it publishes it. Nothing happens
-    to a node that is not there, or has not ended so, or is in a cancelled flow.
+    to a node that has not ended so. Refused where there is no such node, where its flow was cancelled, and while a task
+    that is given what is taken back, directly or among the values of a join, is READY or STARTED.
     """
 
     flow: str
@@ -218,12 +229,17 @@ class ReplaceNode(NamedTuple):
 
 
 class CancelFlow(NamedTuple):
-    """Revoke what has not started: see the rules. Nothing happens to a flow that has ended."""
+    """Revoke what has not started: see the rules. Nothing happens to a flow that has ended.
+
+    Of these ``nodes`` what is READY or rests (``PauseNode``) ends as REVOKED at once, as does an open join: what is
+    awaited there may never come. Who cancels names all there are, a page at a time: ``cancelling.cancel``.
+    """
 
     flow: str
+    nodes: Sequence[str] = ()
 
 
-FlowChange = BeginFlow | AddNodes | SealFlow | EndNode | ReviveNode | ReplaceNode | CancelFlow
+FlowChange = BeginFlow | AddNodes | SealFlow | EndNode | PauseNode | ReviveNode | ReplaceNode | CancelFlow
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------
@@ -248,7 +264,7 @@ class Verdict(StrEnum):
     DUPLICATE = "duplicate"
     """Another copy of the message was started: ack this one."""
     REVOKED = "revoked"
-    """The flow was cancelled before it started: end it as REVOKED."""
+    """The flow was cancelled before it started, or before it was started again: end it as REVOKED."""
     UNKNOWN = "unknown"
     """There is no such flow or node (any more)."""
 
@@ -267,7 +283,8 @@ class Kept(NamedTuple):
 Inputs = Kept | Sequence["Inputs"]
 """What a node is given: the value of a task; of a join that succeeded the values of its members in their order.
 
-What did not succeed is given as itself, whether task or join, also among the values of a join that collects.
+A task that did not succeed is given as itself, also among the values of a join that collects; in the place of a join
+that did not, its ``cause`` is given.
 """
 
 

@@ -246,8 +246,21 @@ end
 function act.V(set, change)
   local flow = graph.find(set, change[2])
   local node = flow and graph.node(flow, change[3])
-  if node then
-    revive(set, flow, node, change[4], set.at)
+  return node and revive(set, flow, node, change[4], set.at) or false
+end
+
+-- {"P", flow, node}
+function act.P(set, change)
+  local flow = graph.find(set, change[2])
+  local node = flow and graph.node(flow, change[3])
+  if not node or node.kind ~= TASK or node.state ~= STARTED then
+    return true
+  elseif flow.is_cancelled == 1 then
+    finish_unrun(set, flow, node, REVOKED, set.at, nil, "")
+    settle(set, flow, { node }, set.at)
+  else
+    node.left = RESTS
+    graph.touch(flow, node)
   end
   return true
 end
@@ -295,11 +308,32 @@ function act.R(set, change)
   return true
 end
 
--- {"C", flow}
+-- End what will not start of these, and joins that nobody may seal any more.
+local function call_off(set, flow, ids)
+  local ended = {}
+  graph.load(flow, ids)
+  for _, id in ipairs(ids) do
+    local node = graph.node(flow, id)
+    if not node then
+      node = nil
+    elseif node.kind == TASK and (node.state == READY or node.state == STARTED and node.left == RESTS) then
+      finish_unrun(set, flow, node, REVOKED, set.at, nil, "")
+      ended[#ended + 1] = node
+    elseif node.kind ~= TASK and node.state == READY and node.is_open == OPEN then
+      node.is_open = SEALED
+      finish(flow, node, REVOKED, set.at, nil, "")
+      ended[#ended + 1] = node
+    end
+  end
+  settle(set, flow, ended, set.at)
+end
+
+-- {"C", flow, nodes}
 function act.C(set, change)
   local flow = graph.find(set, change[2])
   if flow and flow.state == 0 then
     flow.is_cancelled, flow.is_changed = 1, true
+    call_off(set, flow, change[3])
   end
   return true
 end

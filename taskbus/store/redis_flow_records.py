@@ -21,7 +21,8 @@ _NUMBERS: dict[str, int] = {each: n for kind in (_WHENS, _POLICIES) for n, each 
 _FLOW_STATES = (FlowState.RUNNING, *(FlowState.__members__.get(state) for state in STATES[1:]))
 _HEAD = Struct(">Bdd5BiIIi")
 """State; when it ended, was started; kind (0 a task, else a join's policy), when, gives (1 keeps, 2 takes), whether it
-is open, whether there are nodes after it; members left, failed, in all; place. Then texts: copy, after, join, cause.
+is open, whether there are nodes after it; members left (of a task: 1 while it rests), failed, in all; place. Then texts:
+copy, after, join, cause.
 """
 _LENGTH = Struct(">H")
 _STATE = Struct(">BBdd8I")
@@ -140,7 +141,8 @@ def to_node_view(stored: Stored, wire: bytes | None, failure: Failure | None) ->
     node = stored.node._replace(wire=wire or b"")
     if stored.state.has_ended:
         return NodeView(node, stored.state, stored.started_at, stored.ended_at, failure, stored.cause, 0)
-    return NodeView(node, stored.state, stored.started_at, 0.0, None, "", max(0, stored.left))
+    left = 0 if node.task else max(0, stored.left)
+    return NodeView(node, stored.state, stored.started_at, 0.0, None, "", left)
 
 
 # --- flows ---
@@ -189,6 +191,8 @@ def _next_inputs(rest: Any) -> tuple[tuple[int, str], Any]:
     place = (stored.node.place, stored.node.id)
     if kind == 1:
         return place, to_kept(stored, more)
+    if kind == 3:
+        return place, _next_inputs(rest)[1]
     members = sorted((_next_inputs(rest) for _ in range(more)), key=_place)
     return place, [inputs for _, inputs in members]
 

@@ -9,6 +9,7 @@ from taskbus.store.flow_rows import FlowRow, Row
 from taskbus.store.flows import (
     AddNodes,
     BeginFlow,
+    CancelFlow,
     EndNode,
     Flow,
     FlowChange,
@@ -138,6 +139,8 @@ def storable_change(change: FlowChange) -> FlowChange:
         return change._replace(flow=_spelled(change.flow), nodes=list(map(_storable_node, change.nodes)))
     if isinstance(change, AddNodes):
         return AddNodes(storable(change.flow), list(map(_storable_node, change.nodes)))
+    if isinstance(change, CancelFlow):
+        return CancelFlow(storable(change.flow), list(map(storable, change.nodes)))
     spelled: FlowChange = _spelled(change)
     return spelled
 

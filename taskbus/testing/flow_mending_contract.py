@@ -1,10 +1,13 @@
 """The part of the contract of flows about second thoughts: what is repeated, revived, replaced and cancelled."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
+from taskbus.outcome import State
 from taskbus.store.base import Store
+from taskbus.store.cancelling import cancel
 from taskbus.store.flows import (
     AddNodes,
     CancelFlow,
@@ -12,6 +15,7 @@ from taskbus.store.flows import (
     FlowChange,
     FlowState,
     Node,
+    PauseNode,
     Policy,
     ReplaceNode,
     ReviveNode,
@@ -105,7 +109,8 @@ class RepeatsContract(FlowBasis):
             SealFlow("flow", "open"),
             ReviveNode("flow", "f", is_sent=True),
             ReplaceNode(FLOW, [task("s", wire=wire("s")), task("s2", after="s", wire=wire("s2"))]),
-            CancelFlow("flow"),
+            PauseNode("flow", "s"),
+            CancelFlow("flow", ["m", "open", "s"]),
         ],
         ids=lambda change: type(change).__name__,
     )
@@ -115,7 +120,7 @@ class RepeatsContract(FlowBasis):
         flow.end("f", state=FAILED)
         flow.apply(change)
         before = flow.view(), flow.nodes()
-        flow.apply(change)
+        flow.store.apply([change])
         assert (flow.view(), flow.nodes()) == before
 
 
@@ -185,7 +190,7 @@ class RevivalContract(FlowBasis):
         assert flow.given("body") == [["n"], "x"]
 
     def test_what_ran_because_of_the_failure_stays_as_it_is(self, flow: FlowUnderTest) -> None:
-        callbacks = (task("e", after="a", when=When.FAILURE), task("f", after="b", when=When.ALWAYS))
+        callbacks = task("e", after="a", when=When.FAILURE), task("f", after="b", when=When.ALWAYS, takes=False)
         flow.begin(task("a"), task("b", after="a"), *callbacks, last="b")
         assert flow.end("a", state=FAILED) == ["e", "f"]
         flow.start("e")
@@ -213,22 +218,68 @@ class RevivalContract(FlowBasis):
         flow.begin(task("a"), task("b"), last="a")
         flow.end("a", state=FAILED)
         flow.apply(CancelFlow(flow.id))
-        assert flow.apply(ReviveNode(flow.id, "a", is_sent=True)) == []
-        assert flow.states("a") == [FAILED]
+        flow.refuses(ReviveNode(flow.id, "a", is_sent=True))
+        assert flow.states("a", "b") == [FAILED, READY]
+
+    def test_what_is_not_there_cannot_be_revived(self, flow: FlowUnderTest) -> None:
+        flow.refuses(ReviveNode(flow.id, "a", is_sent=True))
+        flow.begin(task("a"), last="a", ttl=10.0)
+        flow.refuses(ReviveNode(flow.id, "missing", is_sent=True))
+        flow.end("a", state=FAILED)
+        flow.clock.advance(10)
+        flow.refuses(ReviveNode(flow.id, "a", is_sent=True))
 
     def test_a_join_that_collected_the_failure_stays_as_it_is(self, flow: FlowUnderTest) -> None:
         flow.begin(*group("g", 1, policy=Policy.COLLECT), task("body", after="g"), last="body")
         assert flow.end("g-0", state=FAILED) == ["body"]
         flow.start("body")
+        flow.end("body")
         flow.apply(ReviveNode(flow.id, "g-0", is_sent=True))
-        assert (flow.end("g-0"), flow.states("g", "body")) == ([], [SUCCESS, STARTED])
+        assert (flow.end("g-0"), flow.states("g", "body")) == ([], [SUCCESS, SUCCESS])
+
+    @pytest.mark.parametrize("when", [When.FAILURE, When.ALWAYS])
+    def test_a_failure_cannot_be_taken_back_from_a_task_that_is_given_it(
+        self, flow: FlowUnderTest, when: When
+    ) -> None:
+        flow.begin(task("a"), task("b", after="a"), task("e", after="b", when=when), last="b")
+        assert flow.end("a", state=FAILED) == ["e"]
+        revival = ReviveNode(flow.id, "a", is_sent=True)
+        flow.refuses(revival)
+        given: Any = flow.start("e").inputs
+        assert given.failure == blamed("a")
+        flow.refuses(revival)  # its worker may die, and then it is given it once more
+        flow.end("e")
+        assert (flow.apply(revival), flow.states("a", "b", "e")) == ([], [READY, WAITING, SUCCESS])
+
+    @pytest.mark.parametrize("ends", [(), ("x",)])
+    def test_nor_from_one_that_is_given_it_among_the_values_of_groups(
+        self, flow: FlowUnderTest, ends: Sequence[str]
+    ) -> None:
+        inner = [join("h", 1, join="g", policy=Policy.COLLECT), task("m"), task("n", after="m", join="h")]
+        flow.begin(join("g", 2), *inner, task("x", join="g", place=1), task("body", after="g"), last="body")
+        flow.end("m", state=FAILED)
+        revival = ReviveNode(flow.id, "m", is_sent=True)
+        if not ends:
+            assert flow.apply(revival) == []
+            return
+        assert flow.end(*ends) == ["body"]
+        flow.refuses(revival)
+        flow.start("body")
+        flow.end("body")
+        assert flow.apply(revival) == []
+
+    def test_but_from_one_that_is_not(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), task("e", after="a", when=When.FAILURE, takes=False), last="a")
+        assert flow.end("a", state=FAILED) == ["e"]
+        assert flow.apply(ReviveNode(flow.id, "a", is_sent=True)) == []
+        assert flow.states("a", "e") == [READY, READY]
 
     def test_only_what_failed_by_itself_is_revived(self, flow: FlowUnderTest) -> None:
         flow.begin(task("a"), task("b", after="a"), task("c"), task("d"))
         flow.end("a", state=FAILED)
         flow.end("c")
         before = flow.nodes()
-        for id in ("b", "c", "d", "missing"):
+        for id in ("b", "c", "d"):
             assert flow.apply(ReviveNode(flow.id, id, is_sent=True)) == []
         assert flow.nodes() == before
 
@@ -326,7 +377,6 @@ class CancellationContract(FlowBasis):
         assert flow.apply(CancelFlow(flow.id)) == []
         assert (flow.view().is_cancelled, flow.view().state) == (True, FlowState.RUNNING)
         assert flow.start("g-1").verdict is Verdict.REVOKED
-        assert flow.start("g-0", "x").verdict is Verdict.RUN
         assert (flow.end("g-1", state=REVOKED), flow.end("g-0")) == ([], [])
         assert flow.states("g-0", "g-1", "g", "body", "then") == [SUCCESS, REVOKED, REVOKED, REVOKED, REVOKED]
         assert flow.view().state is FlowState.REVOKED
@@ -343,9 +393,90 @@ class CancellationContract(FlowBasis):
         assert flow.states("a", "b", "c", "f") == [SUCCESS, REVOKED, REVOKED, REVOKED]
         assert flow.view().state is FlowState.REVOKED
 
-    def test_nothing_happens_to_a_flow_that_has_ended_or_is_not_there(self, flow: FlowUnderTest) -> None:
+    def test_what_was_given_back_does_not_run_again(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), last="a")
+        flow.start("a", "x")
+        flow.apply(CancelFlow(flow.id))
+        assert flow.start("a", "y").verdict is Verdict.DUPLICATE
+        assert flow.start("a", "x").verdict is Verdict.REVOKED
+        assert (flow.end("a", state=REVOKED), flow.view().state) == ([], FlowState.REVOKED)
+
+    def test_what_is_ready_ends_at_once(self, store: Store, flow: FlowUnderTest) -> None:
+        flow.begin(*CHORD, task("z", after="then", when=When.ALWAYS), last="then")
+        flow.clock.advance(5)
+        cancel(store, flow.id)
+        assert {view.state for view in flow.nodes().values()} == {REVOKED}
+        assert {view.ended_at for view in flow.nodes().values()} == {START + 5}
+        assert (flow.view().state, flow.view().is_cancelled) == (FlowState.REVOKED, True)
+        results = store.results(["g-0", "g-1", "body", "then", "z"])
+        assert {result.state.value for result in results.values()} == {"REVOKED"} and len(results) == 5
+        assert flow.start("g-0").verdict is Verdict.ENDED
+        assert (flow.end("g-0"), flow.states("g-0", "then")) == ([], [REVOKED, REVOKED])
+
+    def test_what_runs_runs_on(self, store: Store, flow: FlowUnderTest) -> None:
+        flow.begin(*group("g", 3, policy=Policy.COLLECT), task("body", after="g"), last="body")
+        flow.start("g-0")
+        flow.start("g-1")
+        flow.end("g-0")
+        cancel(store, flow.id)
+        assert flow.states("g-0", "g-1", "g-2", "body") == [SUCCESS, STARTED, REVOKED, WAITING]
+        assert (flow.view().state, flow.end("g-1"), flow.view().state) == (FlowState.RUNNING, [], FlowState.REVOKED)
+        assert flow.states("g-1", "g", "body") == [SUCCESS, SUCCESS, REVOKED]
+
+    def test_more_than_a_page_of_them_end_at_once(self, store: Store, flow: FlowUnderTest) -> None:
+        flow.begin(*group("g", 2500), task("body", after="g"), last="body")
+        cancel(store, flow.id)
+        assert (flow.view().state, flow.view().counts) == (FlowState.REVOKED, {REVOKED: 2501})
+
+    @pytest.mark.parametrize("is_cancelled", [False, True])
+    def test_what_rests_between_attempts_runs_again_unless_it_is_called_off(
+        self, store: Store, flow: FlowUnderTest, is_cancelled: bool
+    ) -> None:
+        flow.begin(task("a"), task("b", after="a"), last="b")
+        flow.start("a", "x")
+        flow.apply(PauseNode(flow.id, "a"))
+        assert (flow.states("a"), flow.nodes()["a"].left) == ([STARTED], 0)
+        if not is_cancelled:
+            assert flow.start("a", "x").verdict is Verdict.RUN
+            cancel(store, flow.id)  # it runs again
+            assert flow.states("a", "b") == [STARTED, WAITING]
+            assert (flow.end("a"), flow.view().state) == ([], FlowState.REVOKED)
+            return
+        cancel(store, flow.id)
+        assert (flow.states("a", "b"), flow.view().state) == ([REVOKED, REVOKED], FlowState.REVOKED)
+        assert store.results(["a"])["a"].state is State.REVOKED
+        assert flow.start("a", "x").verdict is Verdict.ENDED
+
+    def test_what_is_to_rest_in_a_cancelled_flow_ends_instead(self, store: Store, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), task("b", after="a"), last="b")
+        flow.start("a")
+        cancel(store, flow.id)
+        assert flow.apply(PauseNode(flow.id, "a")) == []
+        assert (flow.states("a", "b"), flow.view().state) == ([REVOKED, REVOKED], FlowState.REVOKED)
+
+    @pytest.mark.parametrize("is_sealed", [False, True])
+    @pytest.mark.parametrize("runs", [False, True])
+    def test_a_batch_is_revoked(self, store: Store, flow: FlowUnderTest, is_sealed: bool, runs: bool) -> None:
+        callbacks = [task(f"on_{when}", after="b", when=when, takes=False) for when in When]
+        flow.begin(join("b", -1, policy=Policy.TALLY), *callbacks, last="b")
+        flow.apply(AddNodes(flow.id, [task("m", join="b"), task("n", join="b")]))
+        if is_sealed:
+            flow.apply(SealFlow(flow.id, "b"))
+        if runs:
+            flow.start("m")
+        cancel(store, flow.id)
+        if runs:
+            assert (flow.view().state, flow.end("m")) == (FlowState.RUNNING, [])
+        states = flow.states("m", "n", "b", "on_success", "on_always")
+        assert states == [SUCCESS if runs else REVOKED, *[REVOKED] * 4]
+        assert flow.states("on_failure", "on_death") == [REVOKED, REVOKED]
+        assert (flow.view().state, flow.apply(SealFlow(flow.id, "b"))) == (FlowState.REVOKED, [])
+
+    def test_nothing_happens_to_a_flow_that_has_ended_or_is_not_there(self, store: Store, flow: FlowUnderTest) -> None:
+        cancel(store, flow.id)
         assert flow.apply(CancelFlow(flow.id)) == []
         flow.begin(task("a"), last="a")
         flow.end("a")
-        assert flow.apply(CancelFlow(flow.id)) == []
+        cancel(store, flow.id)
+        assert flow.apply(CancelFlow(flow.id, ["a"])) == []
         assert (flow.view().is_cancelled, flow.view().state) == (False, FlowState.SUCCESS)

@@ -198,7 +198,8 @@ class JoinsContract(FlowBasis):
         assert (flow.start("g-2").verdict, flow.end("g-2", state=FAILED)) == ("run", [])
         assert flow.nodes()["g"].cause == "g-1"
         given: Any = flow.start("e").inputs
-        assert (given.node, given.state, given.failure) == ("g", state, nodes["g"].failure)
+        assert (given.node, given.task, given.state) == ("g-1", "tasks.g-1", state)
+        assert given.failure == (FAILURE if state is FAILED else None)
 
     def test_a_failure_in_an_inner_group_names_the_task_that_failed(self, flow: FlowUnderTest) -> None:
         inner = [join("h", 1, join="g", place=0), task("m", join="h")]
@@ -206,6 +207,14 @@ class JoinsContract(FlowBasis):
         flow.end("m", state=FAILED)
         assert [flow.nodes()[id].cause for id in ("h", "g", "body")] == ["m", "m", "m"]
         assert flow.nodes()["body"].failure == blamed("m")
+
+    def test_what_runs_because_a_group_failed_is_given_the_task_that_did(self, flow: FlowUnderTest) -> None:
+        inner = [join("h", 2, join="g", place=0), task("m"), task("n", after="m", join="h"), task("o", join="h")]
+        late = task("e", after="g", when=When.FAILURE)
+        flow.begin(join("g", 2), *inner, task("x", join="g", place=1), late, last="g")
+        assert flow.end("m", state=FAILED) == ["e"]
+        given: Any = flow.start("e").inputs
+        assert values_of(given) == ("m", FAILED, FAILURE)
 
     def test_a_join_that_collects_gives_what_failed_among_its_values(self, flow: FlowUnderTest) -> None:
         flow.begin(*group("g", 3, policy=Policy.COLLECT), task("body", after="g"), last="body")
@@ -228,7 +237,7 @@ class JoinsContract(FlowBasis):
         flow.end("h0", "x")
         assert flow.end("h1", state=FAILED) == ["body"]
         given: Any = flow.start("body").inputs
-        assert tuple(map(values_of, given)) == (("h", FAILED, blamed("h1")), ("x", SUCCESS, None))
+        assert tuple(map(values_of, given)) == (("h1", FAILED, FAILURE), ("x", SUCCESS, None))
 
     def test_a_join_waits_for_what_it_is_after_and_for_its_members(self, flow: FlowUnderTest) -> None:
         flow.begin(task("a"), join("g", 1, after="a"), task("m", join="g"), task("b", after="g"))
