@@ -40,6 +40,7 @@ from taskbus.testing.flow_records import (
     task,
     wire,
 )
+from taskbus.testing.records import FAILURE, saved
 
 CHORD = (*group("g", 2), task("body", after="g"), task("then", after="body"))
 FLOW = Flow("flow", "", "", START, TTL)
@@ -238,9 +239,7 @@ class RevivalContract(FlowBasis):
         assert (flow.end("g-0"), flow.states("g", "body")) == ([], [SUCCESS, SUCCESS])
 
     @pytest.mark.parametrize("when", [When.FAILURE, When.ALWAYS])
-    def test_a_failure_cannot_be_taken_back_from_a_task_that_is_given_it(
-        self, flow: FlowUnderTest, when: When
-    ) -> None:
+    def test_a_failure_cannot_be_taken_back_from_a_task_that_is_given_it(self, flow: FlowUnderTest, when: When) -> None:
         flow.begin(task("a"), task("b", after="a"), task("e", after="b", when=when), last="b")
         assert flow.end("a", state=FAILED) == ["e"]
         revival = ReviveNode(flow.id, "a", is_sent=True)
@@ -451,8 +450,10 @@ class CancellationContract(FlowBasis):
         flow.begin(task("a"), task("b", after="a"), last="b")
         flow.start("a")
         cancel(store, flow.id)
-        assert flow.apply(PauseNode(flow.id, "a")) == []
+        retry = saved("a", State.RETRY, failure=FAILURE)
+        assert flow.apply(retry, PauseNode(flow.id, "a")) == []
         assert (flow.states("a", "b"), flow.view().state) == ([REVOKED, REVOKED], FlowState.REVOKED)
+        assert store.results(["a"])["a"].state is State.REVOKED
 
     @pytest.mark.parametrize("is_sealed", [False, True])
     @pytest.mark.parametrize("runs", [False, True])

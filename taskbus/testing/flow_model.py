@@ -292,7 +292,11 @@ class Race:
         while open_ := self.tasks(READY, STARTED):
             self.end(dict.fromkeys(open_, SUCCESS) if self.model.cancelled_at is None else {open_[0]: SUCCESS})
         assert self.flow.view().state is not FlowState.RUNNING
-        unrun = {id: self.model.state(id) for id in self.tasks(*NodeState) if id in self.model.called_off or id not in self.model.told}
+        unrun = {
+            id: self.model.state(id)
+            for id in self.tasks(*NodeState)
+            if id in self.model.called_off or id not in self.model.told
+        }
         found = self.flow.store.results(self.tasks(*NodeState))
         assert {id: result.state for id, result in found.items()} == {
             id: task_state(state) for id, state in unrun.items()

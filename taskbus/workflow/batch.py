@@ -8,7 +8,7 @@ from typing import Any
 from taskbus import context
 from taskbus.errors import ConfigError, PublishFailed
 from taskbus.message import new_id
-from taskbus.store.flows import CancelFlow, Flow, Node, Policy, SealFlow, When
+from taskbus.store.flows import Flow, Node, Policy, SealFlow, When
 from taskbus.workflow.canvas import Canvas, canvas
 from taskbus.workflow.counts import Counts, counts_of
 from taskbus.workflow.flows import Flows, Refused
@@ -117,8 +117,10 @@ class Batch:
         if not self._is_new:
             return
         with suppress(PublishFailed):  # the error of the block is what counts
-            sealing = SealFlow(self.flow_id, self._join)
-            self._flows.change(*(() if self._parent is not None else (CancelFlow(self.flow_id),)), sealing)
+            if self._parent is None:
+                self._flows.cancel(self.flow_id)
+            else:
+                self._flows.change(SealFlow(self.flow_id, self._join))
 
     def _begin(self) -> None:
         home, is_inner = self._flows.home, self._parent is not None

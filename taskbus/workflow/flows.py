@@ -9,7 +9,7 @@ What is published outside a transaction is stamped with ``COPY``: should a repea
 the copies is run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
@@ -21,8 +21,9 @@ from taskbus.errors import BrokerError, ConfigError, PublishFailed, PublishUnkno
 from taskbus.message import COPY, FLOW, Message, Sealed, new_id
 from taskbus.middleware import Middleware, sending
 from taskbus.store.base import AnyChange, Store
+from taskbus.store.cancelling import cancel
 from taskbus.store.dead_letters import DeadLetters
-from taskbus.store.flows import AddNodes, BeginFlow, CancelFlow, EndNode, FlowChange, Node, NodeState, ReviveNode
+from taskbus.store.flows import AddNodes, BeginFlow, EndNode, FlowChange, Node, NodeState, ReviveNode
 from taskbus.wire import compact
 from taskbus.workflow.plan import Plan
 
@@ -83,7 +84,7 @@ class Flows:
             else:
                 first, *more = _pieces(plan.nodes)
                 changes: list[FlowChange] = [BeginFlow(flow, first), *(AddNodes(flow.id, each) for each in more)]
-                self._apart(changes, roots, [CancelFlow(flow.id)])
+                self._apart(changes, roots, lambda unsent: self.cancel(flow.id))
 
     def add(self, flow_id: str, nodes: Sequence[Node], roots: Sequence[Message], *, again: bool = False) -> None:
         """Add nodes to a flow that was begun, and publish the ``roots`` among them.
@@ -95,7 +96,8 @@ class Flows:
             if self.home.shares_database and len(nodes) <= AT_ONCE:
                 self._enact([AddNodes(flow_id, nodes)], map(stamped, messages) if again else messages)
             else:
-                self._apart([AddNodes(flow_id, each) for each in _pieces(nodes)], messages, None if again else [])
+                changes = [AddNodes(flow_id, each) for each in _pieces(nodes)]
+                self._apart(changes, messages, None if again else self._revoke)
 
     def change(self, *changes: FlowChange) -> None:
         """Record changes, and publish what becomes READY by them. Raises as ``begin``."""
@@ -105,13 +107,20 @@ class Flows:
                 return
             self.home.broker.publish_all([stamped(message) for message in self._recorded(changes)])
 
+    def cancel(self, flow_id: str) -> None:
+        """Revoke what has not started. Raises as ``begin``."""
+        with _outcome(f"the cancellation of workflow {flow_id}"):
+            cancel(self.home.store, flow_id)
+
     def letters(self) -> DeadLetters:
         """The dead letters; a replay goes on with the flow of its task."""
         home = self.home
 
         def transact(message: Message, changes: Sequence[AnyChange]) -> bool:
             if not home.shares_database:  # recorded first, or a worker may find that the task has ended
-                home.store.apply([change for change in changes if isinstance(change, ReviveNode)])
+                revivals = [change for change in changes if isinstance(change, ReviveNode)]
+                if revivals and home.store.apply(revivals) is None:
+                    return False
                 changes = [change for change in changes if not isinstance(change, ReviveNode)]
             settlement = Settlement(None, follow_ups=[message], changes=changes)
             return home.broker.transact(settlement, home.record, shared=home.shares_database)
@@ -131,24 +140,27 @@ class Flows:
         self.home.broker.enact_in(session, [BeginFlow(plan.flow, plan.nodes)], roots, self.home.record)
 
     def _apart(
-        self, changes: Sequence[FlowChange], roots: Sequence[Message], undo: Sequence[FlowChange] | None
+        self,
+        changes: Sequence[FlowChange],
+        roots: Sequence[Message],
+        undo: Callable[[Sequence[Message]], None] | None,
     ) -> None:
-        """Record, then publish. Where that fails, ``undo`` and revoke what was surely not published: no worker will."""
+        """Record, then publish. Where that fails, ``undo`` is told what was surely not published: no worker will."""
         messages = list(roots)
         try:
             messages += [message for change in changes for message in self._recorded([change])]
             self.home.outlet.publish_all([stamped(message) for message in messages])
         except (PublishFailed, StoreError) as error:
             if undo is not None:
-                self._undo(undo, _unsent(messages, error))
+                with suppress(StoreError, PublishFailed):
+                    undo(_unsent(messages, error))
             raise
 
-    def _undo(self, changes: Sequence[FlowChange], unsent: Sequence[Message]) -> None:
+    def _revoke(self, unsent: Sequence[Message]) -> None:
         now = self.home.now()
         ends = [EndNode(each.headers[FLOW], each.id, NodeState.REVOKED, now) for each in unsent]
-        with suppress(StoreError, PublishFailed):
-            ready = [message for some in _pieces([*changes, *ends]) for message in self._recorded(some)]
-            self.home.broker.publish_all([stamped(message) for message in ready])
+        ready = [message for some in _pieces(ends) for message in self._recorded(some)]
+        self.home.broker.publish_all([stamped(message) for message in ready])
 
     def _recorded(self, changes: Sequence[FlowChange]) -> list[Message]:
         """What is to be published after these changes are recorded."""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from taskbus import codec
 from taskbus.broker.broker import checked
 from taskbus.errors import BadArguments, ConfigError
-from taskbus.message import CHUNK, FLOW, Message, new_id
+from taskbus.message import CHUNK, FLOW, TAKES, Message, new_id
 from taskbus.options import PLAIN, CallOptions
 from taskbus.store.flows import Flow, Node, When
 from taskbus.workflow.picture import label
@@ -110,6 +110,7 @@ class Weaver:
         self._seals_all = seals_all
         self.ids = ids
         self._headers = {FLOW: flow_id}
+        self._taking = {FLOW: flow_id, TAKES: "1"}
         self.session: Any = None
         self._known: set[str] = set()
         self._sender: Sender | None = None
@@ -211,7 +212,7 @@ class Weaver:
             at.id, callee.name, codec.encode_call(args, kwargs, callee.serializer), callee.serializer,
             options.queue or callee.queue, callee.priority if options.priority is None else options.priority,
             1, self._now, None if is_sealed else resolved.due_at, resolved.expires_at,
-            self._headers_of(call, options),
+            self._headers_of(call, options, takes),
         )  # fmt: skip
         wire = checked(message, self._max_bytes)
         if not is_sealed:
@@ -226,10 +227,11 @@ class Weaver:
             )
         )  # fmt: skip
 
-    def _headers_of(self, call: OneCall, options: CallOptions) -> Mapping[str, str]:
+    def _headers_of(self, call: OneCall, options: CallOptions, takes: bool) -> Mapping[str, str]:
+        own = self._taking if takes else self._headers
         if not options.headers and not call.is_chunk:
-            return self._headers
-        return {**(options.headers or {}), **({CHUNK: "1"} if call.is_chunk else {}), **self._headers}
+            return own
+        return {**(options.headers or {}), **({CHUNK: "1"} if call.is_chunk else {}), **own}
 
     def _must_be_one_of(self, callee: Callee) -> None:
         sender: Sender = callee.application()

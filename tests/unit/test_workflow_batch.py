@@ -129,7 +129,7 @@ def test_an_error_in_the_block_calls_it_off(app: TaskBus, jobs: Jobs, monkeypatc
     assert jobs.heard == []
     view = app.flow(batch.id).view()
     assert view is not None
-    assert (view.is_cancelled, view.state, view.counts[NodeState.REVOKED]) == (True, FlowState.FAILURE, 2 + 2)
+    assert (view.is_cancelled, view.state, view.counts[NodeState.REVOKED]) == (True, FlowState.REVOKED, 2 + 3)
 
 
 def test_making_a_batch_connects_to_nothing(tmp_path: Path) -> None:

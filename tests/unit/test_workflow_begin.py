@@ -237,7 +237,7 @@ def test_what_is_recorded_and_cannot_be_sent_is_called_off(apart: TaskBus, monke
     assert (view.state, view.counts[NodeState.REVOKED]) == (FlowState.REVOKED, 3)
 
 
-def test_of_many_messages_what_was_sent_is_not_taken_back(apart: TaskBus, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_some_of_many_messages_may_be_lost_nothing_runs(apart: TaskBus, monkeypatch: pytest.MonkeyPatch) -> None:
     storage = apart.broker._storage()
     publish, rounds = storage.publish, iter((False, True))
 
@@ -251,8 +251,7 @@ def test_of_many_messages_what_was_sent_is_not_taken_back(apart: TaskBus, monkey
     with pytest.raises(PublishUnknown, match="may have been sent, or not: it did not answer"):
         group(add(apart).s(n) for n in range(5)).delay()
     (view,) = apart.flows()
-    assert view.is_cancelled
-    assert view.counts == {NodeState.READY: 4, NodeState.REVOKED: 1}, "only of the fifth nobody will ever hear"
+    assert (view.state, view.counts) == (FlowState.REVOKED, {NodeState.REVOKED: 5})
     assert run(apart) == []
 
 

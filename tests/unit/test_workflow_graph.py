@@ -7,7 +7,7 @@ import pytest
 
 from taskbus import Context, TaskBus, chain, chord, codec, group
 from taskbus.errors import BadArguments, ConfigError, PayloadTooLarge
-from taskbus.message import CHUNK, FLOW, Message
+from taskbus.message import CHUNK, FLOW, TAKES, Message
 from taskbus.store.flows import Node, Policy, When
 from taskbus.wire import compact
 from taskbus.workflow import graph
@@ -80,7 +80,7 @@ def test_a_chain_is_a_line() -> None:
 def test_every_message_names_the_flow_and_every_node_says_where_it_goes() -> None:
     made = planned(chain(a.s(1), b.s(), c.s()))
     messages = [*made.roots, *wires(made.nodes)]
-    assert [each.headers for each in messages] == [{FLOW: made.flow.id}] * 3
+    assert [each.headers for each in messages] == [{FLOW: made.flow.id}, *[{FLOW: made.flow.id, TAKES: "1"}] * 2]
     assert [each.id for each in messages] == [node.id for node in made.nodes]
     assert [(node.queue, node.priority, node.result_ttl) for node in made.nodes] == [
         ("default", 0, 86_400.0), ("other", 7, 60.0), ("default", 0, 0.0),
