@@ -65,7 +65,7 @@ class Batch:
         """Add a signature, a workflow that is one member, or any number of them from an iterable.
 
         Within a task of this batch adding may be repeated: what an attempt that was cut short or failed had added
-        already, with the same arguments, is not added again.
+        already, with the same arguments, is not added again. Nor is a task of the same ``task_id``: it runs once.
 
         Raises as ``Canvas.delay``; ``PublishFailed`` also where the batch has ended. What was added before stays.
         """
@@ -150,9 +150,9 @@ class Batch:
         weaver, self._weaver = self._weaver, self._new_weaver()
         if not weaver.nodes:
             return
-        nodes, again = kept(weaver.nodes), self._repeatable is not None
+        nodes, again, known = kept(weaver.nodes), self._repeatable is not None, weaver.has_given_ids
         try:
-            self._flows.add(self.flow_id, nodes, weaver.roots, again=again)
+            self._flows.add(self.flow_id, nodes, weaver.roots, again=again, may_be_known=known)
         except Refused:
             if not (self._is_new and again):
                 raise
@@ -160,7 +160,7 @@ class Batch:
             ended, self._join = self._join, new_id()
             self._begin()
             nodes = [node._replace(join=self._join) if node.join == ended else node for node in nodes]
-            self._flows.add(self.flow_id, nodes, weaver.roots, again=again)
+            self._flows.add(self.flow_id, nodes, weaver.roots, again=again, may_be_known=known)
 
     def _new_weaver(self) -> Weaver:
         return Weaver(self.flow_id, self._flows.home.now())

@@ -26,6 +26,7 @@ from taskbus.store.dead_letters import DeadLetters
 from taskbus.store.flows import AddNodes, BeginFlow, EndNode, FlowChange, Node, NodeState, ReviveNode
 from taskbus.wire import compact
 from taskbus.workflow.plan import Plan
+from taskbus.workflow.wrapping import same, wrapped
 
 AT_ONCE = 5000
 """Nodes that are begun in one step: about 50 ms of a database during which nobody else writes."""
@@ -72,29 +73,39 @@ class Flows:
     def begin(self, plan: Plan, session: Any = None) -> None:
         """Begin a flow; with a ``session`` by its commit, or never. Raises as ``Canvas.delay``."""
         flow, what = plan.flow, f"workflow {plan.flow.name!r} ({plan.flow.id})"
-        with self._sending(plan.roots) as roots, _outcome(what):
+        with self._sending(plan.roots, plan.nodes) as (roots, nodes), _outcome(what):
             if session is not None:
-                self._begin_in(session, plan, roots)
-            elif self.home.shares_database and len(plan.nodes) <= AT_ONCE:
+                self._begin_in(session, BeginFlow(flow, nodes), roots)
+            elif self.home.shares_database and len(nodes) <= AT_ONCE:
                 try:
-                    self._enact([BeginFlow(flow, plan.nodes)], roots)
+                    self._enact([BeginFlow(flow, nodes)], roots)
                 except PublishUnknown:
                     if not self._is_there(flow.id):  # what is there was accepted, with its messages
                         raise
             else:
-                first, *more = _pieces(plan.nodes)
+                first, *more = _pieces(nodes)
                 changes: list[FlowChange] = [BeginFlow(flow, first), *(AddNodes(flow.id, each) for each in more)]
                 self._apart(changes, roots, lambda unsent: self.cancel(flow.id))
 
-    def add(self, flow_id: str, nodes: Sequence[Node], roots: Sequence[Message], *, again: bool = False) -> None:
+    def add(
+        self,
+        flow_id: str,
+        nodes: Sequence[Node],
+        roots: Sequence[Message],
+        *,
+        again: bool = False,
+        may_be_known: bool = False,
+    ) -> None:
         """Add nodes to a flow that was begun, and publish the ``roots`` among them.
 
-        ``again``: the same may have been added before, by an attempt that was cut short; each runs once all the same.
+        ``again``: the same may have been added before, by an attempt that was cut short. ``may_be_known``: some of it
+        may have been, under a user's own ids. Each runs once all the same.
         Raises ``PublishFailed`` where a join that they are members of has ended.
         """
-        with self._sending(roots) as messages, _outcome(f"{len(nodes)} more tasks for workflow {flow_id}"):
+        what = f"{len(nodes)} more tasks for workflow {flow_id}"
+        with self._sending(roots, nodes) as (messages, nodes), _outcome(what):
             if self.home.shares_database and len(nodes) <= AT_ONCE:
-                self._enact([AddNodes(flow_id, nodes)], map(stamped, messages) if again else messages)
+                self._enact([AddNodes(flow_id, nodes)], map(stamped, messages) if again or may_be_known else messages)
             else:
                 changes = [AddNodes(flow_id, each) for each in _pieces(nodes)]
                 self._apart(changes, messages, None if again else self._revoke)
@@ -131,13 +142,13 @@ class Flows:
         if not self.home.broker.enact(changes, list(messages), self.home.record):
             raise Refused("there is no such workflow (any more), or the batch has ended")
 
-    def _begin_in(self, session: Any, plan: Plan, roots: Sequence[Message]) -> None:
+    def _begin_in(self, session: Any, change: BeginFlow, roots: Sequence[Message]) -> None:
         if not self.home.shares_database:
             raise ConfigError(
                 "a workflow is sent using(session) where broker and results are both in the session's database;"
                 " make them one, or send it after the commit"
             )
-        self.home.broker.enact_in(session, [BeginFlow(plan.flow, plan.nodes)], roots, self.home.record)
+        self.home.broker.enact_in(session, [change], roots, self.home.record)
 
     def _apart(
         self,
@@ -176,13 +187,17 @@ class Flows:
             return False
 
     @contextmanager
-    def _sending(self, roots: Sequence[Message]) -> Iterator[Sequence[Message]]:
-        """The messages as the middleware wants them; those of tasks that wait were put into their wire form before."""
-        if not self.home.middleware:
-            yield roots
+    def _sending(
+        self, roots: Sequence[Message], nodes: Sequence[Node]
+    ) -> Iterator[tuple[Sequence[Message], Sequence[Node]]]:
+        """The messages as the middleware wants them, and the nodes, with those of tasks that wait."""
+        middleware = self.home.middleware
+        if not middleware:
+            yield roots, nodes
             return
         with ExitStack() as stack:
-            yield [_same(root, stack.enter_context(sending(self.home.middleware, root))) for root in roots]
+            first = [same(root, stack.enter_context(sending(middleware, root))) for root in roots]
+            yield first, wrapped(middleware, nodes, stack, self.home.config.max_message_bytes)
 
 
 def stamped(message: Message) -> Message:
@@ -197,13 +212,6 @@ def _unsent(messages: Sequence[Message], error: Exception) -> Sequence[Message]:
     if not places:
         return messages
     return messages[places[-1] + 1 if isinstance(error, PublishUnknown) else places[0] :]
-
-
-def _same(message: Message, changed: Message) -> Message:
-    """A middleware may change what a message says, not which node it is."""
-    if changed is message:
-        return message
-    return changed._replace(id=message.id, headers={**changed.headers, FLOW: message.headers[FLOW]})
 
 
 def _unsealed(sealed: Sealed) -> Message:

@@ -60,23 +60,6 @@ def woven(
     return Plan(flow, kept(weaver.nodes), weaver.roots), weaver
 
 
-def replacement(shape: Shape, message: Message, *, now: float, ttl: float) -> tuple[Flow, list[Node]]:
-    """What takes the place of the task that ``message`` called; all nodes carry their wire.
-
-    The node that ends it has the message's id. The flow is the message's own, or a new one where it is in none.
-    """
-    end = shape
-    while isinstance(end, InTurn):
-        end = end.steps[-1]
-    if isinstance(end, AtOnce):
-        raise ConfigError(
-            f"task {message.task!r} cannot be replaced by a group: end it with a task that takes the list of its values"
-        )
-    weaver = Weaver(message.headers.get(FLOW) or new_id(), now, seals_all=True)
-    weaver.weave(shape, id=message.id)
-    return Flow(weaver.flow_id, message.task, message.id, now, ttl), kept(weaver.nodes)
-
-
 class _Place(NamedTuple):
     """Where a shape stands. ``is_fed``: what it is ``after`` has a value for it. ``path`` None: it has no place."""
 
@@ -98,7 +81,7 @@ class Weaver:
 
     ``nodes`` are without ``keeps``: see ``kept``. ``calls``: whose call each node is. ``session``: the one that their
     tasks are to be sent in. ``seals_all``: the store publishes the roots too, so they carry their wire and make no
-    messages. ``ids`` makes ids.
+    messages. ``ids`` makes ids; ``has_given_ids``: some are a user's own.
     """
 
     def __init__(self, flow_id: str, now: float, *, seals_all: bool = False, ids: Callable[[], str] = new_id) -> None:
@@ -106,6 +89,7 @@ class Weaver:
         self.nodes: list[Node] = []
         self.roots: list[Message] = []
         self.calls: dict[str, OneCall] = {}
+        self.has_given_ids = False
         self._now = now
         self._seals_all = seals_all
         self.ids = ids
@@ -132,7 +116,7 @@ class Weaver:
         """Add the nodes of a shape, which is given no value by what it is after. Returns the id of its end."""
         if path == "" and not isinstance(shape, InTurn):
             path = "0"  # a picture has a line for it, as for the only step of a chain
-        end = id or own_id(shape) or self.ids()
+        end = id or self._given_id(shape) or self.ids()
         stack = [_Place(shape, end, path, PLAIN, after, when, join, place, False, args, kwargs)]
         while stack:
             at = stack.pop()
@@ -153,7 +137,7 @@ class Weaver:
         after, ends, steps = at.after, len(line.steps) - 1, []
         for number, step in enumerate(line.steps):
             is_first, is_last = number == 0, number == ends
-            id = at.id if is_last else own_id(step) or self.ids()
+            id = at.id if is_last else self._given_id(step) or self.ids()
             steps.append(
                 _Place(
                     step, id, _inside(at.path, number), first if is_first else rest,
@@ -177,7 +161,7 @@ class Weaver:
         )  # fmt: skip
         return [
             _Place(
-                member, own_id(member) or self.ids(), _inside(at.path, place), options, at.after, at.when, at.id,
+                member, self._given_id(member) or self.ids(), _inside(at.path, place), options, at.after, at.when, at.id,
                 place, at.is_fed, at.args, at.kwargs,
             )
             for place, member in enumerate(group.members)
@@ -190,7 +174,7 @@ class Weaver:
         links: Sequence[Link] = at.shape.links
         return [
             _Place(
-                link.shape, own_id(link.shape) or self.ids(), _inside(at.path, inner + number), after=at.id,
+                link.shape, self._given_id(link.shape) or self.ids(), _inside(at.path, inner + number), after=at.id,
                 when=link.when, is_fed=True,
             )
             for number, link in enumerate(links)
@@ -245,6 +229,12 @@ class Weaver:
             if self.session is not None:
                 raise ConfigError("the tasks of this workflow are using() several sessions; give all the same one")
             self.session = callee.session
+
+    def _given_id(self, shape: Shape) -> str | None:
+        """The id that a user gave its end."""
+        id = own_id(shape)
+        self.has_given_ids = self.has_given_ids or id is not None
+        return id
 
     def _add(self, node: Node) -> None:
         if node.id in self._known:

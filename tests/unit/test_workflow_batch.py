@@ -10,8 +10,8 @@ import pytest
 from taskbus import Context, TaskBus, chain, group
 from taskbus.context import current
 from taskbus.errors import ConfigError, PublishFailed
-from taskbus.message import FLOW, NO_HEADERS
-from taskbus.store.flows import FlowState, NodeState
+from taskbus.message import COPY, FLOW, NO_HEADERS
+from taskbus.store.flows import FlowState, NodeState, Start, Verdict
 from taskbus.workflow import batch as batches
 from taskbus.workflow.counts import Counts
 from tests.unit.workflow_rig import messages, run
@@ -114,6 +114,20 @@ def test_other_tasks_sent_in_the_block_are_no_members(app: TaskBus, jobs: Jobs) 
         batch.add(jobs.work.s(2))
     assert batch.counts().total == 1
     assert sorted(FLOW in message.headers for message in messages(app)) == [False, True]
+
+
+def test_a_task_that_is_added_twice_by_its_id_runs_once(
+    app: TaskBus, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batches, "FLUSH_AT", 1)
+    with app.batch_of("twice", **jobs.callbacks) as batch:
+        for _ in range(2):
+            batch.add(jobs.work.s(1).options(task_id="mine"))
+    one, two = messages(app)
+    verdicts = [app.store.begin([Start(batch.id, "mine", each.headers[COPY], 1.0)])[0].verdict for each in (one, two)]
+    assert verdicts == [Verdict.RUN, Verdict.DUPLICATE]
+    assert run(app) == ["work", "tell", "tell"]
+    assert sorted(jobs.heard) == ["on_complete", "on_success"]
 
 
 # --- errors ---------------------------------------------------------------------------------------------------------
