@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from taskbus.store.flow_rows import FAILED, FlowRow, Key, Row, Work
 from taskbus.store.flow_waves import add, make_ready, settle
-from taskbus.store.flows import Node, NodeState
+from taskbus.store.flows import MAX_PATH, Node, NodeState
 
 RESTS = 1
 """What is in ``Row.left`` of a task between two attempts."""
@@ -121,6 +121,8 @@ def replace(work: Work, flow: FlowRow, nodes: Sequence[Node]) -> None:
     if len(nodes) == 1 and new.wire == work.shelf.wires([row.key]).get(row.key):
         return
     place = row.node
+    nodes = [node._replace(path=_path_inside(place.path, node.path, len(nodes))) for node in nodes]
+    new = new._replace(path=_path_inside(place.path, new.path, len(nodes)))
     node = new._replace(after=new.after or place.after, join=place.join, place=place.place, keeps=place.keeps)
     put = Row(row.flow, node)
     work.replace(put)
@@ -129,6 +131,12 @@ def replace(work: Work, flow: FlowRow, nodes: Sequence[Node]) -> None:
         ended: list[Row] = []
         make_ready(work, put, work.now, ended)
         settle(work, ended)
+
+
+def _path_inside(place: str, path: str, count: int) -> str:
+    """The path of one of so many nodes that take the place of one: "" where that one stands nowhere."""
+    inner = f"{place}.{path}"
+    return inner if place and count > 1 and len(inner) <= MAX_PATH else place
 
 
 def _unstarted(work: Work, there: Sequence[Row]) -> None:

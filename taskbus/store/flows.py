@@ -57,6 +57,8 @@ class NodeState(StrEnum):
         return self in ENDED
 
 
+MAX_PATH = 200
+"""Longest ``Node.path``: what is nested deeper stands where the shape around it does, or paths would grow as n^2."""
 ENDED = frozenset((NodeState.SUCCESS, NodeState.FAILURE, NodeState.REVOKED, NodeState.SKIPPED))
 
 
@@ -99,8 +101,9 @@ class Node(NamedTuple):
     flow publishes, or adds. ``takes``: whether it is given the value of ``after``. ``keeps``: whether its value is kept
     in the flow, as somebody is given it (directly or through joins). ``result_ttl``: seconds for which a result is kept
     that the store records for it; 0: it keeps none. ``size``: of a join, how many members it waits for; -1 for the join
-    of a batch, which is open until ``SealFlow``. ``path``: where it stands in a picture: ``1.0.2`` is the third step of
-    the chain that is the first member of the group that is the second step; "" for members of a batch.
+    of a batch, which is open until ``SealFlow``; -1 of a task: it is not among those that the flow counts. ``path``:
+    where it stands in a picture: ``1.0.2`` is the third step of the chain that is the first member of the group that is
+    the second step; "" for members of a batch.
     ``due_at``: an instant before which it must not start, 0: none; ``delay``: seconds after it was made READY before
     which it must not start. ``sealed`` makes of them what is published.
     """
@@ -126,6 +129,11 @@ class Node(NamedTuple):
     @property
     def is_join(self) -> bool:
         return not self.task
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is in ``FlowView.counts``: joins are not, nor are the callbacks of a batch."""
+        return bool(self.task) and self.size >= 0
 
 
 class Flow(NamedTuple):
@@ -217,11 +225,11 @@ class ReplaceNode(NamedTuple):
     """A started task put something in its own place: ``nodes``, of which one has its id and is their end.
 
     That one keeps the place (``after``, ``join``, ``keeps`` and whoever waits for it) of the node it replaces, but for
-    ``after`` if it has one of its own. Nodes without ``after`` are published by the same step, by their ``wire``. With
-    ``flow`` new, it is begun: the task was in none. Replacing what is replaced already, or has ended, changes nothing.
-    (It is replaced already if it is not STARTED, or others of ``nodes`` are there, or it is the only one and has that
-    ``wire``.) While the node WAITS, ``begin`` says ENDED of a message of the replaced task, and ``EndNode`` of it ends
-    nothing, but publishes again what it waits for and was not STARTED.
+    ``after`` if it has one of its own; the ``path`` of all goes on from its. Nodes without ``after`` are published by
+    the same step, by their ``wire``. With ``flow`` new, it is begun: the task was in none. Replacing what is replaced
+    already, or has ended, changes nothing. (It is replaced already if it is not STARTED, or others of ``nodes`` are
+    there, or it is the only one and has that ``wire``.) While the node WAITS, ``begin`` says ENDED of a message of the
+    replaced task, and ``EndNode`` of it ends nothing, but publishes again what it waits for and was not STARTED.
     """
 
     flow: Flow
@@ -311,13 +319,17 @@ class NodeView(NamedTuple):
 
 
 class FlowView(NamedTuple):
-    """A flow as it stands. ``counts``: its tasks (not joins) by state; states without any may be missing."""
+    """A flow as it stands. ``counts``: its tasks by state (``Node.is_counted``); states without any may be missing.
+
+    ``dead``: how many of those that are FAILURE failed by themselves; the others could not run because of them.
+    """
 
     flow: Flow
     state: FlowState
     counts: Mapping[NodeState, int]
     is_cancelled: bool = False
     ended_at: float = 0.0
+    dead: int = 0
 
 
 class FlowStore(Protocol):

@@ -54,7 +54,7 @@ class Plan:
         for node in nodes.values():
             standing = self._standing(node)
             self.nodes.append((to_bytes(node.id), records.from_node(node, standing, pack)))
-            if node.task:
+            if node.is_counted:
                 counts[standing.state] += 1
         self.rest = list(self._rest(nodes))
         self.state = records.from_counts(len(nodes), counts)

@@ -30,8 +30,10 @@ local function start(flow, id, copy, started_at)
     return RUN, bytes
   end
   graph.splice(flow, id, graph.started(bytes, started_at, struct.pack(">H", #copy) .. copy))
-  flow.counts[READY] = flow.counts[READY] - 1
-  flow.counts[STARTED] = flow.counts[STARTED] + 1
+  if string.byte(bytes, IS_OPEN) == 0 then
+    flow.counts[READY] = flow.counts[READY] - 1
+    flow.counts[STARTED] = flow.counts[STARTED] + 1
+  end
   return RUN, bytes
 end
 

@@ -21,8 +21,11 @@ local function has_failed(node)
 end
 
 local function count(flow, node, by)
-  if node.kind == TASK then
+  if node.kind == TASK and node.is_open == CLOSED then
     flow.counts[node.state] = flow.counts[node.state] + by
+    if node.state == FAILURE and node.cause == "" then
+      flow.dead = flow.dead + by
+    end
   end
   if not has_ended(node) then
     flow.open = flow.open + by
@@ -76,8 +79,10 @@ end
 
 -- `cause`: the node whose failure it is, "" where it is its own.
 local function finish(flow, node, state, at, failure, cause)
-  stand(flow, node, state)
-  node.ended_at, node.cause = at, cause
+  count(flow, node, -1)
+  node.state, node.ended_at, node.cause = state, at, cause
+  count(flow, node, 1)
+  graph.touch(flow, node)
   if failure or cause ~= "" or node.kind == TALLY then
     graph.set_rest(flow, "v" .. node.id, failure or false)
   end

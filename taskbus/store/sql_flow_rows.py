@@ -46,13 +46,14 @@ def row_of_flow(flow: Flow) -> tuple[Any, ...]:
 
 def flow_of(row: Sequence[Any]) -> FlowRow:
     """A flow; one without a state was just begun."""
-    number, id, name, last, sent_at, ttl, state, is_cancelled, ended_at, *counts, joins = row
+    number, id, name, last, sent_at, ttl, state, is_cancelled, ended_at, *counts, dead, joins = row
     return FlowRow(
         Flow(id, name, last, sent_at, ttl),
         FlowState(state) if state else FlowState.RUNNING,
         bool(is_cancelled),
         ended_at,
         dict(zip(_COUNTED, counts, strict=True)),
+        dead,
         joins,
         number,
         is_new=not state,
@@ -64,7 +65,8 @@ def standing_of_flow(flow: FlowRow) -> tuple[Any, ...]:
     expires_at = None if flow.state is FlowState.RUNNING else flow.ended_at + flow.flow.ttl
     counts = [flow.counts.get(state, 0) for state in _COUNTED]
     state = _TEXT_OF[flow.state]
-    return flow.number, flow.flow.id, state, int(flow.is_cancelled), flow.ended_at, expires_at, *counts, flow.joins
+    standing = flow.number, flow.flow.id, state, int(flow.is_cancelled), flow.ended_at, expires_at
+    return *standing, *counts, flow.dead, flow.joins
 
 
 # --- nodes -----------------------------------------------------------------------------------------------------------

@@ -77,9 +77,9 @@ class Batch:
                 self._flush()
 
     def counts(self) -> Counts:
-        """How many of its tasks wait, run and have ended, callbacks included; of nested batches those of them all."""
+        """How many of its members' tasks wait, run and have ended; of nested batches those of them all."""
         view = self._flows.home.store.flow(self.flow_id)
-        return Counts() if view is None else counts_of(view.counts)
+        return Counts() if view is None else counts_of(view)
 
     def __enter__(self) -> "Batch":
         if self._is_new:
@@ -124,7 +124,8 @@ class Batch:
 
     def _begin(self) -> None:
         home, is_inner = self._flows.home, self._parent is not None
-        now, weaver = home.now(), self._new_weaver()
+        now = home.now()
+        weaver = Weaver(self.flow_id, now, is_counted=False)
         path = None if is_inner else "0"
         of = self._parent._join if self._parent is not None else ""
         join = Node(self._join, join=of, size=-1, policy=Policy.TALLY, path=path or "")

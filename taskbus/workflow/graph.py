@@ -14,13 +14,10 @@ from taskbus.broker.broker import checked
 from taskbus.errors import BadArguments, ConfigError
 from taskbus.message import CHUNK, FLOW, TAKES, Message, new_id
 from taskbus.options import PLAIN, CallOptions
-from taskbus.store.flows import Flow, Node, When
+from taskbus.store.flows import MAX_PATH, Flow, Node, When
 from taskbus.workflow.picture import label
 from taskbus.workflow.plan import Plan
 from taskbus.workflow.shape import NO_KWARGS, AtOnce, Callee, InTurn, Link, OneCall, Sender, Shape, own_id
-
-MAX_PATH = 200
-"""Longest ``Node.path``: what is nested deeper stands where the shape around it does, or paths would grow as n^2."""
 
 
 def plan(
@@ -81,10 +78,18 @@ class Weaver:
 
     ``nodes`` are without ``keeps``: see ``kept``. ``calls``: whose call each node is. ``session``: the one that their
     tasks are to be sent in. ``seals_all``: the store publishes the roots too, so they carry their wire and make no
-    messages. ``ids`` makes ids; ``has_given_ids``: some are a user's own.
+    messages. ``is_counted``: see ``Node.is_counted``. ``ids`` makes ids; ``has_given_ids``: some are a user's own.
     """
 
-    def __init__(self, flow_id: str, now: float, *, seals_all: bool = False, ids: Callable[[], str] = new_id) -> None:
+    def __init__(
+        self,
+        flow_id: str,
+        now: float,
+        *,
+        seals_all: bool = False,
+        is_counted: bool = True,
+        ids: Callable[[], str] = new_id,
+    ) -> None:
         self.flow_id = flow_id
         self.nodes: list[Node] = []
         self.roots: list[Message] = []
@@ -92,6 +97,7 @@ class Weaver:
         self.has_given_ids = False
         self._now = now
         self._seals_all = seals_all
+        self._task_size = 0 if is_counted else -1
         self.ids = ids
         self._headers = {FLOW: flow_id}
         self._taking = {FLOW: flow_id, TAKES: "1"}
@@ -161,8 +167,8 @@ class Weaver:
         )  # fmt: skip
         return [
             _Place(
-                member, self._given_id(member) or self.ids(), _inside(at.path, place), options, at.after, at.when, at.id,
-                place, at.is_fed, at.args, at.kwargs,
+                member, self._given_id(member) or self.ids(), _inside(at.path, place), options, at.after, at.when,
+                at.id, place, at.is_fed, at.args, at.kwargs,
             )
             for place, member in enumerate(group.members)
         ]  # fmt: skip
@@ -206,7 +212,7 @@ class Weaver:
             Node(
                 at.id, callee.name, at.after, at.when, at.join, at.place, message.queue, message.priority,
                 wire if is_sealed else b"", takes,
-                result_ttl=callee.result_ttl if callee.store_results else 0.0, path=at.path or "",
+                result_ttl=callee.result_ttl if callee.store_results else 0.0, size=self._task_size, path=at.path or "",
                 due_at=due_at, delay=delay,
             )
         )  # fmt: skip

@@ -30,9 +30,9 @@ class FlowHandle:
         return None if view is None else view.state
 
     def counts(self) -> Counts:
-        """How many of its tasks wait, run and have ended."""
+        """How many of its tasks wait, run and have ended; of a batch, without its callbacks."""
         view = self.view()
-        return Counts() if view is None else counts_of(view.counts)
+        return Counts() if view is None else counts_of(view)
 
     def nodes(self) -> Iterator[NodeView]:
         """Its tasks and groups as they stand, by their ids; read page by page as they are asked for."""

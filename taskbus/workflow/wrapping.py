@@ -1,4 +1,4 @@
-"""Middleware around the messages that a graph is stored with: they are sent later, by whoever ends what they wait for."""
+"""Middleware around the messages that a graph is stored with: whoever ends what they wait for will publish them."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack

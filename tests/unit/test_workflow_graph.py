@@ -12,8 +12,8 @@ from taskbus.store.flows import Node, Policy, When
 from taskbus.wire import compact
 from taskbus.workflow import graph
 from taskbus.workflow.graph import plan
-from taskbus.workflow.replacing import replacement
 from taskbus.workflow.plan import Plan
+from taskbus.workflow.replacing import replacement
 
 NOW = 1_800_000_000.0
 app = TaskBus("graph", broker="memory://graph", max_message_bytes=10_000)
