@@ -26,7 +26,7 @@ all; place. Then texts: copy, after, join, cause.
 """
 _LENGTH = Struct(">H")
 _STATE = Struct(">BBdd9I")
-"""State, whether it is cancelled; when it ended, when it is over; nodes that have not ended; tasks by state, and dead."""
+"""State, whether it is cancelled; when it ended, when it is over; nodes that have not ended; tasks by state; dead."""
 _NOTHING = _LENGTH.pack(0)
 
 
