@@ -40,6 +40,8 @@ class Message(NamedTuple):
 
 FLOW, COPY = f"{OWN_HEADERS}flow", f"{OWN_HEADERS}copy"
 """Headers of a message of a flow: the flow's id (the node is the task's id), and what tells its copies apart."""
+TAKES = f"{OWN_HEADERS}takes"
+"""Header of a message of a flow that means nothing without it: the task is given a value before its own arguments."""
 CHUNK = f"{OWN_HEADERS}chunk"
 """Header of a message that asks for many calls in turn: its only positional argument is a list of argument lists."""
 

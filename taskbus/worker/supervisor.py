@@ -98,7 +98,11 @@ class Supervisor:
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._record = self._store.apply if self._shares else stamped(self._store.apply)
         self._admission = Admission(
-            Intake(specs, config), Flows(self._store.begin), self._consumer, self._record, shared=self._shares
+            Intake(specs, config),
+            Flows(self._store.begin, shared=self._shares),
+            self._consumer,
+            self._record,
+            shared=self._shares,
         )
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)

@@ -300,4 +300,4 @@ def test_a_dead_letter_is_sent_again_where_there_is_one(app: TaskBus, jobs: Jobs
     assert flow.retry(sent[1].id) == [], "a first task has no message but its dead letter"
     assert flow.retry() == [sent[0].id]
     assert run(app) == ["boom"]
-    assert flow.counts() == Counts(succeeded=1, failed=2)
+    assert flow.counts() == Counts(succeeded=1, failed=2, dead=1)
