@@ -256,7 +256,7 @@ class Sending:
         if not members:
             self._apply(body, [[]], {"parent_id": parent} if parent else {})
             return found
-        passed = {**options, **delays, "task_id": group, "chord": body, **({"parent_id": parent} if parent else {})}
+        passed = {**options, **delays, "task_id": group, "chord": body, "parent_id": parent}
         self._group(group_of(members), args, passed)
         return found
 
@@ -276,7 +276,7 @@ class Sending:
         options = signature["options"]
         match kind_of(signature):
             case "chain":
-                taken: dict[str, Any] = dict.fromkeys(NOT_FOR_THE_FIRST, None)
+                taken: dict[str, Any] = {name: None for name in NOT_FOR_THE_FIRST}
                 taken |= {"task_id": options.get("task_id") or task_id, "group_id": group_id, "chord": chord}
                 taken |= {"root_id": root_id, "group_index": group_index}
                 steps, last = self._steps(members_of(signature), [], taken, is_sent=False)

@@ -56,7 +56,7 @@ def call(value: Any) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
 def encode(args: Sequence[Any], kwargs: Mapping[str, Any], embed: Mapping[str, Any]) -> bytes:
     """The body of a call, as JSON with Celery's typed values. Raises ``EncodeError``."""
     try:
-        body = json.dumps([list(args), kwargs, embed], default=_typed).encode()
+        body = json.dumps([list(args), kwargs, embed], default=typed).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise EncodeError(f"it cannot travel as Celery's JSON: {error}") from error
     check_json(body)
@@ -151,7 +151,7 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def _typed(value: Any) -> Any:
+def typed(value: Any) -> Any:
     """What JSON has not, as Celery writes it; other objects as ``codec`` takes them apart."""
     if isinstance(value, datetime | date | time):
         name = "datetime" if isinstance(value, datetime) else "date" if isinstance(value, date) else "time"
