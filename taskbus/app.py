@@ -247,6 +247,7 @@ class TaskBus:
             max_message_bytes=max_message_bytes,
             publish_timeout=self.config.publish_timeout,
             dedup_window=self.config.dedup_window,
+            celery_queues=self.config.celery_queues,
         )
 
     @property

@@ -30,6 +30,8 @@ class Config:
     """Queue of tasks that name none."""
     queues: tuple[str, ...] = ()
     """Queues a worker consumes; empty: the default queue and every queue a task of the app names."""
+    celery_queues: tuple[str, ...] = ()
+    """Queues shared with Celery: sent to in its wire format, and on Redis read from its lists; see the Celery wire."""
     serializer: str = "msgpack"
     """Encoding of arguments and results: ``msgpack`` or ``json``."""
     store_results: bool = True

@@ -3,9 +3,9 @@
     {"body": base64, "content-type", "content-encoding", "headers": {...}, "properties": {...}}
 
 This is kombu's envelope as JSON, the very bytes of a Redis list; transports that carry headers and properties apart
-make it of them (``wrap``) and take it apart (``unwrap``). The body stays as it came, as the body of the ``Message``, and
-all else is kept in ``Message.celery``, so that what is sent on (a retry) is the same call to Celery. Protocol 1 is read,
-and never written.
+make it of them (``wrap``) and take it apart (``unwrap``). The body stays as it came, as the body of the ``Message``,
+and all else is kept in ``Message.celery``, so that what is sent on (a retry) is the same call to Celery. Protocol 1 is
+read, and never written.
 """
 
 import base64
@@ -232,6 +232,8 @@ def encode(message: Message) -> bytes:
         "delivery_info": {"exchange": "", "routing_key": message.queue},
         "delivery_tag": str(uuid4()),
     }
+    if message.expires_at is None:
+        properties.pop("expiration", None)
     return _sealed(Parts(body, envelope["content-type"], envelope["content-encoding"], headers, properties))
 
 
@@ -249,7 +251,7 @@ def _of_ours(message: Message) -> tuple[bytes, Mapping[str, Any]]:
         body = body_codec.encode(args, kwargs, dict.fromkeys(_EMBED))
     except EncodeError as error:
         raise EncodeError(f"task {message.task!r} cannot be sent to queue {message.queue!r}: {error}") from error
-    headers = {
+    headers: dict[str, Any] = {
         "lang": "py", "task": message.task, "id": message.id, "shadow": None, "eta": None, "expires": None,
         "group": None, "group_index": None, "retries": 0, "timelimit": [None, None], "root_id": message.id,
         "parent_id": None, "argsrepr": _repr(tuple(args)), "kwargsrepr": _repr(kwargs), "origin": _origin(os.getpid()),
@@ -284,9 +286,9 @@ def _origin(pid: int) -> str:
 # --- headers and body apart, as AMQP has them ------------------------------------------------------------------------
 
 
-def is_one(content_type: str, headers: Mapping[str, Any]) -> bool:
+def is_one(content_type: str, headers: Mapping[str, Any], body: bytes) -> bool:
     """Whether what arrived with these may be a message of Celery's, whether it can be read or not."""
-    return "task" in headers or (not headers and content_type in _SERIALIZED)
+    return "task" in headers or (content_type in _SERIALIZED and b"task" in body)
 
 
 _SERIALIZED = (body_codec.JSON, "application/x-msgpack", "application/x-yaml", "application/x-python-serialize")

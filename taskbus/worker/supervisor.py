@@ -57,6 +57,11 @@ def run(options: WorkerOptions, on_ready: Callable[[WorkerInfo], None] = lambda 
         return supervisor.run(on_ready)
 
 
+def _config_of(told: dict[str, Any]) -> Config:
+    """Settings as they came over a socket, which knows lists alone."""
+    return Config(**{**told, "queues": tuple(told["queues"]), "celery_queues": tuple(told["celery_queues"])})
+
+
 class Supervisor:
     """One worker. See the module's docstring for its loop."""
 
@@ -73,14 +78,14 @@ class Supervisor:
             raise
 
     def _open(self, options: WorkerOptions, hello: dict[str, Any], started: float) -> None:
-        self.config = config = Config(**{**hello["config"], "queues": tuple(hello["config"]["queues"])})
+        self.config = config = _config_of(hello["config"])
         self._crew.configure(config)
         specs = {name: TaskSpec(**spec) for name, spec in hello["tasks"].items()}
         queues = config.queues or tuple(dict.fromkeys([config.default_queue, *(spec.queue for spec in specs.values())]))
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
         broker = Broker(
             hello["broker"], max_message_bytes=config.max_message_bytes, publish_timeout=config.publish_timeout,
-            dedup_window=config.dedup_window,
+            dedup_window=config.dedup_window, celery_queues=config.celery_queues,
         )  # fmt: skip
         self._closing.callback(broker.close)
         inspection.must_be_shared(broker)
@@ -97,6 +102,7 @@ class Supervisor:
         )
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)
+        self._watchdog = Watchdog(lambda: list(self._crew.runners.values()))
         self._ended: list[Ended] = []
         self._other: list[Settlement] = []
         self._to_judge: deque[Held] = deque()
@@ -127,10 +133,9 @@ class Supervisor:
 
     def run(self, on_ready: Callable[[WorkerInfo], None]) -> int:
         """Turn the loop until there is nothing left to do after a signal."""
-        watchdog = Watchdog(lambda: list(self._crew.runners.values()))
         with self._signals:
             if any(spec.time_limit for spec in self.info.tasks.values()):
-                watchdog.start()
+                self._watchdog.start()
             try:
                 while not self._is_done():
                     self._turn()
@@ -138,7 +143,7 @@ class Supervisor:
                         self._is_announced = True
                         on_ready(self.info)
             finally:
-                watchdog.stop()
+                self._watchdog.stop()
         is_clean = not self._ended and not self._other
         return 0 if self._signals.heard < 2 and is_clean else 1
 
@@ -190,7 +195,7 @@ class Supervisor:
             can_act = self._room(now) > 0 or self._ended or self._other
             instants.append(max(self._patience.not_before, now) if can_act else now + MAX_IDLE)
         due_at = self._consumer.next_due_at()
-        if due_at is not None and self._stop_deadline is None:
+        if due_at is not None and self._stop_deadline is None and not self._may_fetch:
             instants.append(now + max(0.0, due_at - self._consumer.now()))
         if self._stop_deadline is not None:
             instants.append(self._stop_deadline)
@@ -227,6 +232,8 @@ class Supervisor:
         self._ended += admitted.ended
         self._other += admitted.other
         for held in admitted.to_run:
+            if held.spec.time_limit is not None:  # a call of Celery's may bring one
+                self._watchdog.start()
             self._dispatcher.park(held, now)
 
     def _is_idle(self) -> bool:

@@ -20,7 +20,8 @@ class Topology:
     """Asked over one line. It remembers what it declared, until told that something was missing (``forget``).
 
     ``twin``: asks the same broker over another line; what one has declared the other needs not. ``others``: RabbitMQ's
-    names of queues for tasks that were there already with other arguments.
+    names of queues for tasks that were there already with other arguments; ``counting``: those that Celery shares and
+    somebody declared as quorum queues.
     """
 
     def __init__(self, line: Line, naming: Naming, twin: "Topology | None" = None) -> None:
@@ -29,6 +30,7 @@ class Topology:
         self.names: dict[str, None] = {}
         self.to_announce: list[Letter] = []
         self.others: set[str] = set() if twin is None else twin.others
+        self.counting: set[str] = set() if twin is None else twin.counting
         self._declared: set[str] = set() if twin is None else twin._declared
         self._announced: set[str] = set()
         self._delays: dict[int, float] = {}
@@ -53,7 +55,7 @@ class Topology:
         """RabbitMQ's name of a level's queue, which is there."""
         full = self.naming.queue(name, level)
         if full not in self._declared:
-            self._declare(full, None, until)
+            self._declare(name, full, None, until)
             self._declared.add(full)
             self.names.setdefault(name)
         return full
@@ -66,8 +68,11 @@ class Topology:
             self._announced.add(full)
         return full
 
-    def _declare(self, full: str, expires: float | None, until: float) -> None:
+    def _declare(self, name: str, full: str, expires: float | None, until: float) -> None:
         """Declare a queue for tasks. One that is there with other arguments is used as it is."""
+        if name in self.naming.celery_queues:
+            self._declare_as_celery(name, until)
+            return
         calls = self.line.calls(until)
         naming = self.naming
         if naming.is_quorum and naming.dropped not in self._declared:
@@ -83,6 +88,32 @@ class Topology:
             if refused.code != PRECONDITION_FAILED:
                 raise BrokerError(f"cannot declare queue {full!r}: {refused.text}") from refused
             self.others.add(full)
+
+    def _declare_as_celery(self, queue: str, until: float) -> None:
+        """Declare a queue as Celery's workers do unless told otherwise: durable, with an exchange of its name."""
+        try:
+            self.line.calls(until).ask(
+                frames.QUEUE_DECLARE, 0, queue, False, True, False, False, False, {}, until=until
+            )
+        except Refused as refused:
+            if refused.code != PRECONDITION_FAILED:
+                raise BrokerError(f"cannot declare queue {queue!r} for Celery: {refused.text}") from refused
+            if "x-queue-type" in refused.text and "quorum" in refused.text:
+                self.counting.add(queue)
+        try:
+            self.line.calls(until).ask(
+                frames.EXCHANGE_DECLARE, 0, queue, "direct", False, True, False, False, False, {}, until=until
+            )
+        except Refused as refused:
+            raise BrokerError(
+                f"cannot declare exchange {queue!r} as Celery does, direct and durable: {refused.text}; delete that"
+                f" exchange (Celery makes it again), or take {queue!r} out of celery_queues"
+            ) from refused
+        self.line.calls(until).ask(frames.QUEUE_BIND, 0, queue, queue, queue, False, {}, until=until)
+
+    def counts_losses(self, queue: str) -> bool:
+        """Whether the broker itself counts how often a message of this queue was lost: quorum queues do."""
+        return queue in self.counting if queue in self.naming.celery_queues else self.naming.is_quorum
 
     def _announce(self, name: str, level: str, until: float) -> None:
         """Have the workers on the queue told that it has one more level, before anything is sent to it.
@@ -131,7 +162,7 @@ class Topology:
         for queue in queues:
             opened: list[Calls] = []
             asked: list[tuple[str, Calls]] = []
-            for level in self.naming.levels:
+            for level in self.naming.levels_of(queue):
                 calls = Calls(wire)
                 full = self.naming.queue(queue, level)
                 calls.post(frames.QUEUE_DECLARE, 0, full, True, False, False, False, False, {})
@@ -180,7 +211,7 @@ class Topology:
     def declare_queue(self, queue: str, expires: float | None, until: float, *, passive: bool) -> QueueCount:
         full = self.naming.queue(queue)
         if not passive:
-            self._declare(full, expires, until)
+            self._declare(queue, full, expires, until)
             self._declared.add(full)
             self.names.setdefault(queue)
             return QueueCount(queue, *self.count(full, until))
