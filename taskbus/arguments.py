@@ -40,6 +40,8 @@ class Arguments:
             parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.default is inspect.Parameter.empty
             for parameter in parameters
         )
+        self.takes = self._most
+        """How many positional arguments a caller may give."""
         self._hints: Mapping[str, Any] | None = None
         self._converters: Mapping[str, Converter] = {}
         self._convert_result: Converter = None

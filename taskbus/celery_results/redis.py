@@ -13,6 +13,7 @@ from taskbus.celery_results.document import Document, read, written
 from taskbus.celery_results.port import Ability, Joined, Part
 from taskbus.celery_results.redis_ears import Ears
 from taskbus.celery_results.signature import Chord
+from taskbus.celery_results.unlocking import leaves, shaped
 from taskbus.database.redis import RedisDatabase, RedisError, load
 from taskbus.database.redis_link import Call
 from taskbus.errors import DecodeError, StoreError
@@ -138,9 +139,8 @@ class RedisResults:
 
     def _nested(self, whole: Any) -> Any:
         """The values in the form of the results that they are of, read from their documents."""
-        ids = list(_leaves(whole))
-        found = self.documents(ids)
-        return _shaped(whole, {task_id: fields.get("result") for task_id, fields in found.items()})
+        found = self.documents(leaves(whole))
+        return shaped(whole, {task_id: fields.get("result") for task_id, fields in found.items()})
 
     # --- keys --------------------------------------------------------------------------------------------------------
 
@@ -155,13 +155,8 @@ _FINAL = tuple(str(state) for state in State if state.is_final)
 
 
 def open_redis(url: str, ttl: float) -> RedisResults:
-    """Raises ``ConfigError`` for a cluster: the keys of a chord would be on several of its nodes."""
-    database = RedisDatabase.open(url)
-    if database.is_cluster:
-        raise ConfigError(
-            f"{database.shown!r}: Celery keeps no results in a Redis Cluster; name one server, or a sentinel"
-        )
-    return RedisResults(database, ttl)
+    """Not for a cluster: the keys of a chord would be on several of its nodes."""
+    return RedisResults(RedisDatabase.open(url), ttl)
 
 
 def _token(group: str) -> str:
@@ -181,21 +176,6 @@ def _part_of(text: bytes) -> tuple[str, str, Any]:
         raise DecodeError(f"{text[:100]!r} is no part of a chord of Celery's")
     _, task_id, state, result = found
     return str(task_id), str(state), result
-
-
-def _leaves(whole: Any) -> Iterator[str]:
-    """The ids of the tasks in a result, as ``Outcome.as_tuple`` writes it."""
-    (result_id, _), members = whole
-    if members is None:
-        yield result_id
-    else:
-        for member in members:
-            yield from _leaves(member)
-
-
-def _shaped(whole: Any, values: Mapping[str, Any]) -> Any:
-    (result_id, _), members = whole
-    return values.get(result_id) if members is None else [_shaped(member, values) for member in members]
 
 
 @contextmanager

@@ -256,7 +256,7 @@ class Sending:
         if not members:
             self._apply(body, [[]], {"parent_id": parent} if parent else {})
             return found
-        passed = {**options, **delays, "task_id": group, "chord": body, "parent_id": parent}
+        passed: dict[str, Any] = {**options, **delays, "task_id": group, "chord": body, "parent_id": parent}
         self._group(group_of(members), args, passed)
         return found
 

@@ -24,6 +24,9 @@ from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
+from taskbus.worker.celery_desk import CeleryDesk
+from taskbus.worker.celery_ends import CeleryEnds
+from taskbus.worker.celery_unlock import CeleryUnlock
 from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.flows import Flows, stamped
@@ -97,8 +100,15 @@ class Supervisor:
         inspection.inspect(self._consumer, self._store, shared=self._shares)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._record = self._store.apply if self._shares else stamped(self._store.apply)
+        desk = CeleryDesk(specs, config, self.name)
+        self._closing.callback(desk.close)
+        self._celery_ends, self._celery_unlock = CeleryEnds(desk), CeleryUnlock(desk)
         self._admission = Admission(
-            Intake(specs, config), Flows(self._store.begin), self._consumer, self._record, shared=self._shares
+            Intake({**specs, **desk.tasks}, config),
+            Flows(self._store.begin),
+            self._consumer,
+            self._record,
+            shared=self._shares,
         )
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)
@@ -231,7 +241,9 @@ class Supervisor:
         admitted = self._admission.admit(deliveries)
         self._ended += admitted.ended
         self._other += admitted.other
-        for held in admitted.to_run:
+        to_run, unlocked = self._celery_unlock.take(admitted.to_run, self._consumer.now())
+        self._other += unlocked
+        for held in to_run:
             if held.spec.time_limit is not None:  # a call of Celery's may bring one
                 self._watchdog.start()
             self._dispatcher.park(held, now)
@@ -247,10 +259,11 @@ class Supervisor:
         ended, other = self._ended, self._other
         wall = self._consumer.now()
         settlements = [*(settlement(each, self.name, wall, self.config) for each in ended), *other]
-        settlements = [each for each in settlements if each.delivery or each.changes or each.follow_ups]
         with self._patience.trying_to("settle", now):
+            extended = self._celery_ends.extend(ended, settlements, wall)
+            settlements = [each for each in extended.settlements if each.delivery or each.changes or each.follow_ups]
             stale = self._consumer.settle(settlements, self._record, shared=self._shares)
-            self._ended, self._other = [], []
+            self._ended, self._other = [], self._celery_ends.settled(extended, stale)
             if any(map(brings_more, settlements)):
                 self._may_fetch = True
             if stale:

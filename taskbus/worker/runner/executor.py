@@ -210,11 +210,11 @@ class Executor:
     def _returned(self, attempt: Attempt, value: Any) -> Outcome:
         """A value that cannot be kept is not tried again: the body has done its work.
 
-        What a flow may hand on is packed though the task keeps no results.
+        What a flow, or a chain of Celery's, may hand on is packed though the task keeps no results.
         """
         try:
             result, content_type = attempt.task.pack_result(value)
-            if result is None and FLOW in attempt.message.headers:
+            if result is None and (FLOW in attempt.message.headers or attempt.message.celery is not None):
                 result = codec.encode(value, content_type)
             if result is not None and len(result) > self._max_bytes:
                 advice = "" if FLOW in attempt.message.headers else ", or declare the task with store_results=False"

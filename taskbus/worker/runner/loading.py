@@ -61,6 +61,7 @@ def hello(app: TaskBus) -> dict[str, Any]:
                 "queue": task.queue,
                 "store_results": task.store_results,
                 "result_ttl": task.result_ttl,
+                "takes": task.arguments.takes,
             }
             for name, task in app.tasks.items()
         },

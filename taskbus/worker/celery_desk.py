@@ -1,0 +1,58 @@
+"""What a worker needs to answer for Celery's tasks: where their results are kept, and how what follows is sent."""
+
+from collections.abc import Mapping, Sequence
+
+from taskbus.celery_results import unlocking
+from taskbus.celery_results.document import Call, Document, document
+from taskbus.celery_results.follow import Doomed, Following
+from taskbus.celery_results.opening import located, open_celery_results
+from taskbus.celery_results.port import CeleryResults
+from taskbus.celery_results.sending import message_of
+from taskbus.config import Config
+from taskbus.message import Message
+from taskbus.outcome import State
+from taskbus.worker.options import TaskSpec
+
+
+class CeleryDesk:
+    """``results`` None: nothing is kept for Celery. ``worker``: its name, as documents say it."""
+
+    def __init__(self, specs: Mapping[str, TaskSpec], config: Config, worker: str) -> None:
+        place = config.celery_results
+        self.results: CeleryResults | None = open_celery_results(place, config.result_ttl) if place else None
+        self.is_extended = bool(place) and located(place).is_extended
+        self.config = config
+        self.worker = worker
+        self._specs = specs
+
+    @property
+    def tasks(self) -> Mapping[str, TaskSpec]:
+        """Tasks of Celery's own that are run at this desk."""
+        return {} if self.results is None else {unlocking.TASK: TaskSpec(store_results=False)}
+
+    def takes_error(self, task: str) -> bool:
+        """Whether a task is an errback of the new form; one that is not known here counts as none."""
+        spec = self._specs.get(task)
+        return spec is not None and spec.takes > 1
+
+    def messages(self, following: Following, queue: str, now: float) -> list[Message]:
+        """What is to be sent; to ``queue`` where a signature names none: there were who take this task were found.
+
+        Raises ``EncodeError``.
+        """
+        messages = [message_of(call, queue, now) for call in following.calls]
+        if self.results is not None and not self.results.ability.counts:
+            messages += [message_of(unlocking.unlock_of(chord), queue, now) for chord in following.chords]
+        return messages
+
+    def doomed(self, doomed: Sequence[Doomed], ttl: float, now: float) -> list[Document]:
+        """The documents of tasks that will never run."""
+        return [Document(each.headers["id"], self._doomed(each, now), ttl) for each in doomed]
+
+    def _doomed(self, doomed: Doomed, now: float) -> dict[str, object]:
+        call = Call(doomed.headers)
+        return document(State.FAILURE, call, failure=doomed.failure, at=now, is_extended=self.is_extended)
+
+    def close(self) -> None:
+        if self.results is not None:
+            self.results.close()
