@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from taskbus import codec
 from taskbus.celery_results.errors import failure_of, stored_error
 from taskbus.celery_results.signature import Outcome
 from taskbus.codec import celery as body_codec
@@ -22,8 +23,6 @@ from taskbus.errors import DecodeError, EncodeError
 from taskbus.outcome import Failure, State
 from taskbus.store.base import StoredResult
 
-CONTENT_TYPE = "celery"
-"""Of the values of ``StoredResult`` read here: JSON as kombu writes it."""
 _COMPRESSED = b"\0celery-compressed\0"
 _WITH_ERROR = (State.FAILURE, State.REVOKED, State.RETRY)
 
@@ -123,14 +122,14 @@ def stored(fields: Mapping[str, Any], task_id: str) -> StoredResult:
     status = fields.get("status")
     state = State[status] if isinstance(status, str) and status in State.__members__ else State.STARTED
     failure = failure_of(fields.get("result"), _text(fields.get("traceback"))) if state in _WITH_ERROR else None
-    value = written(fields.get("result")) if state is State.SUCCESS else None
+    value = codec.encode(fields.get("result")) if state is State.SUCCESS else None
     retries = fields.get("retries")
     return StoredResult(
         task_id,
         _text(fields.get("name")),
         state,
         value,
-        CONTENT_TYPE,
+        "msgpack",
         failure,
         retries + 1 if isinstance(retries, int) else 1,
         0.0,

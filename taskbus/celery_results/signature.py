@@ -234,7 +234,7 @@ class Sending:
         own = signature["options"]
         args = list(signature["args"]) if signature["immutable"] else [*args, *signature["args"]]
         options = {**own, **options}
-        delays = {name: options.pop(name) for name in ("countdown", "eta") if name in options}
+        delays: dict[str, Any] = {name: options.pop(name) for name in ("countdown", "eta") if name in options}
         links = {name: listed(options.pop(name, None)) for name in ("link", "link_error")}
         task_id, parent = options.pop("task_id", None), options.pop("parent_id", None)
         body = signature["kwargs"]["body"]

@@ -13,6 +13,9 @@ from taskbus.message import Message
 from taskbus.outcome import State
 from taskbus.worker.options import TaskSpec
 
+SWEEP_EVERY = 60.0
+"""Seconds between looks for documents that are too old."""
+
 
 class CeleryDesk:
     """``results`` None: nothing is kept for Celery. ``worker``: its name, as documents say it."""
@@ -24,6 +27,7 @@ class CeleryDesk:
         self.config = config
         self.worker = worker
         self._specs = specs
+        self._swept_at = 0.0
 
     @property
     def tasks(self) -> Mapping[str, TaskSpec]:
@@ -52,6 +56,12 @@ class CeleryDesk:
     def _doomed(self, doomed: Doomed, now: float) -> dict[str, object]:
         call = Call(doomed.headers)
         return document(State.FAILURE, call, failure=doomed.failure, at=now, is_extended=self.is_extended)
+
+    def sweep(self, now: float) -> None:
+        """Delete documents that have outlived their time, now and then, where the database does not. Raises ``StoreError``."""
+        if self.results is not None and now >= self._swept_at + SWEEP_EVERY:
+            self._swept_at = now
+            self.results.sweep(now, self.config.result_ttl)
 
     def close(self) -> None:
         if self.results is not None:

@@ -100,7 +100,7 @@ class Supervisor:
         inspection.inspect(self._consumer, self._store, shared=self._shares)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._record = self._store.apply if self._shares else stamped(self._store.apply)
-        desk = CeleryDesk(specs, config, self.name)
+        self._celery_desk = desk = CeleryDesk(specs, config, self.name)
         self._closing.callback(desk.close)
         self._celery_ends, self._celery_unlock = CeleryEnds(desk), CeleryUnlock(desk)
         self._admission = Admission(
@@ -274,6 +274,7 @@ class Supervisor:
         if self._leases.tick(now):
             with self._sweeping.trying_to("sweep", now):
                 self._store.sweep(time.time())
+                self._celery_desk.sweep(time.time())
             self._may_fetch = True
 
     def _abandon(self, now: float) -> None:
