@@ -69,12 +69,16 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Chord:
-    """A chord that begins: ``size`` parts will come in for ``group``. ``parts``: the results they stand for."""
+    """A chord that begins: ``size`` parts will come in for ``group``. ``parts``: the results they stand for.
+
+    ``is_whole`` False: a group that stands for some of the parts of a chord that has begun already.
+    """
 
     group: str
     size: int
     parts: Sequence[Outcome]
     body: Signature
+    is_whole: bool = True
 
     @property
     def is_nested(self) -> bool:
@@ -201,7 +205,9 @@ class Sending:
             group_index=taken["group_index"],
         )
 
-    def _group(self, signature: Signature, args: list[Any], options: dict[str, Any]) -> Outcome:
+    def _group(
+        self, signature: Signature, args: list[Any], options: dict[str, Any], *, is_header: bool = False
+    ) -> Outcome:
         options.pop("link", None)
         options.pop("link_error", None)
         group = options.pop("task_id", None) or self.new_id()
@@ -215,7 +221,7 @@ class Sending:
         for (_, each), body in zip(members, bodies, strict=True):
             self._apply(each, list(args), {**options, "chord": body} if body is not None else dict(options))
         if members and bodies[-1] is not None:
-            self.chords.append(Chord(group, size, found, bodies[-1]))
+            self.chords.append(Chord(group, size, found, bodies[-1], is_header))
         if len(found) == 1 and found[0].members is not None:
             return found[0]
         return Outcome(group, found)
@@ -257,7 +263,7 @@ class Sending:
             self._apply(body, [[]], {"parent_id": parent} if parent else {})
             return found
         passed: dict[str, Any] = {**options, **delays, "task_id": group, "chord": body, "parent_id": parent}
-        self._group(group_of(members), args, passed)
+        self._group(group_of(members), args, passed, is_header=True)
         return found
 
     # --- ids ---------------------------------------------------------------------------------------------------------

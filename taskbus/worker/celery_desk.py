@@ -46,7 +46,8 @@ class CeleryDesk:
         """
         messages = [message_of(call, queue, now) for call in following.calls]
         if self.results is not None and not self.results.ability.counts:
-            messages += [message_of(unlocking.unlock_of(chord), queue, now) for chord in following.chords]
+            begun = [chord for chord in following.chords if chord.is_whole]
+            messages += [message_of(unlocking.unlock_of(chord), queue, now) for chord in begun]
         return messages
 
     def doomed(self, doomed: Sequence[Doomed], ttl: float, now: float) -> list[Document]:

@@ -11,7 +11,7 @@ from tests.interop import results_shop
 def made(broker: str | None, results: str | None) -> Celery:
     app = Celery("results_celery", broker=broker, backend=results)
     app.conf.update(
-        task_default_queue="both",
+        task_default_queue="results-both",
         result_extended=True,
         result_chord_retry_interval=0.2,
         worker_hijack_root_logger=False,

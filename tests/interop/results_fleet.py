@@ -17,7 +17,7 @@ from tests.servers.server import until
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE = 60.0
-OURS, THEIRS, BOTH = "ours", "theirs", "both"
+OURS, THEIRS, BOTH = "results-ours", "results-theirs", "results-both"
 """The queues: of the TaskBus worker, of the Celery worker, of both."""
 SHARED = (OURS, THEIRS, BOTH)
 

@@ -2,16 +2,14 @@
 
 import asyncio
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from celery import chain, chord, group
-from celery.exceptions import ChordError
+from celery import chain, chord
 from celery.result import AsyncResult
 
 from taskbus.errors import RemoteError
+from tests.interop.results_canvases import BAD, GOOD, WHO, Sent, by_id, got, read_by, send_all, sent
 from tests.interop.results_fleet import BOTH, OURS, PATIENCE, THEIRS, Fleet, unique
-from tests.servers import rabbitmq_server
 from tests.servers.redis_server import RedisServer
 
 pytestmark = [
@@ -28,32 +26,18 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server.kill()
 
 
-@pytest.fixture(scope="module", params=["all on redis", "redis and tables", "rabbitmq and redis"])
+@pytest.fixture(scope="module", params=["all on redis", "redis and tables"])
 def fleet(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, redis: RedisServer
 ) -> Iterator[Fleet]:
     folder = tmp_path_factory.mktemp("fleet")
     first, second = redis.url, redis.url.removesuffix("/0") + "/1"
-    match request.param:
-        case "all on redis":
-            fleet = Fleet(first, f"{first}?prefix=own", first, folder)
-        case "redis and tables":
-            fleet = Fleet(second, f"{second}?prefix=own", f"db+sqlite:///{folder}/results.db", folder)
-        case _:
-            url = rabbitmq_server.shared_node().url
-            fleet = Fleet(url, f"sqlite:///{folder}/own.db", first, folder)
+    if request.param == "all on redis":
+        fleet = Fleet(first, f"{first}?prefix=own", first, folder)
+    else:
+        fleet = Fleet(second, f"{second}?prefix=own", f"db+sqlite:///{folder}/results.db", folder)
     yield fleet
     fleet.close()
-
-
-def got(result: Any) -> Any:
-    """What a reader of either kind gets."""
-    return result.get(timeout=PATIENCE)
-
-
-def by_id(fleet: Fleet, result: Any) -> Any:
-    """The result alone: one that knows what came before raises the error of that."""
-    return AsyncResult(result.id, app=fleet.celery)
 
 
 WHERE = pytest.mark.parametrize("queue", [OURS, THEIRS])
@@ -68,18 +52,6 @@ WHERE = pytest.mark.parametrize("queue", [OURS, THEIRS])
 def test_a_value_comes_back_whoever_sends_runs_and_reads(fleet: Fleet, sender: str, queue: str, reader: str) -> None:
     task_id = sent(fleet, sender, "add", queue, 2, 3)
     assert read_by(fleet, reader, task_id, queue) == 5
-
-
-def sent(fleet: Fleet, sender: str, task: str, queue: str, *args: Any) -> str:
-    if sender == "celery":
-        return str(fleet.sig(task, *args, queue=queue).apply_async().id)
-    return fleet.taskbus.send(f"shop.{task}", args, queue=queue).id
-
-
-def read_by(fleet: Fleet, reader: str, task_id: str, queue: str) -> Any:
-    return got(
-        AsyncResult(task_id, app=fleet.celery) if reader == "celery" else fleet.taskbus.result(task_id, queue=queue)
-    )
 
 
 @pytest.mark.parametrize("reader", ["celery", "taskbus"])
@@ -160,80 +132,33 @@ def test_an_errback_of_the_new_form_is_given_all(fleet: Fleet, queue: str) -> No
 
 # --- chains, groups, chords ------------------------------------------------------------------------------------------
 
-WHO = {"ours": (OURS, OURS), "ours first": (OURS, THEIRS), "theirs first": (THEIRS, OURS), "theirs": (THEIRS, THEIRS),
-       "whoever comes": (BOTH, BOTH)}  # fmt: skip
-MEMBERS = pytest.mark.parametrize(("one", "two"), WHO.values(), ids=WHO.keys())
+
+@pytest.fixture(scope="module")
+def sent_at_once(fleet: Fleet) -> Sent:
+    return send_all(fleet, WHO)
 
 
-@MEMBERS
-def test_a_chain_runs_on(fleet: Fleet, one: str, two: str) -> None:
-    steps = [fleet.sig("add", 1, 2, queue=one), fleet.sig("add", 10, queue=two), fleet.sig("add", 100, queue=one)]
-    result = chain(steps).apply_async()
-    assert got(result) == 113
-    assert (result.parent.get(timeout=PATIENCE), result.parent.parent.get(timeout=PATIENCE)) == (13, 3)
+@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("name", GOOD)
+def test_a_workflow_of_celerys_runs_to_its_end(sent_at_once: Sent, name: str, who: str) -> None:
+    result, expected = sent_at_once[name, who]
+    assert got(result) == expected
 
 
-@MEMBERS
-def test_a_group_has_its_values_in_order(fleet: Fleet, one: str, two: str) -> None:
-    members = [fleet.sig("add", n, n, queue=queue) for n, queue in enumerate((one, two, one, two))]
-    assert got(group(members).apply_async()) == [0, 2, 4, 6]
-
-
-@MEMBERS
-def test_a_chord_has_its_body_run_with_the_values_in_order(fleet: Fleet, one: str, two: str) -> None:
-    members = [fleet.sig("add", n, n, queue=queue) for n, queue in enumerate((one, two, one, two))]
-    assert got(chord(members, fleet.sig("listed", queue=two)).apply_async()) == [0, 2, 4, 6]
-
-
-@MEMBERS
-def test_a_chord_in_a_chain_is_begun_by_who_ran_the_step_before(fleet: Fleet, one: str, two: str) -> None:
-    canvas = chain(
-        fleet.sig("add", 1, 2, queue=one),
-        group(fleet.sig("add", 10, queue=two), fleet.sig("add", 20, queue=one)),
-        fleet.sig("total", queue=two),
-        fleet.sig("add", 1000, queue=one),
-    )
-    assert got(canvas.apply_async()) == 13 + 23 + 1000
-
-
-@MEMBERS
-def test_chords_in_a_chord_and_chains_in_it(fleet: Fleet, one: str, two: str) -> None:
-    inner = chord([fleet.sig("add", 1, 1, queue=one), fleet.sig("add", 2, 2, queue=two)], fleet.sig("total", queue=one))
-    steps = chain(fleet.sig("add", 3, 3, queue=two), fleet.sig("add", 4, queue=one))
-    canvas = chord([inner, steps, fleet.sig("add", 5, 5, queue=two)], fleet.sig("listed", queue=one))
-    assert got(canvas.apply_async()) == [6, 10, 10]
-
-
-@MEMBERS
-def test_a_chain_that_ends_in_a_group_within_a_chord(fleet: Fleet, one: str, two: str) -> None:
-    ends = chain(
-        fleet.sig("add", 1, 2, queue=one), group(fleet.sig("add", 10, queue=two), fleet.sig("add", 20, queue=one))
-    )
-    assert got(chain(ends, fleet.sig("listed", queue=two)).apply_async()) == [13, 23]
-
-
-@MEMBERS
-def test_a_failed_member_fails_the_body_and_its_errbacks_are_told(fleet: Fleet, one: str, two: str) -> None:
-    body = fleet.sig("total", queue=one).on_error(fleet.sig("told_id", queue=one))
-    result = chord([fleet.sig("add", 1, 1, queue=two), fleet.sig("fail", "bad", queue=one)], body).apply_async()
-    with pytest.raises(ChordError, match=r"Dependency .* raised ValueError"):
+@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("name", BAD)
+def test_a_workflow_of_celerys_fails_to_its_end(fleet: Fleet, sent_at_once: Sent, name: str, who: str) -> None:
+    result, expected = sent_at_once[name, who]
+    with pytest.raises(expected, match="bad"):
         got(by_id(fleet, result))
+
+
+@WHERE
+def test_the_errbacks_of_a_body_are_told_that_it_will_not_run(fleet: Fleet, queue: str) -> None:
+    body = fleet.sig("total", queue=queue).on_error(fleet.sig("told_id", queue=queue))
+    members = [fleet.sig("add", 1, 1, queue=OURS), fleet.sig("fail", "bad", queue=queue)]
+    result = chord(members, body).apply_async()
     fleet.wait(lambda: result.id in [line["task_id"] for line in fleet.lines("told_id")], "the errback is told")
-
-
-@MEMBERS
-def test_what_waits_in_a_chain_fails_with_the_step_before(fleet: Fleet, one: str, two: str) -> None:
-    canvas = chain(fleet.sig("fail", "bad", queue=one), fleet.sig("add", 1, queue=two), fleet.sig("add", 2, queue=one))
-    with pytest.raises(ValueError, match="bad"):
-        got(canvas.apply_async())
-
-
-@MEMBERS
-def test_a_chain_that_fails_in_a_chord_fails_the_chord(fleet: Fleet, one: str, two: str) -> None:
-    steps = chain(fleet.sig("fail", "bad", queue=one), fleet.sig("add", 1, queue=two))
-    result = chord([steps, fleet.sig("add", 1, 1, queue=two)], fleet.sig("total", queue=one)).apply_async()
-    with pytest.raises(ChordError):
-        got(by_id(fleet, result))
 
 
 def test_a_task_that_keeps_no_result_hands_its_value_on(fleet: Fleet) -> None:
