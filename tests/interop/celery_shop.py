@@ -22,7 +22,8 @@ def note(self: Task, key: str, *values: Any, **named: Any) -> None:
     write(
         who="celery", key=key, id=request.id, attempt=request.retries + 1, headers=request.headers or {},
         values=repr([*values, named]), eta=request.eta, expires=request.expires,
-        priority=request.delivery_info["priority"], timelimit=request.timelimit, argsrepr=request.argsrepr, at=time.time(),
+        priority=request.delivery_info["priority"], timelimit=request.timelimit, argsrepr=request.argsrepr,
+        at=time.time(),
     )  # fmt: skip
 
 

@@ -1,8 +1,10 @@
 """The TaskBus application of the mixed fleet: the same task names as ``celery_shop``."""
 
+import os
 import time
 from datetime import datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 from tenacity import stop_after_attempt, wait_fixed
@@ -50,11 +52,13 @@ def sleep(seconds: float) -> str:
     return "slept"
 
 
-@app.task(name="shop.slow")
-def slow(ctx: Context, key: str, seconds: float) -> None:
-    write(who="taskbus", key=key, step="begin")
-    time.sleep(seconds)
-    write(who="taskbus", key=key, step="end")
+@app.task(name="shop.pass_gate")
+def pass_gate(key: str, gate: Path) -> None:
+    write(key=key, step="begin", pid=os.getpid())
+    deadline = time.monotonic() + 60
+    while not gate.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    write(key=key, step="end", pid=os.getpid())
 
 
 @app.task(name="shop.together")

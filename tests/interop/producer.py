@@ -22,8 +22,8 @@ def add(x: int, y: int = 100) -> None:
 
 NAMES = {
     "add": add,
-    "app": app, "old": old, "datetime": datetime, "UTC": UTC, "Decimal": Decimal, "UUID": UUID, "Queue": Queue,
-    "Exchange": Exchange, "delayed": native_delayed_delivery,
+    "Celery": Celery, "app": app, "old": old, "datetime": datetime, "UTC": UTC, "Decimal": Decimal, "UUID": UUID,
+    "Queue": Queue, "Exchange": Exchange, "delayed": native_delayed_delivery,
 }  # fmt: skip
 
 

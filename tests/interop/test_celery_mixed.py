@@ -8,18 +8,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from taskbus.outcome import State
 from taskbus.store.base import DeadLetter, Filter
-from tests.interop.fleet import Fleet
-from tests.servers.rabbitmq_server import RabbitServer, the_node
+from tests.interop.fleet import SHARED, Fleet
+from tests.servers.rabbitmq_server import the_node
 from tests.servers.redis_server import RedisServer
+from tests.servers.server import family
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -42,18 +41,29 @@ def _on_redis(folder: Path) -> Iterator[Fleet]:
 
 
 def _on_rabbitmq(folder: Path) -> Iterator[Fleet]:
-    node: RabbitServer = the_node()
-    node.control("add_vhost", "fleet")
-    node.control("set_permissions", "-p", "fleet", "guest", ".*", ".*", ".*")
+    fleet = Fleet(the_node().url, f"sqlite:///{folder}/results.db", folder)
+    fleet.producer.do(
+        "topic = Queue('quorum', Exchange('quorum', 'topic'), 'quorum', queue_arguments={'x-queue-type': 'quorum'})\n"
+        "quorum = Celery('quorum', task_queues=[topic])\n"
+        "connection = quorum.connection_for_write()\n"
+        "topic(connection.default_channel).declare()\n"
+        "delayed.declare_native_delayed_delivery_exchanges_and_queues(connection, 'classic')\n"
+        "delayed.bind_queue_to_native_delayed_delivery_exchange(connection, topic)"
+    )
     try:
-        yield from _up(Fleet(f"{node.url}fleet", f"sqlite:///{folder}/results.db", folder))
+        yield from _up(fleet)
     finally:
-        node.control("delete_vhost", "fleet")
+        with fleet.broker().connection() as connection:
+            channel = connection.default_channel
+            for name in (*SHARED, *(f"celery_delayed_{level}" for level in range(28))):
+                channel.queue_delete(name)
+                channel.exchange_delete(name)
+            channel.exchange_delete("celery_delayed_delivery")
 
 
 def _up(fleet: Fleet) -> Iterator[Fleet]:
     try:
-        fleet.taskbus_worker(["new", "both"])
+        fleet.taskbus_worker(["new", "both", "quorum"])
         fleet.celery_worker(["old", "both"])
         yield fleet
     finally:
@@ -155,6 +165,16 @@ def test_pickle_and_unknown_content_become_dead_letters_with_the_bytes_as_they_c
     assert base64.b64decode(kept["body"])[:2] == b"\x80\x04"  # pickle's own first bytes
 
 
+def test_what_celery_delays_on_the_broker_itself_arrives_as_any(fleet: Fleet) -> None:
+    """Native delayed delivery, which Celery has for quorum queues: the message comes through ``celery_delayed_N``."""
+    if fleet.is_redis:
+        return  # only RabbitMQ has it
+    began = time.time()
+    fleet.producer.do("quorum.send_task('shop.note', ('by the broker',), countdown=2, queue='quorum')")
+    run = fleet.ran("by the broker")
+    assert (run["who"], run["attempt"]) == ("taskbus", 1) and run["at"] >= began + 2
+
+
 # --- from TaskBus's producer to Celery's worker ----------------------------------------------------------------------
 
 
@@ -225,16 +245,22 @@ def _together(key: str) -> None: ...
 
 
 def test_what_a_killed_worker_held_runs_again(fleet: Fleet) -> None:
+    """Its tasks, and those of the worker beside it, go on for as long as ``gate`` is shut."""
     keys = [f"fragile-{number}" for number in range(12)]
-    first = fleet.taskbus_worker(["fragile"], "--threads", "4", "--lease", "1")
+    gate = fleet.folder / "gate"
+    victim, _ = [fleet.taskbus_worker(["fragile"], "--threads", "4", "--lease", "1") for _ in range(2)]
     for key in keys:
-        fleet.producer.send("shop.slow", f"({key!r}, 0.2)", queue="fragile", task_id=key)
-    fleet.wait(lambda: len(fleet.runs(*keys)) >= 4, "some have begun")
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    fleet.taskbus_worker(["fragile"], "--threads", "4", "--lease", "1")
+        fleet.producer.send("shop.pass_gate", f"({key!r}, {str(gate)!r})", queue="fragile", task_id=key)
 
-    def ended() -> set[str]:
-        return {entry["key"] for entry in fleet.runs(*keys) if entry["step"] == "end"}
+    def held() -> list[str]:
+        runners = family(victim.pid)
+        return [entry["key"] for entry in fleet.runs(*keys) if entry["pid"] in runners]
 
-    fleet.wait(lambda: ended() == {*keys}, "each has ended")
+    fleet.wait(lambda: len(held()) >= 4, "it holds some")
+    lost = held()
+    os.kill(victim.pid, signal.SIGKILL)
+    victim.wait()
+    gate.touch()
+    fleet.wait(lambda: {entry["key"] for entry in fleet.runs(*keys) if entry["step"] == "end"} == {*keys}, "all end")
+    begun = Counter(entry["key"] for entry in fleet.runs(*keys) if entry["step"] == "begin")
+    assert {key for key, times in begun.items() if times > 1} == {*lost}
