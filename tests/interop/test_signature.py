@@ -1,16 +1,13 @@
 """Real Celery and TaskBus send the same calls for the same signature: ids that were there kept, all else in its place."""
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from celery import Celery, chain, chord, group
 
-sys.path.insert(0, str(Path(__file__).parent))
 
-from canvas_capture import celery_app, renamed, sent_by_celery, sent_by_taskbus
+from tests.interop.canvas_capture import celery_app, renamed, sent_by_celery, sent_by_taskbus
 
 app: Celery = celery_app()
 SENT = {"parent_id": "the-parent", "root_id": "the-root"}

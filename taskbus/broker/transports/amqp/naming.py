@@ -66,7 +66,7 @@ class Naming:
         return full
 
     def exchange(self, name: str) -> str:
-        return f"{self._prefix}{name}"
+        return name if name in self.celery_queues else f"{self._prefix}{name}"
 
     def delay(self, milliseconds: int) -> str:
         """The name of a delay queue, and of the exchange before it, which leaves the routing key as it is."""

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from taskbus.broker.transports.amqp import frames
 from taskbus.broker.transports.amqp.calls import NOT_FOUND, PRECONDITION_FAILED, Calls, Refused
@@ -90,26 +91,31 @@ class Topology:
             self.others.add(full)
 
     def _declare_as_celery(self, queue: str, until: float) -> None:
-        """Declare a queue as Celery's workers do unless told otherwise: durable, with an exchange of its name."""
+        """Make sure of a queue that Celery shares: as it is, or else as Celery's workers make it unless told otherwise.
+
+        That is: durable and classic, bound to a direct exchange of its name.
+        """
+        has_exchange = self._has_exchange(queue, until)
         try:
-            self.line.calls(until).ask(
-                frames.QUEUE_DECLARE, 0, queue, False, True, False, False, False, {}, until=until
-            )
+            declaration: tuple[Any, ...] = frames.QUEUE_DECLARE, 0, queue, False, True, False, False, False, {}
+            self.line.calls(until).ask(*declaration, until=until)
         except Refused as refused:
             if refused.code != PRECONDITION_FAILED:
-                raise BrokerError(f"cannot declare queue {queue!r} for Celery: {refused.text}") from refused
+                raise _error(refused, f"cannot declare queue {queue!r} for Celery") from refused
             if "x-queue-type" in refused.text and "quorum" in refused.text:
                 self.counting.add(queue)
+        if not has_exchange:
+            self.declare_exchange(queue, "direct", until, passive=False)
+            self.bind(queue, queue, queue, until)
+
+    def _has_exchange(self, exchange: str, until: float) -> bool:
         try:
-            self.line.calls(until).ask(
-                frames.EXCHANGE_DECLARE, 0, queue, "direct", False, True, False, False, False, {}, until=until
-            )
-        except Refused as refused:
-            raise BrokerError(
-                f"cannot declare exchange {queue!r} as Celery does, direct and durable: {refused.text}; delete that"
-                f" exchange (Celery makes it again), or take {queue!r} out of celery_queues"
-            ) from refused
-        self.line.calls(until).ask(frames.QUEUE_BIND, 0, queue, queue, queue, False, {}, until=until)
+            self.declare_exchange(exchange, "direct", until, passive=True)
+        except BrokerError as error:
+            if isinstance(error.__cause__, Refused) and error.__cause__.code == NOT_FOUND:
+                return False
+            raise
+        return True
 
     def counts_losses(self, queue: str) -> bool:
         """Whether the broker itself counts how often a message of this queue was lost: quorum queues do."""
