@@ -44,6 +44,10 @@ class Message(NamedTuple):
 
 FLOW, COPY = f"{OWN_HEADERS}flow", f"{OWN_HEADERS}copy"
 """Headers of a message of a flow: the flow's id (the node is the task's id), and what tells its copies apart."""
+FOR_CELERY = f"{OWN_HEADERS}for-celery"
+"""Header of a message of a flow that a worker of TaskBus is to hand on to Celery: the queue, which Celery shares."""
+CELERY_FLOWS = "taskbus.flows"
+"""The queue of such messages, and of Celery's answers to them; every worker that shares queues with Celery has it."""
 CHUNK = f"{OWN_HEADERS}chunk"
 """Header of a message that asks for many calls in turn: its only positional argument is a list of argument lists."""
 

@@ -136,7 +136,7 @@ class Group:
 
 
 class ResultStore(Protocol):
-    """What whoever waits for results needs of a store. All may be called from any thread, and may raise ``StoreError``."""
+    """What whoever waits for results needs of a store; for any thread. All of it may raise ``StoreError``."""
 
     def results(self, task_ids: Sequence[str]) -> Mapping[str, StoredResult]:
         """The recorded results among ``task_ids``, without those whose time to live is over."""

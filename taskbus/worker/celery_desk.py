@@ -9,12 +9,25 @@ from taskbus.celery_results.opening import located, open_celery_results
 from taskbus.celery_results.port import CeleryResults
 from taskbus.celery_results.sending import message_of
 from taskbus.config import Config
-from taskbus.message import Message
+from taskbus.message import CELERY_FLOWS, Message
 from taskbus.outcome import State
 from taskbus.worker.options import TaskSpec
 
+FLOW_TASKS = FLOW_ENDED, FLOW_FAILED, FLOW_WATCH = "taskbus.flow_ended", "taskbus.flow_failed", "taskbus.flow_watch"
+"""Tasks that tell a flow of a member that is Celery's: its value, that it failed; and a look at what Celery keeps."""
 SWEEP_EVERY = 60.0
 """Seconds between looks for documents that are too old."""
+
+
+def shared_queues(named: Sequence[str]) -> tuple[str, ...]:
+    """The queues that a worker shares with Celery: those of the setting, and the one for workflows of both."""
+    return (*named, CELERY_FLOWS) if named else ()
+
+
+def queues_of(config: Config, specs: Mapping[str, TaskSpec]) -> tuple[str, ...]:
+    """The queues that a worker consumes; ``config`` has its ``shared_queues``."""
+    own = config.queues or (config.default_queue, *(spec.queue for spec in specs.values()))
+    return tuple(dict.fromkeys((*own, CELERY_FLOWS) if config.celery_queues else own))
 
 
 class CeleryDesk:
@@ -32,7 +45,8 @@ class CeleryDesk:
     @property
     def tasks(self) -> Mapping[str, TaskSpec]:
         """Tasks of Celery's own that are run at this desk."""
-        return {} if self.results is None else {unlocking.TASK: TaskSpec(store_results=False)}
+        unlock = {} if self.results is None else {unlocking.TASK: TaskSpec(store_results=False)}
+        return unlock | (dict.fromkeys(FLOW_TASKS, TaskSpec(store_results=False)) if self.config.celery_queues else {})
 
     def takes_error(self, task: str) -> bool:
         """Whether a task is an errback of the new form; one that is not known here counts as none."""
@@ -59,7 +73,7 @@ class CeleryDesk:
         return document(State.FAILURE, call, failure=doomed.failure, at=now, is_extended=self.is_extended)
 
     def sweep(self, now: float) -> None:
-        """Delete documents that have outlived their time, now and then, where the database does not. Raises ``StoreError``."""
+        """Delete documents that are too old, now and then, where the database does not. Raises ``StoreError``."""
         if self.results is not None and now >= self._swept_at + SWEEP_EVERY:
             self._swept_at = now
             self.results.sweep(now, self.config.result_ttl)

@@ -22,21 +22,15 @@ class CeleryUnlock:
     def __init__(self, desk: CeleryDesk) -> None:
         self._desk = desk
 
-    def take(self, to_run: list[Held], now: float) -> tuple[list[Held], list[Settlement]]:
-        """Of what is to be run, that which is not ``celery.chord_unlock``; and how to settle what is.
-
-        A chord whose parts have not all ended is looked at again later, by the same message.
-        """
+    def settled(self, mine: Sequence[Held], now: float) -> list[Settlement]:
+        """How to settle each. A chord whose parts have not all ended is looked at again later, by the same message."""
         results = self._desk.results
-        mine = [held for held in to_run if held.message is not None and held.message.task == unlocking.TASK]
-        if not mine or results is None:
-            return to_run, []
-        others = [held for held in to_run if held.message is None or held.message.task != unlocking.TASK]
+        assert results is not None, "without results nobody takes this task"
         try:
-            return others, self._look(results, mine, now)
+            return self._look(results, mine, now)
         except StoreError as error:
             logger.warning("chords of Celery's wait, their results cannot be used: %s", error)
-            return others, [Settlement(held.delivery, Act.RELEASE, unlocking.AGAIN_AFTER) for held in mine]
+            return [Settlement(held.delivery, Act.RELEASE, unlocking.AGAIN_AFTER) for held in mine]
 
     def _look(self, results: CeleryResults, mine: Sequence[Held], now: float) -> list[Settlement]:
         settled: list[Settlement] = []

@@ -7,7 +7,7 @@ from dataclasses import replace
 from taskbus.broker.delivery import Act, Delivery, Settlement
 from taskbus.config import Config
 from taskbus.errors import DecodeError
-from taskbus.message import FLOW, Message
+from taskbus.message import FLOW, FOR_CELERY, Message
 from taskbus.outcome import Dead, Failure, Reason
 from taskbus.wire import celery, formats
 from taskbus.worker.options import TaskSpec
@@ -41,6 +41,8 @@ class Intake:
         except DecodeError as error:
             return self._unreadable(delivery, Reason.UNDECODABLE, str(error))
         spec = self._specs.get(message.task)
+        if spec is None and FOR_CELERY in message.headers:
+            spec = self._unread
         if message.celery is not None:
             message, spec = _of_celery(message, spec, now)
         if (delivery.crashes or delivery.losses) and (failure := self._poison(delivery, message, spec)):

@@ -24,9 +24,9 @@ from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
-from taskbus.worker.celery_desk import CeleryDesk
+from taskbus.worker.celery_desk import CeleryDesk, queues_of, shared_queues
 from taskbus.worker.celery_ends import CeleryEnds
-from taskbus.worker.celery_unlock import CeleryUnlock
+from taskbus.worker.celery_errands import CeleryErrands
 from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.flows import Flows, stamped
@@ -62,7 +62,7 @@ def run(options: WorkerOptions, on_ready: Callable[[WorkerInfo], None] = lambda 
 
 def _config_of(told: dict[str, Any]) -> Config:
     """Settings as they came over a socket, which knows lists alone."""
-    return Config(**{**told, "queues": tuple(told["queues"]), "celery_queues": tuple(told["celery_queues"])})
+    return Config(**{**told, "queues": tuple(told["queues"]), "celery_queues": shared_queues(told["celery_queues"])})
 
 
 class Supervisor:
@@ -84,7 +84,7 @@ class Supervisor:
         self.config = config = _config_of(hello["config"])
         self._crew.configure(config)
         specs = {name: TaskSpec(**spec) for name, spec in hello["tasks"].items()}
-        queues = config.queues or tuple(dict.fromkeys([config.default_queue, *(spec.queue for spec in specs.values())]))
+        queues = queues_of(config, specs)
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
         broker = Broker(
             hello["broker"], max_message_bytes=config.max_message_bytes, publish_timeout=config.publish_timeout,
@@ -102,7 +102,7 @@ class Supervisor:
         self._record = self._store.apply if self._shares else stamped(self._store.apply)
         self._celery_desk = desk = CeleryDesk(specs, config, self.name)
         self._closing.callback(desk.close)
-        self._celery_ends, self._celery_unlock = CeleryEnds(desk), CeleryUnlock(desk)
+        self._celery_ends, self._celery_errands = CeleryEnds(desk), CeleryErrands(desk, self._store)
         self._admission = Admission(
             Intake({**specs, **desk.tasks}, config),
             Flows(self._store.begin),
@@ -241,7 +241,7 @@ class Supervisor:
         admitted = self._admission.admit(deliveries)
         self._ended += admitted.ended
         self._other += admitted.other
-        to_run, unlocked = self._celery_unlock.take(admitted.to_run, self._consumer.now())
+        to_run, unlocked = self._celery_errands.take(admitted.to_run, self._consumer.now())
         self._other += unlocked
         for held in to_run:
             if held.spec.time_limit is not None:  # a call of Celery's may bring one

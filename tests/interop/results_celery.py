@@ -23,6 +23,8 @@ def made(broker: str | None, results: str | None) -> Celery:
         app.task(function, name=f"shop.{function.__name__}")
     for function in (told_id, told_all, who, unkept):
         app.task(function, name=f"shop.{function.__name__}", ignore_result=function is unkept)
+    app.task(results_shop.add, name="shop.foreign")
+    app.task(foreign_fail, name="shop.foreign_fail")
     app.task(third_time, name="shop.third_time", bind=True)
     return app
 
@@ -41,6 +43,10 @@ def who(*values: Any) -> str:
 
 def unkept(value: int) -> int:
     return value
+
+
+def foreign_fail(value: int = 0) -> int:
+    raise ValueError(f"bad {value}")
 
 
 def third_time(self: Any) -> int:

@@ -39,7 +39,9 @@ class Fleet:
             "sender", broker=broker, results=own_results, celery_queues=SHARED,
             celery_results=f"{results}?extended=true",
         )  # fmt: skip
-        self._tasks = results_taskbus.app.tasks
+        for task in results_taskbus.app.tasks.values():
+            self.taskbus._adopt(task)
+        self.tasks = {name.removeprefix("shop."): task for name, task in self.taskbus.tasks.items()}
         self._closing = ExitStack()
         self._closing.callback(self.taskbus.close)
         self._closing.callback(self.celery.close)
@@ -70,7 +72,7 @@ class Fleet:
 
     def _taskbus_worker(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "taskbus", "worker", "-A", "tests.interop.results_taskbus:app",
-                   "--processes", "1", "-Q", f"{OURS},{BOTH}"]  # fmt: skip
+                   "--processes", "1", "-Q", f"{OURS},{BOTH},ours-alone"]  # fmt: skip
         return self._start(command, "taskbus.log")
 
     def _celery_worker(self) -> subprocess.Popen[bytes]:

@@ -42,3 +42,24 @@ def unkept(value: int) -> int:
 @app.task(name="shop.strange", retry=NEVER)
 def strange() -> Any:
     return {1, 2} and {"when": None, "bytes": b"\xff\x00", "nested": [{"a": (1, 2)}]}
+
+
+@app.task(name="shop.foreign", queue="results-theirs", retry=NEVER)
+def foreign(x: int, y: int = 100) -> int:
+    """Is Celery's: on its queue, nobody else takes it."""
+    raise NotImplementedError
+
+
+@app.task(name="shop.foreign_fail", queue="results-theirs", retry=NEVER)
+def foreign_fail(value: int = 0) -> int:
+    raise NotImplementedError
+
+
+@app.task(name="shop.ours_add", queue="ours-alone", retry=NEVER)
+def ours_add(x: int, y: int = 100) -> int:
+    return x + y
+
+
+@app.task(name="shop.ours_total", queue="ours-alone", retry=NEVER)
+def ours_total(numbers: list[int]) -> int:
+    return sum(numbers)

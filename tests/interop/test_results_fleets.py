@@ -7,7 +7,8 @@ import pytest
 from celery import chain, chord
 from celery.result import AsyncResult
 
-from taskbus.errors import RemoteError
+import taskbus
+from taskbus.errors import FlowFailed, RemoteError
 from tests.interop.results_canvases import BAD, GOOD, WHO, Sent, by_id, got, read_by, send_all, sent
 from tests.interop.results_fleet import BOTH, OURS, PATIENCE, THEIRS, Fleet, unique
 from tests.servers.redis_server import RedisServer
@@ -168,3 +169,36 @@ def test_a_task_that_keeps_no_result_hands_its_value_on(fleet: Fleet) -> None:
 def test_what_names_no_queue_goes_where_the_task_before_came_from(fleet: Fleet) -> None:
     steps = [fleet.celery.signature("shop.who").set(queue=OURS), fleet.celery.signature("shop.who")]
     assert got(chain(steps).apply_async()) == "taskbus"
+
+
+# --- workflows of TaskBus's, with members that are Celery's ----------------------------------------------------------
+
+
+def test_a_chain_of_taskbuss_goes_through_a_task_of_celerys(fleet: Fleet) -> None:
+    ours, foreign = fleet.tasks["ours_add"], fleet.tasks["foreign"]
+    assert got(taskbus.chain(ours.s(1, 2), foreign.s(10), ours.s(100)).delay()) == 113
+
+
+def test_a_workflow_of_taskbuss_begins_and_ends_with_tasks_of_celerys(fleet: Fleet) -> None:
+    ours, foreign = fleet.tasks["ours_add"], fleet.tasks["foreign"]
+    assert got(taskbus.chain(foreign.s(1, 2), ours.s(10), foreign.s(100)).delay()) == 113
+
+
+def test_a_chord_of_taskbuss_has_members_of_both_fleets(fleet: Fleet) -> None:
+    ours, foreign, total = (fleet.tasks[name] for name in ("ours_add", "foreign", "ours_total"))
+    members = [foreign.s(1, 1), ours.s(2, 2), foreign.s(3, 3)]
+    assert got(taskbus.chord(members, total.s()).delay()) == 12
+    assert got(taskbus.group(members).delay()) == [2, 4, 6]
+
+
+def test_a_member_that_fails_in_celery_fails_what_waits_for_it(fleet: Fleet) -> None:
+    result = taskbus.chain(fleet.tasks["foreign_fail"].s(1), fleet.tasks["ours_add"].s(1)).delay()
+    with pytest.raises(FlowFailed, match="shop.foreign_fail .* failed: bad 1"):
+        got(result)
+
+
+def test_a_member_that_is_sent_and_found_failed_says_why(fleet: Fleet) -> None:
+    failed, fine = fleet.tasks["foreign_fail"].s(7), fleet.tasks["ours_add"].s(1, 1)
+    result = taskbus.group([failed, fine]).delay()
+    with pytest.raises(Exception, match="bad 7"):
+        got(result)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from celery import Celery, chain, chord, group
 
-
 from tests.interop.canvas_capture import celery_app, renamed, sent_by_celery, sent_by_taskbus
 
 app: Celery = celery_app()
