@@ -6,7 +6,7 @@ from taskbus.broker.delivery import Delivery
 from taskbus.broker.transports.envelope import unpack
 from taskbus.broker.transports.port import Claimed, Parcel
 from taskbus.message import Message
-from taskbus.wire import celery, formats
+from taskbus.wire import celery, compact, formats
 
 
 def to_parcel(message: Message, celery_queues: Set[str] = formats.NO_QUEUES) -> Parcel:
@@ -18,7 +18,8 @@ def to_delivery(claimed: Claimed) -> Delivery:
     """What was claimed; a message of Celery's is one piece whether it came as one or in parts."""
     rank, tag, queue, body, properties, fence, crashes, losses = claimed
     if properties is None:
-        return Delivery(tag, queue, body, formats.content_type(body), 9 - rank, fence, crashes, losses)
+        kind = celery.CONTENT_TYPE if body[:1] == celery.FIRST else compact.CONTENT_TYPE
+        return Delivery(tag, queue, body, kind, 9 - rank, fence, crashes, losses)
     kind, encoding, others, headers, *_ = unpack(properties, queue)
     if celery.is_one(kind, headers, body):
         body = celery.wrap(celery.Parts(body, kind, encoding, headers, others))

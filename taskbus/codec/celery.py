@@ -21,28 +21,27 @@ from taskbus.codec import native, packed
 from taskbus.codec.limits import MAX_DEPTH, MAX_ITEMS, check_json
 from taskbus.errors import DecodeError, EncodeError
 
-PREFIX = "celery "
+PREFIX = "celery:"
 JSON = "application/json"
 MAX_BYTES = 16 << 20
 """Bytes that a compressed body may become."""
 
 
 def kind(content_type: str, compression: str = "") -> str:
-    """The ``content_type`` of a message with such a body. Raises ``DecodeError`` for what is never read, with why."""
-    if content_type not in _READERS:
-        raise DecodeError(f"content type {content_type[:100]!r} {_ADVICE.get(content_type, _UNKNOWN)}")
-    if compression and compression not in _DECOMPRESSORS:
-        raise DecodeError(f"compression {compression[:100]!r} is unknown; {_known(_DECOMPRESSORS)} are read")
-    return f"{PREFIX}{content_type} {compression}".rstrip()
+    """The ``content_type`` of a message with such a body, whether it will be read or not."""
+    return f"{PREFIX}{compression[:100]}:{content_type[:100]}"
 
 
 def decode(body: bytes, content_type: str) -> Any:
-    """The value in a body whose ``kind`` this is; raises ``DecodeError``, as for hostile bytes of any other sort."""
-    mime, _, compression = content_type.removeprefix(PREFIX).partition(" ")
-    kind(mime, compression)
-    if compression:
-        body = _decompress(body, compression)
-    return _READERS[mime](body)
+    """The value in a body whose ``kind`` this is.
+
+    Raises ``DecodeError`` for bytes that are none, and for what is never read, with what its sender must do.
+    """
+    compression, _, mime = content_type.removeprefix(PREFIX).partition(":")
+    read = _READERS.get(mime)
+    if read is None:
+        raise DecodeError(f"content type {mime!r} {_ADVICE.get(mime, _UNKNOWN)}")
+    return read(_decompress(body, compression) if compression else body)
 
 
 def call(value: Any) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
@@ -185,6 +184,8 @@ class _Decompressor(Protocol):
 
 def _decompress(body: bytes, compression: str) -> bytes:
     """Raises ``DecodeError`` before more than ``MAX_BYTES`` were made."""
+    if compression not in _DECOMPRESSORS:
+        raise DecodeError(f"compression {compression!r} is unknown; {_known(_DECOMPRESSORS)} are read")
     try:
         plain, is_whole = _DECOMPRESSORS[compression](body)
     except DecodeError:

@@ -102,7 +102,7 @@ def is_result_ignored(message: Message) -> bool:
 
 
 def decode(wire: bytes, queue: str, max_bytes: int) -> Message:
-    """Return the message in ``wire``; raises ``DecodeError`` for anything that is none, with what its sender must do.
+    """Return the message in ``wire``; raises ``DecodeError`` for anything that is none. Its body is not looked into.
 
     Its ``priority`` is Celery's number as it is, its ``attempt`` one more than Celery's retries. ``headers`` are those
     of the user, what is no text as JSON.

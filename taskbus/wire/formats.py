@@ -13,9 +13,9 @@ def encode(message: Message, celery_queues: Set[str] = NO_QUEUES) -> bytes:
 
     Messages of flows are in ours wherever they go: Celery's workers know no flows. Raises ``EncodeError``.
     """
-    if message.celery is not None or (message.queue in celery_queues and _is_plain(message)):
-        return celery.encode(message)
-    return compact.encode(message)
+    if message.celery is None and not (celery_queues and message.queue in celery_queues and _is_plain(message)):
+        return compact.encode(message)
+    return celery.encode(message)
 
 
 def _is_plain(message: Message) -> bool:
@@ -30,11 +30,6 @@ def decode(wire: bytes, queue: str, priority: int, max_bytes: int) -> Message:
     if wire[:1] == celery.FIRST:
         return celery.decode(wire, queue, max_bytes)
     return compact.decode(wire, queue, priority, max_bytes)
-
-
-def content_type(wire: bytes) -> str:
-    """What the bytes that a storage kept without an envelope are."""
-    return celery.CONTENT_TYPE if wire[:1] == celery.FIRST else compact.CONTENT_TYPE
 
 
 READ = (compact.CONTENT_TYPE, celery.CONTENT_TYPE)

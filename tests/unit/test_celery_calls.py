@@ -79,11 +79,11 @@ def test_an_unknown_one_waits_as_a_message_of_celerys() -> None:
     assert (again["headers"]["retries"], again["headers"]["eta"]) == (1, at(NOW + 5))
 
 
-def test_pickle_becomes_a_dead_letter_with_the_bytes_as_they_came() -> None:
-    sent = wire().replace(b"application/json", b"application/x-python-serialize")
+def test_one_that_cannot_be_read_becomes_a_dead_letter_with_the_bytes_as_they_came() -> None:
+    sent = wire(eta="tomorrow")
     looked = look(sent)
     assert isinstance(looked, Ended) and isinstance(looked.outcome, Dead)
-    assert looked.outcome.reason is Reason.UNDECODABLE and "is pickle" in looked.outcome.failure.message
+    assert looked.outcome.reason is Reason.UNDECODABLE and "its eta 'tomorrow'" in looked.outcome.failure.message
     (bury,) = settlement(looked, "w", NOW, Config()).changes
     assert isinstance(bury, Bury)
     assert (bury.letter.wire, bury.letter.content_type) == (sent, celery.CONTENT_TYPE)
@@ -144,6 +144,18 @@ def test_its_arguments_are_converted_by_the_tasks_type_hints(app: TaskBus) -> No
 
     sent = wire("2031-05-01T12:00:00+00:00", kwargs={"by": [1]}, retries=1, own="text")
     assert value(execute(app.tasks, sent)) == [2031, "tuple", 2, "text"]
+
+
+def test_pickle_buries_it_unread_under_its_name_and_id(app: TaskBus) -> None:
+    app.task(name="shop.add")(lambda: None)
+    sent = wire().replace(b"application/json", b"application/x-python-serialize")
+    outcome = execute(app.tasks, sent).outcome
+    assert isinstance(outcome, Dead) and outcome.reason is Reason.UNDECODABLE
+    changes = settled(sent, outcome).changes
+    (letter,) = [change.letter for change in changes if isinstance(change, Bury)]
+    assert (letter.wire, letter.task_id, letter.task) == (sent, "the-id", "shop.add")
+    assert "is pickle" in letter.failure.message
+    assert [change.result.state for change in changes if isinstance(change, SaveResult)] == [State.FAILURE]
 
 
 def test_arguments_that_do_not_fit_bury_it(app: TaskBus) -> None:
