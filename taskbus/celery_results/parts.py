@@ -156,6 +156,7 @@ def given(signature: Signature, args: list[Any]) -> Signature:
 def placed(
     options: dict[str, Any], group_id: str | None, chord: Signature | None, root_id: str | None, index: int | None
 ) -> None:
+    """Tell a task, by its options, which group, chord and root it belongs to."""
     if root_id:
         options["root_id"] = root_id
     if group_id:

@@ -9,7 +9,7 @@ from taskbus.celery_results.opening import located, open_celery_results
 from taskbus.celery_results.port import CeleryResults
 from taskbus.celery_results.sending import message_of
 from taskbus.config import Config
-from taskbus.message import CELERY_FLOWS, Message
+from taskbus.message import Message
 from taskbus.outcome import State
 from taskbus.worker.options import TaskSpec
 
@@ -17,17 +17,6 @@ FLOW_TASKS = FLOW_ENDED, FLOW_FAILED, FLOW_WATCH = "taskbus.flow_ended", "taskbu
 """Tasks that tell a flow of a member that is Celery's: its value, that it failed; and a look at what Celery keeps."""
 SWEEP_EVERY = 60.0
 """Seconds between looks for documents that are too old."""
-
-
-def shared_queues(named: Sequence[str]) -> tuple[str, ...]:
-    """The queues that a worker shares with Celery: those of the setting, and the one for workflows of both."""
-    return (*named, CELERY_FLOWS) if named else ()
-
-
-def queues_of(config: Config, specs: Mapping[str, TaskSpec]) -> tuple[str, ...]:
-    """The queues that a worker consumes; ``config`` has its ``shared_queues``."""
-    own = config.queues or (config.default_queue, *(spec.queue for spec in specs.values()))
-    return tuple(dict.fromkeys((*own, CELERY_FLOWS) if config.celery_queues else own))
 
 
 class CeleryDesk:

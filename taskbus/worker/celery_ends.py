@@ -15,7 +15,9 @@ from taskbus.broker.delivery import Act, Delivery, Settlement
 from taskbus.celery_results.document import Call, Document, document, written
 from taskbus.celery_results.follow import Came, Ending, Following, complete, follow
 from taskbus.celery_results.port import CeleryResults, Joined
+from taskbus.codec import celery as body_codec
 from taskbus.errors import CodecError, StoreError
+from taskbus.failpoint import failpoint
 from taskbus.message import Message
 from taskbus.outcome import Dead, Failure, Reason, Retrying, Revoked, State, Succeeded
 from taskbus.store.base import Bury, SaveResult
@@ -91,7 +93,7 @@ class CeleryEnds:
             try:
                 return self._followed(place, failed, message, extended.settlements[place], now)
             except CodecError:  # its signatures themselves cannot be read: there is nobody to tell
-                bare = message._replace(body=b"[[], {}, {}]", content_type=_JSON)
+                bare = message._replace(body=b"[[], {}, {}]", content_type=body_codec.kind(body_codec.JSON))
                 return self._followed(place, failed, bare, extended.settlements[place], now)
 
     def _followed(self, place: int, ended: Ended, message: Message, settled: Settlement, now: float) -> _End | None:
@@ -130,6 +132,7 @@ class CeleryEnds:
             results.begin([chord for end in ends for chord in end.following.chords])
             results.save([each for end in ends for each in self._documents(end, now)])
             self._count(results, ends, extended, now)
+            failpoint("celery.recorded")
         for end in ends:
             settled = extended.settlements[end.place]
             changes = settled.changes
@@ -168,7 +171,8 @@ class CeleryEnds:
             return []
         (extended.failed if following.doomed else extended.finished).append(came.part.group)
         results.begin(following.chords)
-        results.save(self._desk.doomed(following.doomed, self._desk.config.result_ttl, now))
+        if following.doomed:
+            results.save(self._desk.doomed(following.doomed, self._desk.config.result_ttl, now))
         end.more += messages
         extended.bodies.setdefault(end.place, []).extend(messages)
         return following.came
@@ -199,9 +203,6 @@ class CeleryEnds:
             except StoreError as error:
                 logger.warning("chords of Celery's that are done with are left to expire: %s", error)
         return orphans
-
-
-_JSON = "celery application/json"
 
 
 def _tag(settled: Settlement) -> int:

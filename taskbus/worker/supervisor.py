@@ -17,14 +17,13 @@ from typing import Any
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Delivery, Settlement
 from taskbus.clock import wall_clock
-from taskbus.config import Config
 from taskbus.database.urls import redacted
 from taskbus.errors import LeaseLost
 from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
-from taskbus.worker.celery_desk import CeleryDesk, queues_of, shared_queues
+from taskbus.worker.celery_desk import CeleryDesk
 from taskbus.worker.celery_ends import CeleryEnds
 from taskbus.worker.celery_errands import CeleryErrands
 from taskbus.worker.crew import Crew
@@ -36,6 +35,7 @@ from taskbus.worker.mourning import estate
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
 from taskbus.worker.quarantine import Quarantine
+from taskbus.worker.queues import config_of, queues_of
 from taskbus.worker.runners import Runner, RunnerServer
 from taskbus.worker.settlement import Ended, Held, brings_more, settlement
 from taskbus.worker.signals import Signals
@@ -60,11 +60,6 @@ def run(options: WorkerOptions, on_ready: Callable[[WorkerInfo], None] = lambda 
         return supervisor.run(on_ready)
 
 
-def _config_of(told: dict[str, Any]) -> Config:
-    """Settings as they came over a socket, which knows lists alone."""
-    return Config(**{**told, "queues": tuple(told["queues"]), "celery_queues": shared_queues(told["celery_queues"])})
-
-
 class Supervisor:
     """One worker. See the module's docstring for its loop."""
 
@@ -81,7 +76,7 @@ class Supervisor:
             raise
 
     def _open(self, options: WorkerOptions, hello: dict[str, Any], started: float) -> None:
-        self.config = config = _config_of(hello["config"])
+        self.config = config = config_of(hello["config"])
         self._crew.configure(config)
         specs = {name: TaskSpec(**spec) for name, spec in hello["tasks"].items()}
         queues = queues_of(config, specs)

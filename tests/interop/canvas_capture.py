@@ -1,4 +1,4 @@
-"""What real Celery sends for a signature, caught before it reaches a broker, in a form that both sides can be put in."""
+"""What real Celery sends for a signature, caught before it reaches a broker, in a form that ours can be put in too."""
 
 from collections.abc import Sequence
 from typing import Any

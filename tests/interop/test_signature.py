@@ -1,4 +1,4 @@
-"""Real Celery and TaskBus send the same calls for the same signature: ids that were there kept, all else in its place."""
+"""Real Celery and TaskBus send the same calls for the same signature: ids are kept, all else is in its place."""
 
 import json
 from typing import Any

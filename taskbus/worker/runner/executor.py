@@ -14,6 +14,7 @@ from taskbus.clock import Clock, wall_clock
 from taskbus.context import Context, current
 from taskbus.errors import (
     BadArguments,
+    ConfigError,
     DecodeError,
     EncodeError,
     Reject,
@@ -252,6 +253,8 @@ class Executor:
         """What a task put in its own place; one that cannot be sent has failed the attempt."""
         ttl = task.sender.config.flow_ttl if task.sender is not None else 0.0
         try:
+            if message.celery is not None:
+                raise ConfigError("a task that Celery sent cannot be replaced: its chain and chord would be lost")
             flow, nodes = replacement(verdict.canvas, message, now=self._clock(), ttl=ttl)
         except Exception as error:  # noqa: BLE001 - it encodes arguments, and calls methods of the user's classes
             error.__context__ = verdict  # whose traceback says where in the task
