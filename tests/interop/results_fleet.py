@@ -23,7 +23,7 @@ SHARED = (OURS, THEIRS, BOTH)
 
 
 class Fleet:
-    """``results``: in Celery's words. Both workers run until ``close``."""
+    """``results``: in Celery's words. Its workers run until ``close``."""
 
     def __init__(self, broker: str, own_results: str, results: str, folder: Path) -> None:
         self.folder = folder
@@ -45,7 +45,6 @@ class Fleet:
         self._closing = ExitStack()
         self._closing.callback(self.taskbus.close)
         self._closing.callback(self.celery.close)
-        self.workers = [self._taskbus_worker(), self._celery_worker()]
 
     def sig(self, task: str, *args: Any, queue: str = OURS, immutable: bool = False, **kwargs: Any) -> Any:
         """A signature of Celery's for a task on a queue."""
@@ -70,21 +69,27 @@ class Fleet:
     def logs(self) -> str:
         return "\n".join(f"--- {log.name}\n{log.read_text()[-3000:]}" for log in self.folder.glob("*.log"))
 
-    def _taskbus_worker(self) -> subprocess.Popen[bytes]:
+    def taskbus_worker(self, **environment: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "taskbus", "worker", "-A", "tests.interop.results_taskbus:app",
                    "--processes", "1", "-Q", f"{OURS},{BOTH},ours-alone"]  # fmt: skip
-        return self._start(command, "taskbus.log")
+        return self._start(command, f"taskbus-{time.monotonic_ns()}.log", environment)
 
-    def _celery_worker(self) -> subprocess.Popen[bytes]:
+    def celery_worker(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "celery", "-A", "tests.interop.results_celery", "worker", "-Q",
                    f"{THEIRS},{BOTH}", "--pool", "solo", "--without-gossip", "--without-mingle",
                    "--without-heartbeat", "-l", "WARNING"]  # fmt: skip
-        return self._start(command, "celery.log")
+        return self._start(command, "celery.log", {})
 
-    def _start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+    def start(self) -> "Fleet":
+        """Start a worker of each kind."""
+        self.taskbus_worker()
+        self.celery_worker()
+        return self
+
+    def _start(self, command: list[str], log: str, more: dict[str, str]) -> subprocess.Popen[bytes]:
         with (self.folder / log).open("wb") as out:
             worker = subprocess.Popen(
-                command, env=self.environment, cwd=ROOT, stdout=out, stderr=out, start_new_session=True
+                command, env={**self.environment, **more}, cwd=ROOT, stdout=out, stderr=out, start_new_session=True
             )
         self._closing.callback(_end, worker)
         return worker

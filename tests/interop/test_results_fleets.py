@@ -37,7 +37,7 @@ def fleet(
         fleet = Fleet(first, f"{first}?prefix=own", first, folder)
     else:
         fleet = Fleet(second, f"{second}?prefix=own", f"db+sqlite:///{folder}/results.db", folder)
-    yield fleet
+    yield fleet.start()
     fleet.close()
 
 

@@ -21,7 +21,7 @@ def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     redis = RedisServer(folder / "redis")
     redis.start()
     fleet = Fleet(rabbitmq_server.the_node().url, f"sqlite:///{folder}/own.db", redis.url, folder)
-    yield fleet
+    yield fleet.start()
     fleet.close()
     redis.kill()
 
