@@ -86,15 +86,14 @@ class CeleryEnds:
         try:
             return self._followed(place, ended, message, extended.settlements[place], now)
         except CodecError as error:
+            if type(ended.outcome) is not Succeeded:  # its body cannot be read: there is nobody to tell
+                bare = message._replace(body=b"[[], {}, {}]", content_type=body_codec.kind(body_codec.JSON))
+                return self._followed(place, ended, bare, extended.settlements[place], now)
             logger.error("task %s %s has failed: %s", message.task, message.id, error)
             failure = Failure(f"taskbus.errors.{type(error).__name__}", str(error))
             failed = ended._replace(outcome=Dead(Reason.BAD_RESULT, failure))
             extended.settlements[place] = settlement(failed, self._desk.worker, now, self._desk.config)
-            try:
-                return self._followed(place, failed, message, extended.settlements[place], now)
-            except CodecError:  # its signatures themselves cannot be read: there is nobody to tell
-                bare = message._replace(body=b"[[], {}, {}]", content_type=body_codec.kind(body_codec.JSON))
-                return self._followed(place, failed, bare, extended.settlements[place], now)
+            return self._end(place, failed, extended, now)
 
     def _followed(self, place: int, ended: Ended, message: Message, settled: Settlement, now: float) -> _End | None:
         ending = ending_of(ended, settled)

@@ -298,3 +298,12 @@ def test_while_results_are_out_of_reach_an_answer_waits(
     results.is_down = True
     assert ending(desk, store, "taskbus.flow_failed", "n-1").act is Act.RELEASE
     assert State.SUCCESS.is_final
+
+
+def test_a_body_that_cannot_be_read_keeps_the_reason_it_is_buried_for(desk: CeleryDesk, results: Remembered) -> None:
+    pickled = held()
+    assert pickled.message is not None
+    pickled.message = pickled.message._replace(content_type="celery::application/x-python-serialize")
+    made, *_ = extended(desk, pickled, Dead(Reason.UNDECODABLE, BOOM))
+    assert [change.letter.reason for change in made.changes if type(change) is Bury] == [Reason.UNDECODABLE]
+    assert results.kept["t-1"]["status"] == "FAILURE"
