@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from taskbus.cli.dlq_options import dead_letters_of
 from taskbus.outcome import State
 from taskbus.store.base import DeadLetter, Filter
 from tests.interop.fleet import SHARED, Fleet
@@ -164,6 +165,11 @@ def test_pickle_and_unknown_content_become_dead_letters_with_the_bytes_as_they_c
     kept = json.loads(letter.wire)
     assert kept["headers"]["id"] == "pickled"
     assert base64.b64decode(kept["body"])[:2] == b"\x80\x04"  # pickle's own first bytes
+    (replayed,) = dead_letters_of(fleet.app).replay(Filter(task_ids=("pickled",)))
+    assert replayed.refused == ""
+    fleet.wait(lambda: letter_of(fleet, Filter(task_ids=("pickled",))).dead_at > letter.dead_at, "it dies again")
+    again = json.loads(letter_of(fleet, Filter(task_ids=("pickled",))).wire)
+    assert (again["body"], again["headers"]["id"]) == (kept["body"], "pickled")
 
 
 def test_what_celery_delays_on_the_broker_itself_arrives_as_any(fleet: Fleet) -> None:
