@@ -98,6 +98,12 @@ def is_result_ignored(message: Message) -> bool:
     return message.celery is not None and message.celery["headers"].get("ignore_result") is True
 
 
+def shown_name(message: Message) -> str:
+    """What the task is to be called in front of people: its sender may have given it another name (``shadow``)."""
+    shadow = message.celery["headers"].get("shadow") if message.celery is not None else None
+    return shadow[:MAX_NAME] if isinstance(shadow, str) and shadow.isprintable() and shadow else message.task
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 

@@ -69,6 +69,7 @@ def test_every_header_is_read() -> None:
     call = celery.call_of(message)
     assert call is not None
     assert (call.headers["root_id"], call.headers["parent_id"]) == ("the-root", "the-parent")
+    assert (celery.shown_name(message), celery.shown_name(read("plain"))) == ("shadowed", "shop.add")
     assert [call.headers["shadow"], call.headers["argsrepr"]] == ["shadowed", "(2, 3)"]
     assert [call.embed["callbacks"][0]["task"], call.embed["errbacks"][0]["task"]] == ["shop.done", "shop.failed"]
     assert (call.embed["chain"], call.embed["chord"]) == (None, None)
