@@ -53,8 +53,8 @@ def sleep(seconds: float) -> str:
 
 
 @app.task(name="shop.read", retry=RetryPolicy.never())
-def read(ctx: Context, path: Path) -> str:
-    return f"{ctx.attempt} {ctx.headers['own']} {path.read_text()}"
+def read(ctx: Context, path: Path) -> None:
+    write(who="taskbus", key=path.read_text(), id=ctx.task_id, attempt=ctx.attempt, headers=dict(ctx.headers))
 
 
 @app.task(name="shop.pass_gate")
