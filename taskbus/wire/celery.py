@@ -98,6 +98,12 @@ def is_result_ignored(message: Message) -> bool:
     return message.celery is not None and message.celery["headers"].get("ignore_result") is True
 
 
+def shown_name(message: Message) -> str:
+    """What the task is to be called in front of people: its sender may have given it another name (``shadow``)."""
+    shadow = message.celery["headers"].get("shadow") if message.celery is not None else None
+    return shadow[:MAX_NAME] if isinstance(shadow, str) and shadow.isprintable() and shadow else message.task
+
+
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -143,6 +149,7 @@ def _opened(wire: bytes) -> tuple[dict[str, Any], bytes]:
         envelope = json.loads(wire)
         body = envelope.pop("body")
         properties = envelope.setdefault("properties", {})
+        envelope |= {name: _text(envelope, name) for name in ("content-type", "content-encoding")}
         if not isinstance(envelope.setdefault("headers", {}), dict) or not isinstance(properties, dict):
             raise TypeError("its headers or properties are no map")
         is_base64 = properties.get("body_encoding") == "base64"
@@ -162,7 +169,10 @@ def _of_protocol_1(value: Any) -> tuple[dict[str, Any], bytes]:
     }
     headers |= {"group": value.get("taskset") or value.get("group"), "group_index": value.get("group_index")}
     headers |= {"argsrepr": _repr(tuple(args)), "kwargsrepr": _repr(kwargs)}
-    return headers, body_codec.encode(args, kwargs, embed)
+    try:
+        return headers, body_codec.encode(args, kwargs, embed)
+    except EncodeError as error:
+        raise DecodeError(f"a message of protocol 1 whose arguments are none of protocol 2: {error}") from error
 
 
 def _own_headers(headers: Mapping[str, Any]) -> dict[str, str]:
@@ -175,9 +185,13 @@ def _own_headers(headers: Mapping[str, Any]) -> dict[str, str]:
 
 def _name(headers: Mapping[str, Any], field: str) -> str:
     value = headers.get(field)
-    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME:
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_NAME or _LONELY.search(value):
         raise DecodeError(f"not a message of Celery's: its {field} is not a text of 1 to {MAX_NAME} characters")
     return value
+
+
+_LONELY = re.compile("[\ud800-\udfff]")
+"""Halves of characters, which JSON can hold and UTF-8 cannot."""
 
 
 def _text(fields: Mapping[str, Any], name: str) -> str:

@@ -52,6 +52,11 @@ def sleep(seconds: float) -> str:
     return "slept"
 
 
+@app.task(name="shop.read", retry=RetryPolicy.never())
+def read(ctx: Context, path: Path) -> None:
+    write(who="taskbus", key=path.read_text(), id=ctx.task_id, attempt=ctx.attempt, headers=dict(ctx.headers))
+
+
 @app.task(name="shop.pass_gate")
 def pass_gate(key: str, gate: Path) -> None:
     write(key=key, step="begin", pid=os.getpid())

@@ -69,6 +69,7 @@ def test_every_header_is_read() -> None:
     call = celery.call_of(message)
     assert call is not None
     assert (call.headers["root_id"], call.headers["parent_id"]) == ("the-root", "the-parent")
+    assert (celery.shown_name(message), celery.shown_name(read("plain"))) == ("shadowed", "shop.add")
     assert [call.headers["shadow"], call.headers["argsrepr"]] == ["shadowed", "(2, 3)"]
     assert [call.embed["callbacks"][0]["task"], call.embed["errbacks"][0]["task"]] == ["shop.done", "shop.failed"]
     assert (call.embed["chain"], call.embed["chord"]) == (None, None)
@@ -134,6 +135,7 @@ def test_pickle_is_refused_with_what_its_sender_must_do() -> None:
 @pytest.mark.parametrize(
     ("headers", "why"),
     [
+        ({"id": "\ud800"}, "its id is not"),
         ({"id": None}, "its id is not"), ({"task": "x" * 300}, "its task is not"), ({"retries": -1}, "its retries -1"),
         ({"retries": "one"}, "its retries"), ({"eta": "tomorrow"}, "its eta 'tomorrow'"),
         ({"expires": 5}, "its expires 5"),
@@ -202,6 +204,45 @@ def test_an_alias_of_yaml_cannot_stand_for_a_billion_values() -> None:
 def test_yaml_makes_no_objects() -> None:
     with pytest.raises(DecodeError, match="not YAML"):
         codec.decode(b"!!python/object/apply:os.getcwd []", bodies.kind("application/x-yaml"))
+
+
+def test_a_body_of_protocol_1_that_protocol_2_has_no_form_for_is_refused() -> None:
+    body = codec.encode({"task": "shop.add", "id": "the-id", "args": [{(1, 2): 3}], "kwargs": {}})
+    wire = celery.wrap(celery.Parts(body, "application/x-msgpack", "binary", {}, {}))
+    with pytest.raises(DecodeError, match="protocol 1 whose arguments are none of protocol 2"):
+        celery.decode(wire, "shared", 4096)
+
+
+def test_one_without_a_content_type_can_still_be_passed_on() -> None:
+    bare = {**envelope(made(b"[[], {}, {}]"))}
+    del bare["content-type"], bare["content-encoding"]
+    message = celery.decode(json.dumps(bare).encode(), "shared", 4096)
+    again = celery.decode(celery.encode(message._replace(attempt=2)), "shared", 4096)
+    assert (again.attempt, again.content_type) == (2, bodies.kind(""))
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=5,
+)
+FIELDS = st.sampled_from(sorted({*celery._KNOWN, "own", "x-death", celery.SENT_AT, "taskbus-held-since"}))
+
+
+@given(st.dictionaries(FIELDS, JSON_VALUES, max_size=6), st.dictionaries(st.just("priority"), JSON_VALUES))
+def test_whatever_its_headers_hold_it_is_refused_or_can_be_passed_on(
+    headers: dict[str, Any], properties: dict[str, Any]
+) -> None:
+    given = {"task": "shop.add", "id": "the-id", **headers}
+    wire = celery.wrap(celery.Parts(b"[[], {}, {}]", bodies.JSON, "utf-8", given, properties))
+    try:
+        message = celery.decode(wire, "shared", 1 << 20)
+    except DecodeError:
+        return
+    celery.limits_of(message), celery.is_result_ignored(message), celery.shown_name(message).encode()
+    again = celery.decode(celery.encode(message._replace(attempt=message.attempt + 1)), "shared", 1 << 20)
+    assert (again.id, again.task, again.attempt) == (message.id, message.task, message.attempt + 1)
+    assert (again.due_at, again.expires_at) == (message.due_at, message.expires_at)
 
 
 @given(st.binary(max_size=300))
