@@ -53,7 +53,7 @@ class MemorySchedules:
         with self._lock:
             name = row.schedule.name
             stored = self._rows.get(name)
-            if (row.version or _of_removed(stored)) != (stored.version if stored else 0):
+            if row.version != (stored.version if stored and not stored.is_removed else 0):
                 return False
             self._revision += 1
             version = (stored.version if stored else 0) + 1
@@ -155,11 +155,6 @@ class MemorySchedules:
 
 def _revision(row: Row) -> int:
     return row.revision
-
-
-def _of_removed(stored: Row | None) -> int:
-    """What a new row says instead of "there is none", where a removed one is still there."""
-    return stored.version if stored is not None and stored.is_removed else 0
 
 
 _named: WeakValueDictionary[str, MemorySchedules] = WeakValueDictionary()

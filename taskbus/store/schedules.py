@@ -171,7 +171,7 @@ class ScheduleStore(Protocol):
     def save(self, row: Row) -> bool:
         """Write a row, if its version is still the one that is stored (0: if there is none, or a removed one).
 
-        The version and the revision are then one more. Tells those who subscribed. False: it was another version.
+        The version is then one more, that of a removed one included, and so is the revision. Tells those who subscribed. False: it was another version.
         """
 
     def record(self, advances: Sequence[Advance], transaction: Any = None) -> Recorded | None:
