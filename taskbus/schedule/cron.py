@@ -89,17 +89,19 @@ def cron(
 ) -> Cron:
     """The times of a crontab line in a time zone; ``docs/howto/schedule_tasks.md`` says what a change of clocks does.
 
-    ``line``: minute, hour, day of month, month, day of week, with a field of seconds before them if there are six. Names
-    (``MON``, ``JAN``), ranges, steps, lists, ``L`` and ``LW`` (the last day, or weekday, of the month), ``5L`` (its last
-    Friday) and ``1#2`` (its second Monday) are understood, and ``@daily`` and the like. For ``jitter``, ``start`` and
-    ``end`` see ``Timetable``.
+    ``line``: minute, hour, day of month, month, day of week, with a field of seconds before them if there are six.
+    Names (``MON``, ``JAN``), ranges, steps, lists, ``L`` and ``LW`` (the last day, or weekday, of the month), ``5L``
+    (its last Friday) and ``1#2`` (its second Monday) are understood, and ``@daily`` and the like. For ``jitter``,
+    ``start`` and ``end`` see ``Timetable``.
 
     Raises ``ConfigError`` for what is no such line, for one that no day matches, and for an unknown zone.
     """
     if isinstance(tz, ZoneInfo):
         tz = tz.key
     if not isinstance(tz, str) or not isinstance(line, str):
-        raise ConfigError(f"cron({line!r}, tz={tz!r}): line and tz must be texts, such as '*/5 * * * *', 'Europe/Paris'")
+        raise ConfigError(
+            f"cron({line!r}, tz={tz!r}): line and tz must be texts, such as '*/5 * * * *', 'Europe/Paris'"
+        )
     return Cron(line=line, tz=tz, **limits(jitter, start, end))
 
 
@@ -129,4 +131,3 @@ def _fault(said: str, parts: list[str]) -> str:
 
 def _just_before(local: float) -> float:
     return math.ceil(local) - 1.0
-

@@ -22,7 +22,7 @@ DAYS = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solar(Timetable):
-    """``offset`` seconds after an ``event`` at a place, in degrees north and east; days without the event are left out."""
+    """``offset`` seconds after an ``event`` at a place, in degrees north and east; days without it are left out."""
 
     event: str
     latitude: float
@@ -81,7 +81,7 @@ def solar(
     start: float | datetime | None = None,
     end: float | datetime | None = None,
 ) -> Solar:
-    """What the sun does at a place: ``sunrise``, ``sunset``, ``solar_noon``, or ``dawn_civil``, ``dusk_civil`` and so on.
+    """What the sun does at a place: ``sunrise``, ``sunset``, ``solar_noon``, ``dawn_civil``, ``dusk_civil`` and so on.
 
     ``latitude`` and ``longitude``: degrees north and east. ``offset``: seconds after the event, negative for before it.
     For ``jitter``, ``start`` and ``end`` see ``Timetable``.

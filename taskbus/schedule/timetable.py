@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
+from typing import Any
 
 from taskbus.errors import ConfigError
 
@@ -161,7 +162,7 @@ def any_of(
 
 def limits(
     jitter: float | timedelta, start: float | datetime | None, end: float | datetime | None
-) -> dict[str, float | None]:
+) -> dict[str, Any]:
     """What all timetables take, as their fields. Raises ``ConfigError`` that names what cannot be."""
     return {
         "jitter": seconds("jitter", jitter),

@@ -1,10 +1,10 @@
 """The port of schedules and their ticks: rows in, rows out. What they mean is written once, in ``taskbus.beat``.
 
 A row is a schedule and how it stands. Whoever changes one says which ``version`` of it he has seen, and changes nothing
-if it is another one by now: that, and nothing else, keeps any number of beats from sending a tick twice. A *tick* is one
-run of a schedule, named by its schedule and its nominal time; it is recorded once, by the step that publishes it where
-the broker is in the same database. Elsewhere it is recorded with what is to be published, as ``is_pending``, and relayed
-until that is confirmed.
+if it is another one by now: that, and nothing else, keeps any number of beats from sending a tick twice. A *tick* is
+one run of a schedule, named by its schedule and its nominal time; it is recorded once, by the step that publishes it
+where the broker is in the same database. Elsewhere it is recorded with what is to be published, as ``is_pending``, and
+relayed until that is confirmed.
 
 The lease only says which beat does the work.
 """
@@ -171,7 +171,8 @@ class ScheduleStore(Protocol):
     def save(self, row: Row) -> bool:
         """Write a row, if its version is still the one that is stored (0: if there is none, or a removed one).
 
-        The version is then one more, that of a removed one included, and so is the revision. Tells those who subscribed. False: it was another version.
+        The version is then one more, that of a removed one included, and so is the revision. Tells those who
+        subscribed. False: it was another version.
         """
 
     def record(self, advances: Sequence[Advance], transaction: Any = None) -> Recorded | None:
@@ -200,7 +201,7 @@ class ScheduleStore(Protocol):
         """Forget some ticks whose time is over, and what was removed long ago; how many."""
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
-        """Call ``notify`` (from any thread, possibly without cause) after any process may have saved a row, or resigned.
+        """Call ``notify`` (from any thread, possibly without cause) after any process may have saved a row or resigned.
 
         It must neither block nor raise. Returns a function that ends it.
         """

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.database.opening import open_database
@@ -21,6 +21,7 @@ from taskbus.store.schedule_bytes import pack_schedule, pack_standing, row_of
 from taskbus.store.schedules import REMOVED_FOR, Advance, Lease, Row, Tick
 from taskbus.store.sql_dialects import dialect_of
 
+T = TypeVar("T")
 TABLES = ("taskbus_schedules", "taskbus_ticks", "taskbus_beats")
 TOPIC = "taskbus_schedules"
 """What beats listen to."""
@@ -171,7 +172,9 @@ class SqlSchedules:
             if over:
                 keys = [dict(zip(("schedule", "nominal", "is_manual"), key, strict=True)) for key in over]
                 cursor.executemany(self._sql["forget"], keys)
-            return int(cursor.execute(self._sql["forget_removed"], {"removed_until": given["now"] - REMOVED_FOR}).rowcount)
+            return int(
+                cursor.execute(self._sql["forget_removed"], {"removed_until": given["now"] - REMOVED_FOR}).rowcount
+            )
 
         return len(over) + self._write(work)
 
@@ -204,7 +207,7 @@ class SqlSchedules:
     def close(self) -> None:
         self._database.close()
 
-    def _write(self, work: Callable[[Any], Any]) -> Any:
+    def _write(self, work: Callable[[Any], T]) -> T:
         with self._errors():
             for _ in range(TRIES - 1):
                 try:

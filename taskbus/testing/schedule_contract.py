@@ -190,7 +190,11 @@ class ScheduleContract:
         store.confirm(ticks[1:])
         store.confirm([])
         assert store.pending(9) == ticks[:1]
-        assert [each.is_pending for each in store.ticks("nightly", since=0, until=1e10, limit=9)] == [False, False, True]
+        assert [each.is_pending for each in store.ticks("nightly", since=0, until=1e10, limit=9)] == [
+            False,
+            False,
+            True,
+        ]
 
     def test_ticks_are_forgotten_when_their_time_is_over(self, store: ScheduleStore, clock: MovableClock) -> None:
         store.save(row())
@@ -218,7 +222,7 @@ class ScheduleContract:
                         each._replace(standing=each.standing._replace(sent=each.standing.sent + 1)),
                         [tick(each.schedule.name, START + each.standing.sent)],
                     )
-                    for each in (list(seen.values()) if number % 2 else reversed(seen.values()))
+                    for each in (list(seen.values()) if number % 2 else reversed(list(seen.values())))
                 ]
                 recorded = store.record(advances)
                 with lock:
@@ -236,7 +240,7 @@ class ScheduleContract:
     def test_one_leads_until_its_lease_is_over(self, store: ScheduleStore, clock: MovableClock) -> None:
         assert store.lead("a", 10) == (True, 10)
         clock.advance(4)
-        assert store.lead("b", 10) == (False, pytest.approx(6))
+        assert store.lead("b", 10) == pytest.approx((False, 6))
         assert store.lead("a", 10) == (True, 10)
         clock.advance(10)
         assert store.lead("b", 10).is_held
