@@ -31,6 +31,7 @@ NET, NET_WITHOUT_BELL = 5.0, 1.0
 SWEEP_EVERY = 30.0
 PAUSE = 1.0
 """Seconds until it is tried again what failed."""
+LEAST_PAUSE = 0.001
 NAP = 0.01
 """Seconds to rest after sending, so that what is due within them goes together."""
 WOKEN_EVERY = 0.05
@@ -52,6 +53,7 @@ class Beat:
         self._renew_at = 0.0
         self._sweep_at = 0.0
         self._not_before = 0.0
+        self._rest_until = 0.0
         self._seen_at = 0.0
         self._revision = 0
         self._rows: dict[str, Row] = {}
@@ -120,7 +122,7 @@ class Beat:
         net = NET if self._schedules.rings else NET_WITHOUT_BELL
         instants = [self._renew_at, now + net]
         if self._due:
-            instants.append(max(self._due[0][0], self._not_before, now + NAP))
+            instants.append(max(self._due[0][0], self._not_before, self._rest_until, now + LEAST_PAUSE))
         return max(0.0, min(instants) - now)
 
     # --- leading -------------------------------------------------------------------------------------------------
@@ -182,6 +184,7 @@ class Beat:
             while rows := list(islice(self._take_due(now), AT_ONCE)):
                 self._send(rows, now)
                 now = self._places.now()
+                self._rest_until = now + NAP
                 if now >= self._renew_at:
                     break
         except (PublishFailed, StoreError) as error:

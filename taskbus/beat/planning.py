@@ -42,8 +42,8 @@ def decide(row: Row, timetable: Timetable, now: float, *, is_running: bool) -> D
         standing = standing._replace(cursor_at=due.times[-1])
     send, standing = _without_overlap(schedule.overlap, chosen, standing, is_running=is_running)
     if send:
-        late = max(0.0, now - timetable.due_at(schedule.name, send[-1]))
-        standing = standing._replace(lateness=late, worst=max(late, standing.worst), sent=standing.sent + len(send))
+        latest, late = (max(0.0, now - timetable.due_at(schedule.name, each)) for each in (send[0], send[-1]))
+        standing = standing._replace(lateness=late, worst=max(latest, standing.worst), sent=standing.sent + len(send))
     return Decision(row._replace(standing=standing, due_at=look_at(row, timetable, standing, now)), tuple(send))
 
 

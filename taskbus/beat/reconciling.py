@@ -27,16 +27,15 @@ TRIES = 10
 def reconcile(store: ScheduleStore, declared: Sequence[Schedule], owner: str, now: float) -> None:
     """Make what the store has of ``owner``'s code equal to what is ``declared``."""
     wanted = {schedule.name: schedule for schedule in declared}
-    gone = [
-        row.schedule.name
-        for row in all_rows(store)
-        if row.schedule.origin is Origin.CODE and row.schedule.owner == owner and row.schedule.name not in wanted
-    ]
+    stored = {row.schedule.name: row.schedule for row in all_rows(store)}
+    ours = [name for name, each in stored.items() if each.origin is Origin.CODE and each.owner == owner]
+    gone = [name for name in ours if name not in wanted]
     for name in gone:
         until_saved(store, name, lambda row: row and row._replace(is_removed=True, due_at=None))
         logger.info("schedule %r is in the code no longer: removed", name)
-    for schedule in wanted.values():
-        put(store, schedule, now)
+    for name, schedule in wanted.items():
+        if name not in stored or not is_same(stored[name], schedule):
+            put(store, schedule, now)
 
 
 def put(store: ScheduleStore, schedule: Schedule, now: float) -> bool:
