@@ -4,6 +4,7 @@ A run is *due* when its nominal time has come, put off by its jitter, and *misse
 grace: half of its interval, at least one second and at most sixty.
 """
 
+import math
 from collections import deque
 from typing import NamedTuple
 
@@ -119,7 +120,8 @@ def _without_overlap(
 
 def first_standing(timetable: Timetable, now: float) -> Standing:
     """How a schedule stands that is made ``now``."""
-    return Standing(base_at=now, since=now, cursor_at=now, next_at=timetable.next_after(now, now))
+    base_at = _base(now)
+    return Standing(base_at=base_at, since=now, cursor_at=now, next_at=timetable.next_after(now, base_at))
 
 
 def from_now_on(standing: Standing, timetable: Timetable, now: float, *, is_new: bool) -> Standing:
@@ -127,8 +129,13 @@ def from_now_on(standing: Standing, timetable: Timetable, now: float, *, is_new:
 
     ``is_new``: intervals count from now, as the timetable is another one.
     """
-    base_at = now if is_new else standing.base_at
+    base_at = _base(now) if is_new else standing.base_at
     cursor_at = max(now, standing.cursor_at)
     return standing._replace(
         base_at=base_at, cursor_at=cursor_at, next_at=timetable.next_after(cursor_at, base_at), waiting_at=None
     )
+
+
+def _base(now: float) -> float:
+    """From when intervals count that begin now: a whole second, which reads better in every list of times."""
+    return float(math.floor(now))

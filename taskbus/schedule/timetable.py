@@ -160,9 +160,7 @@ def any_of(
     return AnyOf(members, **limits(jitter, start, end))
 
 
-def limits(
-    jitter: float | timedelta, start: float | datetime | None, end: float | datetime | None
-) -> dict[str, Any]:
+def limits(jitter: float | timedelta, start: float | datetime | None, end: float | datetime | None) -> dict[str, Any]:
     """What all timetables take, as their fields. Raises ``ConfigError`` that names what cannot be."""
     return {
         "jitter": seconds("jitter", jitter),

@@ -1,4 +1,4 @@
-"""Beats by a moved clock: on memory, where ticks are relayed, and on SQLite, where they are one step with their record."""
+"""Beats by a moved clock: on memory, where ticks are relayed, and on SQLite, where record and message are one step."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
