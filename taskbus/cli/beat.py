@@ -19,6 +19,7 @@ from taskbus.logs import configure
 
 
 @click.command("beat")
+@click.option("--name", default="", help="Name of this beat, of no other one; made up if not given.")
 @click.option(
     "--log-level",
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
@@ -27,7 +28,7 @@ from taskbus.logs import configure
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @shared_options("app", "broker", "results", "config", "quiet", "verbose")
 @click.pass_context
-def command(ctx: click.Context, /, log_level: str | None, log_format: str) -> None:
+def command(ctx: click.Context, /, name: str, log_level: str | None, log_format: str) -> None:
     """Send what is scheduled, in the code or in the store, until told to stop by Ctrl-C or SIGTERM.
 
     Run as many as you like: each run is sent once, and when a beat dies another one goes on. `taskbus worker -B` runs
@@ -40,7 +41,7 @@ def command(ctx: click.Context, /, log_level: str | None, log_format: str) -> No
         check_shared(app.broker_url)
         check_shared(app.results_url)
         declared = list(app.schedules.declared.values())
-        beat = Beat(app.schedules.places(), declared, app.name)
+        beat = Beat(app.schedules.places(), declared, app.name, name)
         if scope.verbosity >= 0 and log_format == "text":
             lease = span(app.config.beat_lease)
             say(f"TaskBus {__version__}  beat {beat.name}  pid {os.getpid()}", "bold")

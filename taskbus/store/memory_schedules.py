@@ -106,10 +106,14 @@ class MemorySchedules:
     def lead(self, beat: str, term: float) -> Lease:
         with self._lock:
             now = self._clock()
-            if self._leader not in ("", beat) and self._led_until > now:
+            if self._leader not in ("", beat) and 0 < self._led_until - now <= 2 * term:
                 return Lease(False, self._led_until - now)
             self._leader, self._led_until = beat, now + term
             return Lease(True, term)
+
+    def leader(self) -> str:
+        with self._lock:
+            return self._leader if self._led_until > self._clock() else ""
 
     def resign(self, beat: str) -> None:
         with self._lock:

@@ -90,11 +90,17 @@ end
 -- Returns whether `beat` has the lease now, and for how long whoever has it still will, as text.
 function schedules.lead(base, beat, term, now)
   local leader, until_at = unpack(redis.call("HMGET", base .. "meta", "leader", "until"))
-  if leader and leader ~= "" and leader ~= beat and tonumber(until_at) > now then
-    return { 0, string.format("%.17g", tonumber(until_at) - now) }
+  local lasts = (tonumber(until_at) or 0) - now
+  if leader and leader ~= "" and leader ~= beat and lasts > 0 and lasts <= 2 * term then
+    return { 0, string.format("%.17g", lasts) }
   end
   redis.call("HSET", base .. "meta", "leader", beat, "until", string.format("%.17g", now + term))
   return { 1, string.format("%.17g", term) }
+end
+
+function schedules.leader(base, now)
+  local leader, until_at = unpack(redis.call("HMGET", base .. "meta", "leader", "until"))
+  return leader and tonumber(until_at) > now and leader or ""
 end
 
 function schedules.resign(base, beat)

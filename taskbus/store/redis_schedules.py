@@ -101,6 +101,10 @@ class RedisSchedules:
         is_held, lasts = self._call("lead", beat, term, self._given())
         return Lease(bool(is_held), float(lasts))
 
+    def leader(self) -> str:
+        leader: bytes = self._call("leader", self._given())
+        return leader.decode()
+
     def resign(self, beat: str) -> None:
         self._call("resign", beat)
 

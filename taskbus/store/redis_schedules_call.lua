@@ -14,6 +14,8 @@ elseif what == "confirm" then
   return schedules.confirm(base, cmsgpack.unpack(ARGV[2]))
 elseif what == "lead" then
   return schedules.lead(base, ARGV[2], tonumber(ARGV[3]), schedules.now(ARGV[4]))
+elseif what == "leader" then
+  return schedules.leader(base, schedules.now(ARGV[2]))
 elseif what == "resign" then
   return schedules.resign(base, ARGV[2])
 elseif what == "sweep" then

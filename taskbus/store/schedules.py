@@ -192,7 +192,13 @@ class ScheduleStore(Protocol):
         """They were published."""
 
     def lead(self, beat: str, term: float) -> Lease:
-        """Hold the lease for ``term`` seconds from now, unless another beat holds it."""
+        """Hold the lease for ``term`` seconds from now, unless another beat holds it.
+
+        A lease that lasts for more than twice the ``term`` was written by a clock that has gone back: it is over.
+        """
+
+    def leader(self) -> str:
+        """The beat that holds the lease; "" if none does."""
 
     def resign(self, beat: str) -> None:
         """Give the lease up, if it is this beat's, and tell those who subscribed."""

@@ -63,6 +63,9 @@ WHERE schedule = :schedule AND nominal = :nominal AND is_manual = :is_manual
 -- name: leader
 SELECT leader, led_until, :now FROM taskbus_beats WHERE id = 1 {lock}
 
+-- name: led
+SELECT leader, led_until, :now FROM taskbus_beats WHERE id = 1
+
 -- name: lead
 UPDATE taskbus_beats SET leader = :beat, led_until = :until WHERE id = 1
 

@@ -184,12 +184,16 @@ class SqlSchedules:
         def work(cursor: Any) -> Lease:
             given = {"now": None if self._asks_server else self._clock()}
             leader, until, now = cursor.execute(self._sql["leader"], given).fetchone()
-            if leader not in ("", beat) and until > now:
+            if leader not in ("", beat) and 0 < until - now <= 2 * term:
                 return Lease(False, until - now)
             cursor.execute(self._sql["lead"], {"beat": beat, "until": now + term})
             return Lease(True, term)
 
         return self._write(work)
+
+    def leader(self) -> str:
+        leader, until, now = self._read("led", {"now": None if self._asks_server else self._clock()})[0]
+        return str(leader) if until > now else ""
 
     def resign(self, beat: str) -> None:
         def work(cursor: Any) -> None:

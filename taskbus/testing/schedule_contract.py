@@ -246,6 +246,18 @@ class ScheduleContract:
         assert store.lead("b", 10).is_held
         assert not store.lead("a", 10).is_held
 
+    def test_a_lease_of_a_clock_that_has_gone_back_is_over(self, store: ScheduleStore, clock: MovableClock) -> None:
+        store.lead("a", 10)
+        clock.advance(-3600)
+        assert store.lead("b", 10).is_held
+
+    def test_who_leads_is_known(self, store: ScheduleStore, clock: MovableClock) -> None:
+        assert store.leader() == ""
+        store.lead("a", 10)
+        assert store.leader() == "a"
+        clock.advance(11)
+        assert store.leader() == ""
+
     def test_who_resigns_makes_room_at_once(self, store: ScheduleStore) -> None:
         store.lead("a", 10)
         store.resign("b")
