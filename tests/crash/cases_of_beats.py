@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 from taskbus import TaskBus, every
@@ -31,7 +32,9 @@ SKEWS = (0.0, 2.0, -2.0, 0.0, 1.0)
 class Beats:
     """Real beats on a place, by name, each with its own way to the servers; and what their ticks came to."""
 
-    def __init__(self, place: Place, count: int, seconds: int, *, skews: Sequence[float] = ()) -> None:
+    def __init__(
+        self, place: Place, count: int, seconds: int, *, skews: Sequence[float] = (), die: Sequence[str] = ()
+    ) -> None:
         self.place = place
         self.seconds = seconds
         self.evidence = place.folder / "evidence"
@@ -46,8 +49,8 @@ class Beats:
         self._closing = ExitStack()
         self.app.broker.queues()
         self.app.schedules.list()  # whoever comes first makes the tables
-        for name in self._names(count):
-            self.launch(name)
+        for name, step in zip_longest(self._names(count), die, fillvalue=""):
+            self.launch(name, step)
         until(lambda: all(self._is_up(name) for name in self.processes), "all beats to be up", START_UP)
         self.leader()
         self.start = math.ceil(time.time() + WARM_UP)
@@ -61,12 +64,14 @@ class Beats:
     def _names(self, count: int) -> list[str]:
         return [f"beat-{n}" for n in range(count)]
 
-    def launch(self, name: str) -> None:
-        """Start a beat, or another one in the place of one that was killed."""
+    def launch(self, name: str, dies: str = "") -> None:
+        """Start a beat, or another one in the place of one that was killed; ``dies``: at which step it kills itself."""
         if name not in self.proxies:
             homes = [home for home in self.place.homes if home.port]
             self.proxies[name] = [self._closing.enter_context(Proxy(home.port)) for home in homes]
         variables = self._variables(self.proxies[name]) | {"CRASH_BEAT_SKEW": str(self._skews.get(name, 0.0))}
+        if dies:
+            variables["TASKBUS_FAILPOINTS"] = dies
         unique = f"{name}.{time.monotonic_ns()}"
         command = [sys.executable, "-m", "taskbus", "beat", "-A", "tests.crash.beat_app:app", "--name", unique]
         self.logs[name] = self.place.folder / f"{unique}.log"
@@ -106,6 +111,13 @@ class Beats:
         self.killed += 1
         self.leader(but=name)
         self.launch(name)
+
+    def bring_back(self) -> None:
+        """Wait until each has killed itself, and start it again without that."""
+        for name in list(self.processes):
+            until(lambda name=name: self.processes[name].poll() is not None, f"{name} to kill itself")
+            self.killed += 1
+            self.launch(name)
 
     def stop_for(self, seconds: float) -> None:
         """SIGSTOP the leader for so long, while another one leads; it goes on where it was."""
@@ -227,6 +239,16 @@ def three_beats(place: Place) -> Verdict:
     with Beats(place, 3, 10) as beats:
         beats.at(3, beats.kill)
         return beats.finish()
+
+
+@case("6c", "each of three beats kills itself at another step of sending", apart=True)
+def at_each_step(place: Place) -> Verdict:
+    between = ("beat.recorded", "beat.published") if place.results else ("settle.inside", "beat.after")
+    with Beats(place, 3, 20, die=[f"{step}:kill9@2" for step in ("beat.before", *between)]) as beats:
+        beats.bring_back()
+        verdict = beats.finish()
+        assert beats.killed == 3
+        return verdict
 
 
 @case("7", "the leader of three beats is stopped for three leases, and goes on", apart=True)
