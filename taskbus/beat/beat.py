@@ -28,7 +28,9 @@ TICKS_AT_ONCE = 2000
 PAGE = 1000
 NET, NET_WITHOUT_BELL = 5.0, 1.0
 """Seconds after which it is looked for changes that nobody told of."""
-SWEEP_EVERY = 30.0
+SWEEP_EVERY, SWEEP_SOON = 30.0, 0.25
+SWEEP_FULL = 1000
+"""How many ticks one sweep forgets at most: then there is more to forget."""
 PAUSE = 1.0
 """Seconds until it is tried again what failed."""
 LEAST_PAUSE = 0.001
@@ -114,8 +116,7 @@ class Beat:
         self._hear()
         self._send_due(now)
         if now >= self._sweep_at or now < self._sweep_at - SWEEP_EVERY:
-            self._schedules.sweep()
-            self._sweep_at = now + SWEEP_EVERY
+            self._sweep_at = now + (SWEEP_EVERY if self._schedules.sweep() < SWEEP_FULL else SWEEP_SOON)
         return self._pause(self._places.now())
 
     def _pause(self, now: float) -> float:

@@ -5,18 +5,19 @@ from typing import Any
 from taskbus import codec
 from taskbus.broker.broker import checked
 from taskbus.errors import BadArguments, ConfigError, EncodeError, PayloadTooLarge
-from taskbus.message import NO_HEADERS, OWN_HEADERS, Message
+from taskbus.message import COPY, FLOW, NO_HEADERS, OWN_HEADERS, SCHEDULE, SCHEDULED_AT, Message, new_id
 from taskbus.schedule.spec import to_text
 from taskbus.schedule.timetable import Timetable
 from taskbus.store.schedules import CatchUp, Origin, Overlap, Schedule
 from taskbus.task import Task
+from taskbus.wire.compact import encode
 from taskbus.workflow.shape import OneCall, Shape
 from taskbus.workflow.signature import Signature
 
 MAX_NAME = 200
 MAX_CATCH_UP = 10_000
 DAY = 86_400.0
-KEPT_TICKS, LEAST_KEPT, MOST_KEPT = 1000, 3600.0, 400 * DAY
+KEPT_TICKS, LEAST_KEPT, MOST_KEPT = 1000, 600.0, 400 * DAY
 """Ticks are kept for as long as so many of their intervals last, at least and at most for so many seconds."""
 NO_ID = "-"
 """Stands for the id that each run will have."""
@@ -49,7 +50,7 @@ def define(
             NO_ID, task.name, body, task.serializer, chosen.queue or task.queue,
             task.priority if chosen.priority is None else chosen.priority, headers=chosen.headers or NO_HEADERS,
         )  # fmt: skip
-        wire = checked(message, task.application().config.max_message_bytes)
+        checked(_fullest(message, name), task.application().config.max_message_bytes)
     except (BadArguments, EncodeError, PayloadTooLarge) as error:
         raise ConfigError(f"schedule {name!r}: its arguments do not fit: {error}") from error
     if type(max_catch_up) is not int or not 1 <= max_catch_up <= MAX_CATCH_UP:
@@ -64,7 +65,7 @@ def define(
     return Schedule(
         name=name,
         task=task.name,
-        wire=wire,
+        wire=encode(message),
         queue=message.queue,
         priority=message.priority,
         timetable=to_text(timetable),
@@ -86,6 +87,12 @@ def kept_for(timetable: Timetable, now: float) -> float:
     if first is None or second is None:
         return MOST_KEPT
     return min(max(KEPT_TICKS * (second - first), LEAST_KEPT), MOST_KEPT)
+
+
+def _fullest(message: Message, name: str) -> Message:
+    """The message as large as a run of it may become on its way."""
+    more = {SCHEDULE: name, SCHEDULED_AT: repr(1e11 / 3), FLOW: new_id(), COPY: new_id()}
+    return message._replace(id=new_id(), headers={**message.headers, **more})
 
 
 def is_same(one: Schedule, other: Schedule) -> bool:

@@ -5,19 +5,22 @@ under the task's own id: of copies that a repeated publish brings, workers start
 then is it confirmed. Whoever dies on the way leaves it pending, for any beat to relay.
 """
 
+import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from taskbus.broker.broker import Broker
+from taskbus.broker.broker import Broker, checked
 from taskbus.config import Config
-from taskbus.errors import BrokerError, PublishFailed
+from taskbus.errors import BrokerError, EncodeError, PayloadTooLarge, PublishFailed
 from taskbus.failpoint import failpoint
-from taskbus.message import FLOW, Message, Sealed
+from taskbus.message import FLOW, SCHEDULE, Message, Sealed
 from taskbus.store.base import Store
 from taskbus.store.flows import BeginFlow, Flow, Node
 from taskbus.store.schedules import Advance, ScheduleStore, Tick
 from taskbus.wire import compact
 from taskbus.workflow.flows import stamped
+
+logger = logging.getLogger(__name__)
 
 RELAYED_AT_ONCE = 500
 
@@ -58,7 +61,8 @@ def relay(places: Places) -> int:
     count = 0
     while ticks := places.schedules.pending(RELAYED_AT_ONCE):
         recorded = places.store.apply([_flow(places.config, tick) for tick in ticks])
-        messages = [] if recorded is None else [stamped(_message(each)) for each in recorded.ready]
+        ready = [] if recorded is None else [stamped(_message(each)) for each in recorded.ready]
+        messages = [message for message in ready if _fits(message, places.config.max_message_bytes)]
         try:
             places.broker.publish_all(messages)
         except BrokerError as error:
@@ -67,6 +71,16 @@ def relay(places: Places) -> int:
         places.schedules.confirm(ticks)
         count += len(ticks)
     return count
+
+
+def _fits(message: Message, max_bytes: int) -> bool:
+    """Whether it may be sent from here; what was accepted under another setting must not hold up all that is behind."""
+    try:
+        checked(message, max_bytes)
+    except (EncodeError, PayloadTooLarge) as error:
+        logger.error("a run of schedule %r is dropped: %s", message.headers.get(SCHEDULE), error)
+        return False
+    return True
 
 
 def _flow(config: Config, tick: Tick) -> BeginFlow:

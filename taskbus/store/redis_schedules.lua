@@ -21,13 +21,19 @@ local function alive(base, name)
   return redis.call("HEXISTS", base .. "removed", name) == 0 and redis.call("HGET", base .. "version", name)
 end
 
+local function next_version(base, name)
+  local version = tonumber(redis.call("HGET", base .. "version", name)) or 0
+  redis.call("HSET", base .. "version", name, string.format("%d", version + 1))
+end
+
 function schedules.save(base, name, seen, row, removed_at)
   local stored = alive(base, name)
   if (stored or "0") ~= seen then
     return 0
   end
-  local revision = redis.call("HINCRBY", base .. "meta", "revision", 1)
-  redis.call("HINCRBY", base .. "version", name, 1)
+  local revision = (tonumber(redis.call("HGET", base .. "meta", "revision")) or 0) + 1
+  redis.call("HSET", base .. "meta", "revision", string.format("%d", revision))
+  next_version(base, name)
   redis.call("HSET", base .. "row", name, row)
   redis.call("ZADD", base .. "changes", revision, name)
   if removed_at == "" then
@@ -67,7 +73,7 @@ function schedules.record(payload)
     local stored = alive(base, name)
     if stored and (seen == "" or seen == stored) then
       if seen ~= "" then
-        redis.call("HINCRBY", base .. "version", name, 1)
+        next_version(base, name)
         redis.call("HSET", base .. "row", name, advance[3])
       end
       for _, tick in ipairs(advance[4]) do

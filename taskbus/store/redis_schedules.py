@@ -34,9 +34,7 @@ class RedisSchedules:
     def now(self) -> float:
         if self._clock is not wall_clock:
             return self._clock()
-        with _Errors():
-            seconds, micros = self._database.link().call("TIME", repeatable=True)
-            return int(seconds) + int(micros) / 1e6
+        return float(self._call("now"))
 
     # --- reading -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,8 @@
 local base, what = KEYS[1], ARGV[1]
 if what == "save" then
   return schedules.save(base, ARGV[2], ARGV[3], ARGV[4], ARGV[5])
+elseif what == "now" then
+  return string.format("%.17g", schedules.now(""))
 elseif what == "record" then
   local answer = {}
   for _, parcel in ipairs(schedules.record(ARGV[2])) do
@@ -24,12 +26,12 @@ elseif what == "read" then
   return schedules.rows(base, cmsgpack.unpack(ARGV[2]))
 elseif what == "page" then
   local low = ARGV[2] == "" and "-" or "(" .. ARGV[2]
-  return schedules.rows(base, redis.call("ZRANGEBYLEX", base .. "names", low, "+", "LIMIT", 0, ARGV[3]))
+  return schedules.rows(base, redis.call("ZRANGE", base .. "names", low, "+", "BYLEX", "LIMIT", 0, ARGV[3]))
 elseif what == "changed" then
   return schedules.rows(base, redis.call("ZRANGEBYSCORE", base .. "changes", "(" .. ARGV[2], "+inf", "LIMIT", 0, ARGV[3]))
 elseif what == "ticks" then
   local key = base .. "ticks:" .. ARGV[2]
-  local keys = redis.call("ZREVRANGEBYSCORE", key, "(" .. ARGV[4], ARGV[3], "LIMIT", 0, ARGV[5])
+  local keys = redis.call("ZRANGE", key, "(" .. ARGV[4], ARGV[3], "BYSCORE", "REV", "LIMIT", 0, ARGV[5])
   local answer = {}
   for _, each in ipairs(keys) do
     answer[#answer + 1] = each

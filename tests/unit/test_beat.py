@@ -340,6 +340,7 @@ def test_where_broker_and_store_are_two_a_relayed_tick_is_a_workflow_of_one(app:
         (lambda app: app.schedule("x", app.tasks["quiet"].s(), every(1), overlap="skip"), "overlap"),
         (lambda app: app.schedule("x", app.tasks["add"].s(1).options(countdown=5), every(1)), "countdown"),
         (lambda app: app.schedule("x", app.tasks["add"].s(1).options(task_id="t"), every(1)), "task_id"),
+        (lambda app: app.schedule("x", app.tasks["add"].s("y" * app.config.max_message_bytes), every(1)), "larger"),
         (lambda app: app.schedules.add("x", app.tasks["add"].s(1), every(1, end=START - 1)), "no time after"),
         (lambda app: app.task(schedule=every(1))(lambda a: a), "lambda"),
         (lambda app: app.task(schedule=every(1), name="n")(lambda a: a), "a"),
