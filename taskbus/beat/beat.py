@@ -31,6 +31,8 @@ NET, NET_WITHOUT_BELL = 5.0, 1.0
 SWEEP_EVERY, SWEEP_SOON = 30.0, 0.25
 SWEEP_FULL = 1000
 """How many ticks one sweep forgets at most: then there is more to forget."""
+RELAY_EVERY = 5.0
+"""Seconds between two looks for ticks that somebody recorded and died before they were published."""
 PAUSE = 1.0
 """Seconds until it is tried again what failed."""
 LEAST_PAUSE = 0.001
@@ -54,6 +56,7 @@ class Beat:
         self._has_reconciled = False
         self._renew_at = 0.0
         self._sweep_at = 0.0
+        self._relay_at = 0.0
         self._not_before = 0.0
         self._rest_until = 0.0
         self._seen_at = 0.0
@@ -179,9 +182,8 @@ class Beat:
             return
         rows: list[Row] = []
         try:
-            if self._may_be_pending and not self._places.is_one:
-                relay(self._places)
-                self._may_be_pending = False
+            if not self._places.is_one:
+                self._relay(now)
             while rows := list(islice(self._take_due(now), AT_ONCE)):
                 self._send(rows, now)
                 now = self._places.now()
@@ -193,6 +195,13 @@ class Beat:
             self._may_be_pending = True
             self._not_before = now + PAUSE
             self._know(rows)
+
+    def _relay(self, now: float) -> None:
+        is_time = not self._relay_at - RELAY_EVERY <= now < self._relay_at
+        if self._may_be_pending or is_time:
+            relay(self._places)
+            self._may_be_pending = False
+            self._relay_at = now + RELAY_EVERY
 
     def _take_due(self, now: float) -> Iterable[Row]:
         while self._due and self._due[0][0] <= now:

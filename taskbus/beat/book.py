@@ -16,7 +16,7 @@ from taskbus.broker.broker import Broker
 from taskbus.clock import Clock
 from taskbus.config import Config
 from taskbus.errors import ConfigError
-from taskbus.schedule.spec import from_text
+from taskbus.schedule.spec import from_text, shown_from
 from taskbus.schedule.timetable import Timetable, instant_of
 from taskbus.store.base import Store
 from taskbus.store.results import AsyncResult
@@ -323,7 +323,7 @@ def _info(row: Row) -> ScheduleInfo:
         name=schedule.name,
         task=schedule.task,
         queue=schedule.queue,
-        timetable=from_text(schedule.timetable),
+        timetable=shown_from(schedule.timetable),
         origin=str(schedule.origin),
         owner=schedule.owner,
         catch_up=str(schedule.catch_up),

@@ -4,7 +4,7 @@ A JSON object with ``kind`` and the fields of the class; fields that hold their 
 """
 
 import json
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 from taskbus.errors import ConfigError
@@ -15,8 +15,23 @@ from taskbus.schedule.timetable import AnyOf, At, Every, Timetable
 KINDS: dict[str, type[Timetable]] = {"cron": Cron, "every": Every, "at": At, "any_of": AnyOf, "solar": Solar}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unreadable(Timetable):
+    """A timetable that a later TaskBus has made, to be shown; it has no times."""
+
+    text: str
+
+    def following(self, instant: float, base: float) -> float | None:
+        return None
+
+    def __str__(self) -> str:
+        return f"(unknown here) {self.text}"
+
+
 def to_text(timetable: Timetable) -> str:
     """The timetable as text; equal timetables have equal texts."""
+    if isinstance(timetable, Unreadable):
+        return timetable.text
     return json.dumps(_to_plain(timetable), sort_keys=True, separators=(",", ":"))
 
 
@@ -26,6 +41,14 @@ def from_text(text: str) -> Timetable:
         return _from_plain(json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"{text!r:.200} is no timetable: {error}") from error
+
+
+def shown_from(text: str) -> Timetable:
+    """As ``from_text``, for those who only look: what cannot be read is shown as it is."""
+    try:
+        return from_text(text)
+    except ConfigError:
+        return Unreadable(text=text)
 
 
 def _to_plain(timetable: Timetable) -> dict[str, Any]:

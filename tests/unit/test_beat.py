@@ -325,6 +325,22 @@ def test_where_broker_and_store_are_two_a_relayed_tick_is_a_workflow_of_one(app:
     assert app.flow(message.id).state is not None and places.schedules.pending(9) == []
 
 
+def test_a_run_whose_sender_died_between_record_and_publish_is_relayed(
+    app: TaskBus, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if app.schedules.places().is_one:
+        pytest.skip("here it is one step")
+    app.schedule("yearly", app.tasks["add"].s(1), cron("@yearly"))
+    beat = beat_of(app)
+    beat.turn()
+    with monkeypatch.context() as patch:
+        patch.setattr(app.broker, "publish_all", _refuse)
+        with pytest.raises(PublishFailed):
+            app.schedules.run("yearly")
+    pass_time(beat, clock, 15)
+    assert runs(app) == [("yearly", 0)]
+
+
 @pytest.mark.parametrize(
     ("make", "named"),
     [
@@ -369,6 +385,7 @@ def test_a_schedule_that_this_version_cannot_read_is_left_out(app: TaskBus, cloc
     )
     pass_time(beat, clock, 35)
     assert runs(app) == [("good", 10), ("good", 20), ("good", 30)]
+    assert [str(info.timetable) for info in app.schedules.list()][1] == '(unknown here) {"kind":"moon"}'
 
 
 def test_a_store_that_is_away_is_an_error_of_the_turn(app: TaskBus, monkeypatch: pytest.MonkeyPatch) -> None:
