@@ -113,10 +113,11 @@ class Beats:
         self.launch(name)
 
     def bring_back(self) -> None:
-        """Wait until each has killed itself, and start it again without that."""
-        for name in list(self.processes):
-            until(lambda name=name: self.processes[name].poll() is not None, f"{name} to kill itself")
+        """Wait until all have killed themselves, one after the other, and start them again without that."""
+        for name, process in self.processes.items():
+            until(lambda process=process: process.poll() is not None, f"{name} to kill itself")
             self.killed += 1
+        for name in list(self.processes):
             self.launch(name)
 
     def stop_for(self, seconds: float) -> None:
