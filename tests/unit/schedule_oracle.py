@@ -8,12 +8,6 @@ from zoneinfo import ZoneInfo
 from taskbus.schedule.cron import cron
 
 MINUTE = timedelta(minutes=1)
-SAMPLE = (
-    "UTC", "Europe/London", "America/New_York", "Australia/Lord_Howe", "Africa/Casablanca", "Europe/Paris",
-    "America/Sao_Paulo", "Asia/Tehran", "Asia/Kathmandu", "Pacific/Apia", "Antarctica/Troll", "Africa/Cairo",
-    "America/St_Johns", "Asia/Gaza", "Pacific/Chatham", "America/Nuuk", "Europe/Dublin", "Africa/Juba",
-)  # fmt: skip
-"""Half-hour changes, changes of half an hour, two hours, rules that changed, clocks set back in spring."""
 FROM, UNTIL = 2018, 2028
 
 
