@@ -23,6 +23,7 @@ from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
+from taskbus.worker.beating import beat_beside
 from taskbus.worker.celery_desk import CeleryDesk
 from taskbus.worker.celery_ends import CeleryEnds
 from taskbus.worker.celery_errands import CeleryErrands
@@ -122,6 +123,8 @@ class Supervisor:
         self._stop_deadline: float | None = None
         self._is_killing = False
         self._is_announced = False
+        if options.beat:
+            self._closing.enter_context(beat_beside(hello, broker, self._store, config))
         self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
         self.info = WorkerInfo(
             app=options.app,
