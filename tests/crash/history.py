@@ -138,7 +138,12 @@ class Joined:
             any(run.ended and run.life == life for run in self.runs[id])
             or any(self.life(id, event["t"]) == life for event in self.dead[id])
             or any(event["state"] == "REVOKED" for event in self.seen[id])
+            or (self.is_blocked(id) and any(event["state"] == "FAILURE" for event in self.seen[id]))
         )
+
+    def is_blocked(self, id: str) -> bool:
+        """Whether it must not run, as what it waits for fails."""
+        return id in self.tried and self.tried[id].get("expect") == "blocked"
 
 
 def join(events: Iterable[Event]) -> Joined:

@@ -162,7 +162,7 @@ class Holding:
                 queue, level, _ = flow.subscription
                 if not flow.is_complete and queue in queues:
                     ahead = self._buffers.get(queue, [])[:limit]
-                    if (ahead and ahead[-1][:2] > first(level)) or (is_new and len(ahead) < limit):
+                    if (ahead and ahead[-1][:2] > first(queue, level)) or (is_new and len(ahead) < limit):
                         found.append(flow)
             return found
 
@@ -215,16 +215,16 @@ class Holding:
         inbox.wire.read()
         now, wall = time.monotonic(), self._now() * 1000
         fresh, inbox.fresh = inbox.fresh, []
-        is_quorum = self._topology.naming.is_quorum
         for subscription, number, is_redelivered, where, packed, body in fresh:
             label = properties.label_of(packed)
-            if is_quorum and label.counters.losses and (alibis := self._alibis.of(body)):
+            counts = self._topology.counts_losses(subscription.queue)
+            if counts and label.counters.losses and (alibis := self._alibis.of(body)):
                 losses = max(0, label.counters.losses - alibis)
                 label = label._replace(counters=label.counters._replace(losses=losses))
             counters = label.counters
             queue = subscription.queue
             arrived = Arrived(9 - label.priority, subscription.level != "~back", number, queue, body, where, label)
-            if is_redelivered and not is_quorum and not self._alibis.use(body):
+            if is_redelivered and not counts and not self._alibis.use(body):
                 # A classic queue does not count; so the loss is written on the message before anybody gets it.
                 self._to_send_on.append((arrived, counters._replace(losses=counters.losses + 1), 0.0))
             elif not counters.wait:

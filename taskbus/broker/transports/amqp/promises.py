@@ -23,6 +23,7 @@ FEATURES = Features(
         "a lease is a connection: a worker that is cut off loses it after between half and all of its time",
         "what workers hold or what is delayed can be neither listed, counted nor purged; nor can workers be listed",
         "peeking takes messages off for a moment and puts them back ahead of the others",
+        "queues may be shared with Celery (celery_queues); what is given back goes to their end, not ahead of others",
         "classic queues (?queue_type=classic): delays are dead-lettered at most once",
     ),
 )

@@ -49,13 +49,14 @@ class AmqpStorage:
     def __init__(self, opening: Opening) -> None:
         self.now = opening.clock
         self._timeout = opening.timeout
+        self._celery_queues = opening.celery_queues
         self._address = address.read(opening.url)
         self._lock = threading.RLock()
         self._forget_everything()
 
     def _forget_everything(self) -> None:
         self._pid = os.getpid()
-        naming = Naming(self._address)
+        naming = Naming(self._address, self._celery_queues)
         self._in = self._out = Desk(self._address, naming)
         self._holdings: dict[int, Holding] = {}
         self._alibis = Alibis()
