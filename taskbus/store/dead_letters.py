@@ -9,7 +9,7 @@ from taskbus.errors import DecodeError
 from taskbus.message import CHUNK, FLOW, OWN_HEADERS, TAKES, Message
 from taskbus.store.base import AnyChange, DeadLetter, Exhume, Filter, Group, Purge, Store
 from taskbus.store.flows import ReviveNode
-from taskbus.wire import compact
+from taskbus.wire import formats
 
 PAGE = 100
 PURGE_PAGE = 500
@@ -127,11 +127,11 @@ class DeadLetters:
         return _cancelled(flow) if view.is_cancelled else not_yet(flow)
 
     def _message(self, letter: DeadLetter) -> Message:
-        if letter.content_type != compact.CONTENT_TYPE:
+        if letter.content_type not in formats.READ:
             raise DecodeError(
-                f"content type {letter.content_type!r} is not {compact.CONTENT_TYPE!r}: no TaskBus message"
+                f"content type {letter.content_type!r} is not one of {' and '.join(formats.READ)}: no TaskBus message"
             )
-        message = compact.decode(letter.wire, letter.queue, letter.priority, self._max_message_bytes)
+        message = formats.decode(letter.wire, letter.queue, letter.priority, self._max_message_bytes)
         headers = {
             name: text for name, text in message.headers.items() if name in KEPT or not name.startswith(OWN_HEADERS)
         }

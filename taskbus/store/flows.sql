@@ -23,6 +23,3 @@ ORDER BY sent_at DESC, id DESC LIMIT :limit
 -- name: some_nodes
 SELECT {node}, node.wire FROM taskbus_flow_nodes AS node WHERE node.flow = :flow AND node.id > :after
 ORDER BY node.id LIMIT :limit
-
--- name: is_flow_over
-SELECT 1 FROM taskbus_flows WHERE expires_at <= :now LIMIT 1

@@ -76,7 +76,7 @@ class Graph:
                 after = self._add(each, after=after, join="", place=0)
             return self._add(inner[-1], **{**place, "after": after})
         id = self._id()
-        self.nodes.append(join(id, len(inner), policy=kind, **{**place, "after": "" if inner else place["after"]}))
+        self.nodes.append(join(id, len(inner), policy=kind, **place))
         for number, each in enumerate(inner):
             self._add(each, after=place["after"], join=id, place=number)
         return id

@@ -171,6 +171,23 @@ class JoinsContract(FlowBasis):
         assert [flow.given(id) for id in ("g-0", "g-1")] == ["a", "a"]
         assert flow.end("g-0", "g-1") == ["b"]
 
+    @pytest.mark.parametrize("state", [FAILED, REVOKED])
+    @pytest.mark.parametrize("policy", [Policy.FAIL_FAST, Policy.COLLECT])
+    @pytest.mark.parametrize("count", [0, 1, 2])
+    def test_a_group_after_one_that_failed_ends_like_it_whatever_it_does_with_failed_members(
+        self, flow: FlowUnderTest, state: NodeState, policy: Policy, count: int
+    ) -> None:
+        members = [task(f"g-{place}", after="a", join="g", place=place) for place in range(count)]
+        inner = join("h", 0, after="a", join="g", place=count, policy=policy)
+        outer = join("g", count + 1, after="a", policy=policy)
+        flow.begin(task("a"), outer, *members, inner, task("b", after="g"), last="b")
+        assert flow.end("a", state=state) == []
+        nodes = flow.nodes()
+        ends = ["g", "h", "b", *(member.id for member in members)]
+        assert {(nodes[id].state, nodes[id].cause) for id in ends} == {(state, "a")}
+        assert nodes["g"].failure == (blamed("a") if state is FAILED else None)
+        assert flow.view().state is FlowState(state.value)
+
     def test_groups_in_groups_give_lists_in_lists(self, flow: FlowUnderTest) -> None:
         inner = [join("h", 2, join="g", place=1), task("h0", join="h", place=0), task("h1", join="h", place=1)]
         empty = join("e", 0, join="g", place=3)

@@ -230,7 +230,7 @@ def _bury(ended: Ended, reason: Reason, failure: Failure, worker: str, now: floa
         failure=failure,
         wire=delivery.wire,
         content_type=delivery.content_type,
-        priority=delivery.priority,
+        priority=message.priority if message else delivery.priority,
         attempt=message.attempt if message else 1,
         sent_at=message.sent_at if message else 0.0,
         dead_at=now,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from taskbus import codec
 from taskbus.broker.broker import checked
 from taskbus.errors import BadArguments, ConfigError
-from taskbus.message import CHUNK, FLOW, TAKES, Message, new_id
+from taskbus.message import CELERY_FLOWS, CHUNK, FLOW, FOR_CELERY, NO_HEADERS, TAKES, Message, new_id
 from taskbus.options import PLAIN, CallOptions
 from taskbus.store.flows import MAX_PATH, Flow, Node, When
 from taskbus.workflow.picture import label
@@ -196,13 +196,14 @@ class Weaver:
             _check(callee, args, kwargs, takes)
         is_sealed = self._seals_all or bool(at.after)
         options = call.chosen.over(at.options)
+        queue, others = _handed_on(callee, options.queue or callee.queue, is_chunk=call.is_chunk)
         resolved = options.at(self._now)
         due_at, delay = (options.due_at or 0.0, options.delay or 0.0) if is_sealed else (0.0, 0.0)
         message = Message(
             at.id, callee.name, codec.encode_call(args, kwargs, callee.serializer), callee.serializer,
-            options.queue or callee.queue, callee.priority if options.priority is None else options.priority,
+            queue, callee.priority if options.priority is None else options.priority,
             1, self._now, None if is_sealed else resolved.due_at, resolved.expires_at,
-            self._headers_of(call, options, takes),
+            {**self._headers_of(call, options, takes), **others},
         )  # fmt: skip
         wire = checked(message, self._max_bytes)
         if not is_sealed:
@@ -275,6 +276,17 @@ def _check(callee: Callee, args: Sequence[Any], kwargs: Mapping[str, Any], takes
         raise BadArguments(
             f"{error}; its first argument is the value of what runs before it: write .si(...) if it takes none"
         ) from None
+
+
+def _handed_on(callee: Callee, queue: str, *, is_chunk: bool) -> tuple[str, Mapping[str, str]]:
+    """Where a task goes, and what it says more: Celery's workers know no flows, so one of ours hands it on to them."""
+    if queue not in callee.application().config.celery_queues:
+        return queue, NO_HEADERS
+    if is_chunk:
+        raise ConfigError(
+            f"task {callee.name!r}: queue {queue!r} is shared with Celery, which knows no chunks; use map() there"
+        )
+    return CELERY_FLOWS, {FOR_CELERY: queue}
 
 
 def _handed_down(options: CallOptions) -> tuple[CallOptions, CallOptions]:
