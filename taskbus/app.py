@@ -24,9 +24,10 @@ from taskbus.errors import BrokerError, ConfigError, PublishFailed
 from taskbus.message import Message
 from taskbus.middleware import Middleware, sending
 from taskbus.options import TaskOptions
+from taskbus.outcome import State
 from taskbus.spool.outlet import Outlet
 from taskbus.spool.spool import Spool
-from taskbus.store.base import Store
+from taskbus.store.base import SaveResult, Store, StoredResult
 from taskbus.store.flows import FlowView, When
 from taskbus.store.opening import SCHEMES as STORE_SCHEMES
 from taskbus.store.opening import open_store
@@ -39,6 +40,8 @@ from taskbus.workflow.handle import FlowHandle, listed
 from taskbus.workflow.plan import Plan
 
 R = TypeVar("R")
+NOTE = "#note"
+"""What is added to a task's id to make the key of what it has noted."""
 ANY_SIZE = 1 << 40
 """What is relayed was checked when it was sent."""
 
@@ -227,6 +230,21 @@ class TaskBus:
     def result(self, task_id: str) -> AsyncResult[Any]:
         """The result of any task, by id."""
         return AsyncResult(task_id, self._store_when_asked, decode=codec.decode, allowed=self.raises)
+
+    def note(self, task_id: str, value: Any) -> None:
+        """Keep what a task says of itself while it runs, for ``noted``; the last one counts, for ``result_ttl``.
+
+        A write to the store of the caller's own connection: for now and then, not for every step of a loop.
+        """
+        now = self.now()
+        kept = StoredResult(f"{task_id}{NOTE}", "", State.STARTED, codec.encode(value), finished_at=now)
+        self.store.apply((SaveResult(kept, self.config.result_ttl),))
+
+    def noted(self, task_id: str) -> Any:
+        """What was last noted of a task, None if nothing was."""
+        key = f"{task_id}{NOTE}"
+        kept = self.store.results((key,)).get(key)
+        return None if kept is None or kept.value is None else codec.decode(kept.value, kept.content_type)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,37 @@
+"""What Celery does, taskbus_celery does: the outcome of every case of both_driver, side by side."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def cases() -> list[str]:
+    tree = ast.parse((HERE / "both_driver.py").read_text())
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list]
+
+
+@pytest.mark.parametrize("case", cases())
+def test_the_same_code_does_the_same(sides: dict[str, Any], case: str) -> None:
+    celery, ours = (sides[name].answers[case] for name in ("celery", "taskbus_celery"))
+    assert celery is not None, "the case says nothing"
+    assert ours == celery
+
+
+def test_workers_tell_of_their_lives_alike(sides: dict[str, Any]) -> None:
+    """In Celery's order, but that no runner is there yet when a worker is said to be ready."""
+    for each in sides.values():
+        told = [tuple(line) for line in each.notes("lives")]
+        assert set(told) == {
+            ("worker_init",),
+            ("worker_process_init",),
+            ("worker_ready", True),
+            ("worker_process_shutdown", True),
+            ("worker_shutdown",),
+        }
+        assert told[0] == ("worker_init",)
+        assert told.count(("worker_process_init",)) >= 2
+        assert told.count(("worker_ready", True)) == told.count(("worker_shutdown",)) == 1
