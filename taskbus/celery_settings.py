@@ -1,7 +1,8 @@
 """Every setting of Celery 5.7, and what becomes of it: one table, told to users in three places.
 
-``taskbus migrate celery`` reads it, ``docs/howto/coming_from_celery.md`` is made of it, and ``taskbus_celery`` takes from
-it the names, the defaults, and what to say of a setting that it cannot honour. The words are in ``celery_settings.tsv``.
+``taskbus migrate celery`` reads it, ``docs/howto/coming_from_celery.md`` is made of it, and ``taskbus_celery`` takes
+from it the names, the defaults, and what to say of a setting that it cannot honour. The words are in
+``celery_settings.tsv``.
 """
 
 from ast import literal_eval
@@ -29,7 +30,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CelerySetting:
-    """``old_name``: its name before Celery 4. ``becomes``: the setting of TaskBus that takes its place, "" if none does.
+    """``old_name``: its name before Celery 4. ``becomes``: the setting of TaskBus in its place, "" if there is none.
 
     ``default`` is Celery's; durations are seconds.
     """
@@ -56,7 +57,7 @@ def celery_settings() -> Mapping[str, CelerySetting]:
 @cache
 def _present_names() -> Mapping[str, str]:
     """A present name for each name there is or was, in capitals: as it was, and as it is."""
-    names = {}
+    names: dict[str, str] = {}
     for setting in celery_settings().values():
         for name in (setting.old_name, setting.name.upper(), f"CELERY_{setting.name.upper()}"):
             names.setdefault(name, setting.name)

@@ -107,7 +107,7 @@ def retry_by_hand(self, key, until):
         try:
             raise Oops("not yet")
         except Oops as error:
-            raise self.retry(exc=error, countdown=0)
+            raise self.retry(exc=error, countdown=0) from error
     return self.request.retries
 
 
@@ -133,7 +133,10 @@ def retry_by_itself(self, key, until):
 
 
 @app.task(
-    bind=True, autoretry_for=(Exception,), dont_autoretry_for=(KeyError,), retry_kwargs={"max_retries": 2, "countdown": 0}
+    bind=True,
+    autoretry_for=(Exception,),
+    dont_autoretry_for=(KeyError,),
+    retry_kwargs={"max_retries": 2, "countdown": 0},
 )
 def retry_but_not_for(self, key, kind):
     note(key, self.request.retries)
@@ -176,19 +179,19 @@ class Hooked(lib.Task):
     tag = "class attribute"
 
     def before_start(self, task_id, args, kwargs):
-        note("hooks", self.name, "before_start", list(args), dict(kwargs))
+        note("hooks", self.name, self.request.retries, "before_start", list(args), dict(kwargs))
 
     def on_success(self, retval, task_id, args, kwargs):
-        note("hooks", self.name, "on_success", retval)
+        note("hooks", self.name, self.request.retries, "on_success", retval)
 
     def on_failure(self, exc, task_id, args, kwargs, einfo):
-        note("hooks", self.name, "on_failure", repr(exc), "ValueError" in str(einfo))
+        note("hooks", self.name, self.request.retries, "on_failure", repr(exc), "ValueError" in str(einfo))
 
     def on_retry(self, exc, task_id, args, kwargs, einfo):
-        note("hooks", self.name, "on_retry", repr(exc))
+        note("hooks", self.name, self.request.retries, "on_retry", repr(exc))
 
     def after_return(self, status, retval, task_id, args, kwargs, einfo):
-        note("hooks", self.name, "after_return", status, repr(retval))
+        note("hooks", self.name, self.request.retries, "after_return", status, repr(retval))
 
 
 @app.task(base=Hooked, bind=True)
@@ -315,31 +318,31 @@ def calls_inside(x):
 @signals.task_prerun.connect
 def on_prerun(sender=None, task_id=None, task=None, args=None, kwargs=None, **rest):
     if sender.name.startswith("both_app.hooked"):
-        note("hooks", sender.name, "prerun", task is sender, list(args))
+        note("hooks", sender.name, sender.request.retries, "prerun", task is sender, list(args))
 
 
 @signals.task_postrun.connect
 def on_postrun(sender=None, retval=None, state=None, **rest):
     if sender.name.startswith("both_app.hooked"):
-        note("hooks", sender.name, "postrun", state, repr(retval))
+        note("hooks", sender.name, sender.request.retries, "postrun", state, type(retval).__name__)
 
 
 @signals.task_success.connect
 def on_success(sender=None, result=None, **rest):
     if sender.name.startswith("both_app.hooked"):
-        note("hooks", sender.name, "success", result)
+        note("hooks", sender.name, sender.request.retries, "success", result)
 
 
 @signals.task_failure.connect
 def on_failure(sender=None, exception=None, einfo=None, args=None, **rest):
     if sender.name.startswith("both_app.hooked"):
-        note("hooks", sender.name, "failure", repr(exception), list(args))
+        note("hooks", sender.name, sender.request.retries, "failure", repr(exception), list(args))
 
 
 @signals.task_retry.connect
 def on_retry(sender=None, request=None, reason=None, **rest):
     if sender.name.startswith("both_app.hooked"):
-        note("hooks", sender.name, "retry", repr(reason.exc), request.retries)
+        note("hooks", sender.name, sender.request.retries, "retry", repr(reason.exc), request.retries)
 
 
 @signals.task_prerun.connect(sender=add)

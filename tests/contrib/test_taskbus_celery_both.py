@@ -1,4 +1,4 @@
-"""What Celery does, taskbus_celery does: the outcome of every case of both_driver, side by side."""
+"""What Celery does, taskbus_celery does: the outcome of every case of both_calls and both_flows, side by side."""
 
 import ast
 from pathlib import Path
@@ -10,8 +10,8 @@ HERE = Path(__file__).parent
 
 
 def cases() -> list[str]:
-    tree = ast.parse((HERE / "both_driver.py").read_text())
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list]
+    trees = [ast.parse((HERE / name).read_text()) for name in ("both_calls.py", "both_flows.py")]
+    return [node.name for tree in trees for node in tree.body if isinstance(node, ast.FunctionDef)]
 
 
 @pytest.mark.parametrize("case", cases())

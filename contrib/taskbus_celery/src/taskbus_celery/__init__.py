@@ -7,18 +7,8 @@ What the names promise is what Celery 5.7 does, as far as TaskBus can; where it 
 
 from taskbus_celery.app import Celery, shared_task
 from taskbus_celery.app.task import Task
-from taskbus_celery.canvas import (
-    Signature,
-    chain,
-    chord,
-    chunks,
-    group,
-    maybe_signature,
-    signature,
-    subtask,
-    xmap,
-    xstarmap,
-)
+from taskbus_celery.canvas import Signature, chain, chord, group, maybe_signature, signature, subtask
+from taskbus_celery.repeating import chunks, xmap, xstarmap
 from taskbus_celery.result import AsyncResult, GroupResult, ResultSet
 from taskbus_celery.schedules import crontab, schedule
 from taskbus_celery.state import current_app, current_task

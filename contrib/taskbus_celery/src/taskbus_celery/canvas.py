@@ -3,18 +3,14 @@
 How they become workflows of TaskBus is the business of ``sending``.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
-from itertools import islice
 from typing import Any, Self
 
-from taskbus_celery import eager, sending
 from taskbus_celery.exceptions import NotSupported
 from taskbus_celery.state import get_current_app
-from taskbus_celery.utils.ids import uuid
 
 CHAIN, GROUP, CHORD = "celery.chain", "celery.group", "celery.chord"
-MAP, STARMAP = "celery.map", "celery.starmap"
 
 
 class Signature(dict[str, Any]):
@@ -112,14 +108,11 @@ class Signature(dict[str, Any]):
 
     def apply_async(self, args: Sequence[Any] = (), kwargs: Any = None, **options: Any) -> Any:
         """Send it, with these arguments before its own, and options."""
-        call = self.clone(args, kwargs, **options)
-        if self.app.conf.task_always_eager:
-            return eager.as_if_sent(self.app, call)
-        return sending.send(self.app, call)
+        return self.app.send_signature(self.clone(args, kwargs, **options))
 
     def apply(self, args: Sequence[Any] = (), kwargs: Any = None, **options: Any) -> Any:
         """Run it here and now; the result is there when this returns."""
-        return eager.run(self.app, self.clone(args, kwargs, **options))
+        return self.app.run_signature(self.clone(args, kwargs, **options))
 
     # --- changing ------------------------------------------------------------------------------------------------
 
@@ -151,7 +144,7 @@ class Signature(dict[str, Any]):
 
     def freeze(self, _id: str | None = None, **_: Any) -> Any:
         """Fix the ids of all its tasks, and return its result."""
-        return sending.frozen(self.app, self, _id)
+        return self.app.freeze_signature(self, _id)
 
     _freeze = freeze
 
@@ -188,10 +181,10 @@ class Signature(dict[str, Any]):
 
     # --- combining -----------------------------------------------------------------------------------------------
 
-    def __or__(self, other: Any) -> "Signature":
+    def __or__(self, other: Any) -> Any:
         """This, then the other one, which is given the value."""
         if not isinstance(other, Mapping):
-            return NotImplemented  # type: ignore[unreachable]
+            return NotImplemented
         return joined([*_steps(self), *_steps(maybe_signature(other, self._app))], self._app)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Signature":
@@ -342,40 +335,6 @@ class chord(Signature):
         return f"{self.body!r} of {self.tasks!r}"
 
 
-class xmap(Signature):
-    """One message that makes a call for each item, one after the other, and gives the list of their values."""
-
-    def __init__(self, task: Any, it: Iterable[Any], app: Any = None, **options: Any) -> None:
-        super().__init__(MAP, (), {"task": task, "it": list(it)}, options, immutable=True, app=app)
-
-
-class xstarmap(Signature):
-    """As ``xmap``; each item holds the arguments of a call."""
-
-    def __init__(self, task: Any, it: Iterable[Any], app: Any = None, **options: Any) -> None:
-        super().__init__(STARMAP, (), {"task": task, "it": [list(each) for each in it]}, options, immutable=True, app=app)
-
-
-class chunks:
-    """Calls in messages of ``n`` each."""
-
-    def __init__(self, task: Any, it: Iterable[Any], n: int, app: Any = None) -> None:
-        self._task, self._items, self._n, self._app = task, list(it), n, app
-
-    def group(self) -> group:
-        """The group of those messages."""
-        items = iter(self._items)
-        parts = iter(lambda: list(islice(items, self._n)), [])
-        return group([xstarmap(self._task, part, app=self._app) for part in parts], app=self._app)
-
-    def __call__(self, **options: Any) -> Any:
-        """Send them."""
-        return self.group().apply_async(**options)
-
-    apply_async = __call__
-    delay = __call__
-
-
 def signature(varies: Any, *args: Any, **kwargs: Any) -> Signature:
     """A signature of a task's name, a task, a dict or a signature."""
     app = kwargs.get("app")
@@ -425,7 +384,7 @@ def joined(steps: Sequence[Any], app: Any) -> Signature:
     if len(made) == 1:
         found: Signature = made[0]
         return found
-    line = chain.__new__(chain)
+    line: Signature = chain.__new__(chain)
     Signature.__init__(line, CHAIN, (), {"tasks": made}, {}, subtask_type="chain", app=app)
     return line
 
@@ -445,7 +404,3 @@ def _steps(call: Any) -> Iterator[Any]:
 
 
 _KINDS: dict[str, type[Signature]] = {"chain": chain, "group": group, "chord": chord}
-__all__ = [
-    "Signature", "chain", "chord", "chunks", "group", "maybe_signature", "signature", "subtask", "uuid", "xmap",
-    "xstarmap",
-]  # fmt: skip

@@ -21,6 +21,7 @@ HONOURED = frozenset({
 """Settings that this package acts upon; the others are told of when they are given another value than their default."""
 FOR_EVER = 10 * 365 * 86_400.0
 """Seconds for which a result is kept that Celery would keep until it is deleted."""
+_STORES = ("redis", "rediss", "sentinel", "sentinels", "sqlite", "postgresql", "postgres", "mysql", "mariadb", "memory")
 _VARIABLES = {"broker_url": "CELERY_BROKER_URL", "result_backend": "CELERY_RESULT_BACKEND"}
 
 
@@ -230,11 +231,8 @@ def _results(conf: Settings) -> str:
         return ""
     if scheme.startswith("db+"):
         return str(url.removeprefix("db+"))
-    if scheme in ("redis", "rediss", "sentinel", "sqlite", "postgresql", "mysql", "memory") or "+" in scheme:
-        if not scheme.startswith(("cache", "file", "mongodb", "s3", "azure", "elasticsearch")):
-            return str(url)
-    if not url:
-        return ""
+    if not url or scheme.partition("+")[0] in _STORES:
+        return str(url)
     raise ImproperlyConfigured(
         f"result_backend={url!r} cannot be had: results go to Redis, SQLite, PostgreSQL or MySQL; leave it out for the "
         "broker's own database"

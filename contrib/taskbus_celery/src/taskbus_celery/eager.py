@@ -4,6 +4,7 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+# mypy: allow-untyped-calls
 from kombu.serialization import dumps, loads
 
 from taskbus_celery import canvas, states, tracing
@@ -23,7 +24,7 @@ class EagerResult(AsyncResult):
         self.task_name = name
         self._value, self._state, self._traceback = ret_value, state, traceback
 
-    def get(self, timeout: float | None = None, propagate: bool = True, **_: Any) -> Any:
+    def get(self, timeout: float | None = None, propagate: bool = True, *_: Any, **__: Any) -> Any:
         """The value; the task's exception is raised, or with ``propagate=False`` returned."""
         if self._state == states.PENDING:
             raise TimeoutError("The operation timed out.")
@@ -109,7 +110,9 @@ def apply(
         parent_id=above.request.id if above is not None else None,
         root_id=(above.request.root_id or task_id) if above is not None else task_id,
         headers=dict(headers) if headers else None,
-        timelimit=None if task.time_limit is None and task.soft_time_limit is None else [task.time_limit, task.soft_time_limit],
+        timelimit=None
+        if task.time_limit is None and task.soft_time_limit is None
+        else [task.time_limit, task.soft_time_limit],
         children=[],
         delivery_info={
             "is_eager": True,

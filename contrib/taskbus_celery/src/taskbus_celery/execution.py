@@ -33,7 +33,7 @@ def body_of(task: Any) -> Callable[..., Any]:
 def execute(task: Any, context: Context, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Make an attempt. Raises what the task does, and what tells TaskBus how it is to end."""
     if ERRBACK in context.headers and args and isinstance(args[0], FailedTask):
-        told = _told_of(task, args[0], context.headers[ERRBACK])
+        told = _told_of(task, args[0], context.headers[ERRBACK], (args[1:], kwargs))
         if told is None:
             return None
         args = (*told, *args[1:])
@@ -96,7 +96,7 @@ def _seconds(app: Any, when: Any) -> float:
 # --- calls that are made because a task failed -------------------------------------------------------------------
 
 
-def _told_of(task: Any, failed: FailedTask, kind: str) -> tuple[Any, ...] | None:
+def _told_of(task: Any, failed: FailedTask, kind: str, given: tuple[Any, Any]) -> tuple[Any, ...] | None:
     """What an errback is given first: the failed task's id, or request, exception and traceback if it takes more.
 
     None where Celery would not call it: the task that it was linked to never ran.
@@ -109,16 +109,19 @@ def _told_of(task: Any, failed: FailedTask, kind: str) -> tuple[Any, ...] | None
         cause = _CAUSE.match(failed.message)
         if cause is not None:
             name, task_id = cause[1], cause[2]
-    if not _takes_more_than_an_id(task):
+    if not _takes_more_than_an_id(task, *given):
         return (task_id,)
     ended = result.AsyncResult(task_id, app=task.app)
     request = Request(id=task_id, task=name, called_directly=False)
     return request, ended.result, ended.traceback
 
 
-def _takes_more_than_an_id(task: Any) -> bool:
+def _takes_more_than_an_id(task: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Whether it has room for more than one argument, besides those that its signature has already."""
     if task.is_bound:
         return False
-    kinds = [parameter.kind for parameter in inspect.signature(task.run).parameters.values()]
+    parameters = inspect.signature(task.run).parameters.values()
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(kind in positional for kind in kinds) > 1 or inspect.Parameter.VAR_POSITIONAL in kinds
+    left = [each for each in parameters if each.kind in positional and each.name not in kwargs]
+    has_any = any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters)
+    return has_any or len(left) - len(args) > 1

@@ -15,9 +15,10 @@ ROOT, PARENT, GROUP = "root_id", "parent_id", "group_id"
 RETRIES = "celery-retries"
 """Header of a task that was sent anew to be tried again, with other arguments: how often it was tried before."""
 ERRBACK = "celery-errback"
-"""Header of a call that is made because a task failed: its ``OWN``, or it or what it waited for: ``OF_TASK`` and ``OF_CAUSE``
+"""Header of a call that is made because a task failed, or could not run as one before it failed.
 
-tell of itself, and of what failed first."""
+``OWN``: it is called in the first case alone. ``OF_TASK``: it is told of the task itself, ``OF_CAUSE``: of what failed.
+"""
 OWN, OF_TASK, OF_CAUSE = "own", "task", "cause"
 _JSON = "json:"
 _NOT_THE_USERS = ("taskbus-", "celery-")

@@ -1,9 +1,6 @@
 """``AsyncResult`` and ``GroupResult``: what came of a call, in Celery's words."""
 
-import builtins
 import re
-import sys
-from ast import literal_eval
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,29 +11,13 @@ from typing import Any
 import taskbus
 from taskbus import State
 from taskbus_celery import states
-from taskbus_celery.exceptions import (
-    ChordError,
-    NotRegistered,
-    NotSupported,
-    TaskRevokedError,
-    TimeLimitExceeded,
-    TimeoutError,
-    WorkerLostError,
-)
+from taskbus_celery.exceptions import ChordError, NotSupported, TaskRevokedError, TimeoutError
+from taskbus_celery.rebuilding import exception_of
 from taskbus_celery.state import get_current_app, get_current_task
 from taskbus_celery.tracing import IGNORED_VALUE
 
 _CAUSE = re.compile(r"task (\S+) \((\S+)\) failed: ")
 _FLOW_FAILED = "taskbus.errors.FlowFailed"
-_RENAMED: dict[str, type[BaseException]] = {
-    "taskbus.errors.TimeLimitExceeded": TimeLimitExceeded,
-    "taskbus.errors.TaskTimedOut": TimeLimitExceeded,
-    "taskbus.errors.TaskRevoked": TaskRevokedError,
-    "taskbus.errors.TaskExpired": TaskRevokedError,
-    "taskbus.errors.UnknownTask": NotRegistered,
-    "taskbus.worker.RunnerDied": WorkerLostError,
-    "taskbus.worker.WorkerDied": WorkerLostError,
-}
 _may_wait: ContextVar[bool] = ContextVar("taskbus_celery_may_wait", default=False)
 
 
@@ -102,8 +83,12 @@ class AsyncResult:
             return None
         if disable_sync_subtasks:
             assert_will_not_block()
+        if propagate and follow_parents:
+            self._throw_for_parents()
         if not self._inner.wait(timeout).is_final or self._is_ignored():
             raise TimeoutError("The operation timed out.")
+        if propagate and follow_parents:
+            self._throw_for_parents()
         self.maybe_throw(propagate=propagate)
         if callback is not None:
             callback(self.id, self.result)
@@ -147,6 +132,15 @@ class AsyncResult:
         return None if self._inner.failure is None or state.is_final else exception_of(self._inner.failure)
 
     info = result
+
+    def _throw_for_parents(self) -> None:
+        """Raise the exception of what has failed before it in its workflow, the first one's first."""
+        above, line = self.parent, []
+        while above is not None:
+            line.append(above)
+            above = above.parent
+        for each in reversed(line):
+            each.maybe_throw()
 
     def _said(self) -> Any:
         return self.app.bus.noted(self.id)
@@ -357,38 +351,3 @@ class GroupResult(ResultSet):
 
     def __str__(self) -> str:
         return str(self.id)
-
-
-def exception_of(failure: Any) -> BaseException:
-    """The exception itself, made of its message; of a class that no module here has, one that is made for it."""
-    kind = _RENAMED.get(failure.type) or _class_of(failure.type)
-    if kind is None:
-        module, _, name = failure.type.rpartition(".")
-        kind = type(name, (Exception,), {"__module__": module})
-    argument: Any = failure.message
-    if issubclass(kind, KeyError):  # whose text is the repr of what was not there
-        try:
-            argument = literal_eval(failure.message)
-        except (ValueError, SyntaxError):
-            pass
-    try:
-        made = kind(argument) if failure.message else kind()
-    except Exception:  # noqa: BLE001 - a constructor of the user's, that wants something else
-        made = kind.__new__(kind)
-        made.args = (failure.message,)
-    return made
-
-
-def _class_of(path: str) -> type[BaseException] | None:
-    """The exception class of that name, in a module that was imported here; never imports one."""
-    module, _, name = path.rpartition(".")
-    if module in ("", "builtins"):
-        found = getattr(builtins, name, None)
-    else:
-        while module and module not in sys.modules:
-            module, _, outer = module.rpartition(".")
-            name = f"{outer}.{name}"
-        found = sys.modules.get(module)
-        for part in name.split("."):
-            found = getattr(found, part, None)
-    return found if isinstance(found, type) and issubclass(found, BaseException) else None

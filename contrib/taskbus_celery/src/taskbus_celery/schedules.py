@@ -102,7 +102,9 @@ class solar:
     """Not had."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotSupported("solar: there are no schedules by the sun; let a task work out its next time and send itself")
+        raise NotSupported(
+            "solar: there are no schedules by the sun; let a task work out its next time and send itself"
+        )
 
 
 def maybe_schedule(given: Any, relative: bool = False, app: Any = None) -> Any:

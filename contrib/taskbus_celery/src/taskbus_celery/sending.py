@@ -147,7 +147,9 @@ def _line(app: Any, call: Any, steps: Sequence[Any], place: Place, published: li
         if number == 0:
             own |= {key: call.options[key] for key in ("countdown", "eta") if key in call.options}
         step.options.update({key: value for key, value in own.items() if key not in step.options})
-        shapes.append(woven(app, step, Place(root, parent, place.group, place.errback_of if not number else ""), published))
+        shapes.append(
+            woven(app, step, Place(root, parent, place.group, place.errback_of if not number else ""), published)
+        )
         root = root or first_id(step)
         parent = last_id(step)
     return taskbus.chain(shapes) if len(shapes) > 1 else shapes[0]

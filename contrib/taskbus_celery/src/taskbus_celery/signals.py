@@ -54,7 +54,7 @@ class Signal:
             if wanted is None or _is(sender, wanted):
                 try:
                     response = receiver(signal=self, sender=sender, **named)
-                except Exception as error:  # noqa: BLE001 - a receiver is the user's, and may not disturb the task
+                except Exception as error:
                     logger.exception("signal handler %r raised: %r", receiver, error)
                     response = error
                 responses.append((receiver, response))

@@ -64,13 +64,9 @@ class Proxy:
     def _get_current_object(self) -> Any:
         return object.__getattribute__(self, "_Proxy__find")()
 
-    @property
-    def __class__(self) -> Any:  # type: ignore[override]
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
         return type(self._get_current_object())
-
-    @property
-    def __doc__(self) -> Any:  # type: ignore[override]
-        return self._get_current_object().__doc__
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._get_current_object(), name)

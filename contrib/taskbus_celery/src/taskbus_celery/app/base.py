@@ -11,31 +11,15 @@ from typing import Any
 import taskbus
 from taskbus import TaskBus
 from taskbus_celery import builtin, canvas, eager, result, sending, state
+from taskbus_celery.app.parts import NOT_HERE, Control, Tasks, django_apps
 from taskbus_celery.app.task import Task
 from taskbus_celery.conf import Settings, bus_settings
-from taskbus_celery.exceptions import CeleryWarning, NotRegistered, NotSupported, warn_once
+from taskbus_celery.exceptions import NotSupported, warn_once
 from taskbus_celery.execution import WHEN_ASKED, body_of
 from taskbus_celery.lives import Lives
 from taskbus_celery.periodic import keep_schedule
 from taskbus_celery.routing import Routes, queue_of
 from taskbus_celery.signals import Signal, import_modules
-
-__all__ = ["Celery", "CeleryWarning"]
-
-
-class Tasks(dict[str, Any]):
-    """The tasks of an app by their names."""
-
-    def __missing__(self, name: str) -> Any:
-        raise NotRegistered(name)
-
-    def register(self, task: Any) -> None:
-        """Kept for those who call it; ``app.register_task`` does it."""
-        task.app.register_task(task)
-
-    def regular(self) -> dict[str, Any]:
-        """Those of users."""
-        return {name: task for name, task in self.items() if not name.startswith("celery.")}
 
 
 class Celery:
@@ -72,7 +56,13 @@ class Celery:
         self.on_after_configure = Signal("app.on_after_configure")
         self.on_after_finalize = Signal("app.on_after_finalize")
         self.on_after_fork = Signal("app.on_after_fork", "connect to worker_process_init instead")
-        for name in ignored.keys() - {"autofinalize", "strict_typing", "tasks", "set_as_current", "accept_magic_kwargs"}:
+        for name in ignored.keys() - {
+            "autofinalize",
+            "strict_typing",
+            "tasks",
+            "set_as_current",
+            "accept_magic_kwargs",
+        }:
             if ignored[name] is not None:
                 warn_once(f"Celery({name}=...) has no effect here: parts of the application cannot be replaced")
         given = {"broker_url": broker, "result_backend": backend, **(changes or {})}
@@ -110,7 +100,9 @@ class Celery:
         if module:
             self.config_from_object(module, silent, force, namespace)
         elif not silent:
-            raise NotSupported(f"the environment variable {variable_name!r} is not set, and names the module of settings")
+            raise NotSupported(
+                f"the environment variable {variable_name!r} is not set, and names the module of settings"
+            )
 
     def add_defaults(self, fun: Any) -> None:
         """Settings below those that are given."""
@@ -131,7 +123,12 @@ class Celery:
         return lambda function: self.task_of(function, **options)
 
     def task_of(
-        self, function: Callable[..., Any], name: str | None = None, base: Any = None, bind: bool = False, **options: Any
+        self,
+        function: Callable[..., Any],
+        name: str | None = None,
+        base: Any = None,
+        bind: bool = False,
+        **options: Any,
     ) -> Any:
         """The task of a function; the one there is, where there is one of that name."""
         name = name or self.gen_task_name(function.__name__, function.__module__)
@@ -181,9 +178,7 @@ class Celery:
         """All tasks by their names."""
         return self._tasks
 
-    def autodiscover_tasks(
-        self, packages: Any = None, related_name: str | None = "tasks", force: bool = False
-    ) -> None:
+    def autodiscover_tasks(self, packages: Any = None, related_name: str | None = "tasks", force: bool = False) -> None:
         """Import ``tasks`` of these packages when a worker starts, or with ``force`` at once."""
         self._found.append((packages, related_name))
         if force:
@@ -203,11 +198,22 @@ class Celery:
         call = canvas.Signature(
             name, args, kwargs, {key: value for key, value in chosen.items() if value is not None}, app=self
         )
-        if self.conf.task_always_eager and name in self._tasks:
-            return eager.as_if_sent(self, call)
-        if self.conf.task_always_eager:
+        if self.conf.task_always_eager and name not in self._tasks:
             warn_once("task_always_eager has no effect on send_task of a task that is not known here; it is sent")
-        return sending.send(self, call)
+            return sending.send(self, call)
+        return self.send_signature(call)
+
+    def send_signature(self, call: Any) -> Any:
+        """Send a signature that is the caller's no more; where ``task_always_eager`` is set, run it instead."""
+        return eager.as_if_sent(self, call) if self.conf.task_always_eager else sending.send(self, call)
+
+    def run_signature(self, call: Any) -> Any:
+        """Run a signature here and now."""
+        return eager.run(self, call)
+
+    def freeze_signature(self, call: Any, task_id: str | None = None) -> Any:
+        """Give all tasks of a signature their ids; returns its result."""
+        return sending.frozen(self, call, task_id)
 
     def signature(self, *args: Any, **kwargs: Any) -> Any:
         """A signature of this app."""
@@ -221,7 +227,7 @@ class Celery:
 
     def GroupResult(self, *args: Any, **kwargs: Any) -> Any:
         """The results of a group."""
-        return result.GroupResult(*args, app=self, **kwargs)
+        return result.GroupResult(*args, **{"app": self, **kwargs})
 
     def ResultSet(self, results: Any, **kwargs: Any) -> Any:
         """Results together."""
@@ -312,7 +318,7 @@ class Celery:
 
     def _import(self, found: tuple[Any, str | None]) -> None:
         packages, related = found
-        names: Iterable[str] = packages() if callable(packages) else packages or _django_apps()
+        names: Iterable[str] = packages() if callable(packages) else packages or django_apps()
         for package in names:
             module = f"{package}.{related}" if related else package
             try:
@@ -356,7 +362,7 @@ class Celery:
         return Control(self)
 
     def __getattr__(self, name: str) -> Any:
-        words = _NOT_HERE.get(name)
+        words = NOT_HERE.get(name)
         if words is None:
             raise AttributeError(f"a Celery app on TaskBus has no {name!r}")
         raise NotSupported(f"app.{name}: {words}")
@@ -365,44 +371,8 @@ class Celery:
         return f"<Celery {self.main or '__main__'} on TaskBus>"
 
 
-class Control:
-    """``app.control``."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotSupported(f"app.control.{name}: ask workers by `taskbus status`, `taskbus queues` and `taskbus flow`")
-
-    def revoke(self, task_id: Any, **_: Any) -> None:
-        """Not had."""
-        raise NotSupported("revoke: a task that was sent alone cannot be called off; give it expires=, or cancel its workflow")
-
-
-_START = "start a worker by `taskbus worker -A module:app`"
-_NOT_HERE = {
-    "worker_main": _START, "start": _START, "Worker": _START, "WorkController": _START,
-    "Beat": "start it by `taskbus beat -A module:app`",
-    "backend": "results are reached by AsyncResult, and their store by app.bus",
-    "amqp": "queues and messages are TaskBus's: app.bus.broker",
-    "connection": "connections are TaskBus's: app.bus.broker", "connection_for_write": "see app.bus.broker",
-    "connection_for_read": "see app.bus.broker", "pool": "see app.bus.broker", "producer_pool": "see app.bus.broker",
-    "producer_or_acquire": "see app.bus.broker", "events": "telemetry is told by workers",
-    "log": "the command line configures logging", "steps": "parts of the worker cannot be replaced",
-    "user_options": "the command line is TaskBus's own", "loader": "modules are imported by Python alone",
-}  # fmt: skip
-
-
 def _anything(*args: Any, **kwargs: Any) -> Any:
     """Stands for the function of a task that only workers know."""
-
-
-def _django_apps() -> Iterable[str]:
-    try:
-        registry = importlib.import_module("django.apps").apps
-    except ImportError:
-        return ()
-    return [config.name for config in registry.get_app_configs()]
 
 
 state.set_default_app(lambda: Celery("default"))

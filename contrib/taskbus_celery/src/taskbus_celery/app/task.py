@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from taskbus_celery import canvas, eager, retrying, sending, tracing
+from taskbus_celery import canvas, eager, repeating, retrying, sending, tracing
 from taskbus_celery.exceptions import MaxRetriesExceededError, NotSupported, warn_once
 from taskbus_celery.request import Request
 from taskbus_celery.state import get_current_app, running
@@ -91,7 +91,8 @@ class Task:
         """That of the attempt which runs here, or an empty one."""
         for frame in reversed(running.get()):
             if frame.task is self or frame.task.name == self.name:
-                return frame.request
+                found: Request = frame.request
+                return found
         return Request()
 
     # --- calling -------------------------------------------------------------------------------------------------
@@ -119,9 +120,7 @@ class Task:
             self._check(args or (), kwargs or {})
         chosen = {"task_id": task_id, "link": link, "link_error": link_error, **options}
         call = self.signature(args, kwargs, **{key: value for key, value in chosen.items() if value is not None})
-        if self.app.conf.task_always_eager:
-            return eager.as_if_sent(self.app, call)
-        return sending.send(self.app, call)
+        return self.app.send_signature(call)
 
     def apply(
         self,
@@ -184,15 +183,15 @@ class Task:
 
     def chunks(self, it: Iterable[Any], n: int) -> Any:
         """Calls in messages of ``n`` each."""
-        return canvas.chunks(self.s(), it, n, app=self.app)
+        return repeating.chunks(self.s(), it, n, app=self.app)
 
     def map(self, it: Iterable[Any]) -> Any:
         """A call for each item, all in one message."""
-        return canvas.xmap(self.s(), it, app=self.app)
+        return repeating.xmap(self.s(), it, app=self.app)
 
     def starmap(self, it: Iterable[Any]) -> Any:
         """As ``map``; each item holds the arguments of a call."""
-        return canvas.xstarmap(self.s(), it, app=self.app)
+        return repeating.xstarmap(self.s(), it, app=self.app)
 
     # --- results -------------------------------------------------------------------------------------------------
 
@@ -200,9 +199,7 @@ class Task:
         """The result of a call, by its id."""
         return self.app.AsyncResult(task_id, task_name=self.name, **kwargs)
 
-    def update_state(
-        self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any
-    ) -> None:
+    def update_state(self, task_id: str | None = None, state: str | None = None, meta: Any = None, **_: Any) -> None:
         """Say how far the task is: ``state`` and ``meta`` are what ``AsyncResult`` shows until the task has ended."""
         task_id = task_id or self.request.id
         if task_id is None:
@@ -269,7 +266,7 @@ class Task:
 
     @property
     def __name__(self) -> str:
-        return type(self).__name__
+        return str(type(self).__qualname__)
 
     @property
     def backend(self) -> Any:
@@ -296,4 +293,3 @@ def annotations_of(given: Any, name: str) -> list[Mapping[str, Any]]:
         elif rules is not None:
             warn_once("task_annotations can be dicts here; objects with methods have no effect")
     return found
-
