@@ -8,6 +8,7 @@ from it the names, the defaults, and what to say of a setting that it cannot hon
 from ast import literal_eval
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -52,6 +53,15 @@ def celery_settings() -> Mapping[str, CelerySetting]:
             name, old_name, default, verdict, becomes, words = line.split("\t")
             found[name] = CelerySetting(name, old_name, literal_eval(default), Verdict(verdict), becomes, words)
     return MappingProxyType(found)
+
+
+def is_default(value: Any, default: Any) -> bool:
+    """Whether a value is Celery's default, be it written as a list, a ``timedelta`` or None."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    if isinstance(value, list):
+        value = tuple(value)
+    return value is None or bool(value == default) or (value == () and default is None)
 
 
 @cache

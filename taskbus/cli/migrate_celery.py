@@ -8,10 +8,9 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
-from taskbus.celery_settings import Verdict, celery_settings
+from taskbus.celery_settings import Verdict, celery_settings, is_default
 from taskbus.cli.exits import USAGE, CommandFailed
 from taskbus.cli.migrate_words import ALWAYS, HABITS, HOOKS, SIGNALS, TASK_OPTIONS
 from taskbus.database.urls import redacted
@@ -24,8 +23,8 @@ _SECRET = ("password", "key", "token", "secret")
 class Port:
     """One thing that an application says, and what becomes of it.
 
-    ``kind``: "habit", "setting", "task", "schedule" or "signal". ``of``: the task or the entry that says it, "" for the whole.
-    ``value`` is text, without secrets.
+    ``kind``: "habit", "setting", "task", "schedule" or "signal". ``of``: the task or the entry that says it, "" where
+    the whole does. ``value`` is text, without secrets.
     """
 
     kind: str
@@ -111,13 +110,8 @@ def given_settings(app: Any) -> dict[str, Any]:
     found = {}
     for name, setting in celery_settings().items():
         value = getattr(app.conf, name, None)
-        default = setting.default
-        is_default = value is None or value == default or (value == () and default is None)
-        if isinstance(value, timedelta):
-            is_default = value.total_seconds() == default
-        if name in _FOLLOW:
-            is_default = value == app.conf[_FOLLOW[name]]
-        if not is_default:
+        default = app.conf[_FOLLOW[name]] if name in _FOLLOW else setting.default
+        if not is_default(value, default):
             found[name] = value
     return found
 
@@ -196,9 +190,6 @@ def _schedule(app: Any) -> Iterator[Port]:
     for name, entry in dict(app.conf.beat_schedule or {}).items():
         when = entry.get("schedule")
         kind = type(when).__name__
-        if kind == "solar":
-            yield Port("schedule", name, kind, str(when), Verdict.NOT, "", "no schedules by the sun")
-            continue
         words = setting.words
         if kind == "crontab" and when._orig_day_of_week != "*" and when._orig_day_of_month != "*":
             words = "for Celery the day of the week and of the month must both fit, for cron either: write two entries"

@@ -135,7 +135,7 @@ HABITS: Mapping[str, str] = {
         "a task whose worker dies is run again, where Celery has lost it: it must bear to be run twice; "
         "`at_most_once=True` for one that may rather be lost"
     ),
-    "retries": "TaskBus tries any Exception again, three times: `retry=RetryPolicy.never()` for none; taskbus_celery has none",
+    "retries": "TaskBus tries any Exception again, three times; `retry=RetryPolicy.never()` for none, as in Celery",
     "dead letters": "what fails for good is kept, with its message, until it is replayed or purged: `taskbus dlq`",
     "delays": "countdown, eta and retries wait in the broker, not in a worker's memory: however long, they run once",
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from datetime import timedelta
 from typing import Any
 
-from taskbus.celery_settings import Verdict, celery_settings, present_name
+from taskbus.celery_settings import Verdict, celery_settings, is_default, present_name
 from taskbus_celery.exceptions import ImproperlyConfigured, warn_once
 
 HONOURED = frozenset({
@@ -191,7 +191,7 @@ def bus_settings(conf: Settings) -> dict[str, Any]:
             made[name] = conf[setting] * factor
     if conf.is_given("worker_pool_start_method"):
         made["start_method"] = "spawn" if conf.worker_pool_start_method == "spawn" else "forkserver"
-    return made
+    return {**made, **conf.get("taskbus", {})}
 
 
 def queue_names(queues: Any) -> Iterator[str]:
@@ -262,5 +262,9 @@ def _tell(name: str, value: Any) -> None:
         near = _near(name)
         if near:
             warn_once(f"Celery has no setting {name!r}{near}")
-    elif name not in HONOURED and setting.verdict is not Verdict.NEEDLESS and value not in (setting.default, None):
+    elif name.endswith("accept_content"):
+        others = {*map(str, value or ())} - {"json", "msgpack", "application/json", "application/x-msgpack"}
+        if others:
+            warn_once(f"{name}: {', '.join(sorted(others))} is not accepted: {setting.words}")
+    elif name not in HONOURED and setting.verdict is not Verdict.NEEDLESS and not is_default(value, setting.default):
         warn_once(f"the setting {name} has no effect here: {setting.words}")

@@ -11,7 +11,7 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 
 class schedule:
-    """Every so many seconds. ``relative`` has no effect: times are counted from the hour's beginning by nobody here."""
+    """Every so many seconds. ``relative`` has no effect."""
 
     def __init__(self, run_every: Any = None, relative: bool = False, nowfun: Any = None, app: Any = None) -> None:
         self.run_every = run_every if isinstance(run_every, timedelta) else timedelta(seconds=float(run_every or 0))
@@ -99,12 +99,13 @@ class crontab:
 
 
 class solar:
-    """Not had."""
+    """What the sun does at a place, in degrees north and east."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        raise NotSupported(
-            "solar: there are no schedules by the sun; let a task work out its next time and send itself"
-        )
+    def __init__(self, event: str, lat: float, lon: float, **_: Any) -> None:
+        self.event, self.lat, self.lon = event, lat, lon
+
+    def __repr__(self) -> str:
+        return f"<solar: {self.event} at latitude {self.lat}, longitude: {self.lon}>"
 
 
 def maybe_schedule(given: Any, relative: bool = False, app: Any = None) -> Any:
@@ -121,6 +122,12 @@ def _field(given: Any) -> str:
 
 
 def _short(part: str) -> str:
+    """Names in short; a range that goes over the end (``fri-mon``), which cron does not know, as a list."""
     span, slash, step = part.partition("/")
-    ends = "-".join(end[:3] if end[:3] in (*_DAYS, *_MONTHS) else end for end in span.split("-"))
-    return f"{ends}{slash}{step}"
+    ends = [end[:3] if end[:3] in (*_DAYS, *_MONTHS) else end for end in span.split("-")]
+    for names in (_DAYS, _MONTHS):
+        if len(ends) == 2 and not step and all(end in names for end in ends):
+            first, last = map(names.index, ends)
+            if first > last:
+                return ",".join((*names[first:], *names[: last + 1]))
+    return f"{'-'.join(ends)}{slash}{step}"

@@ -17,7 +17,7 @@ from taskbus_celery.conf import Settings, bus_settings
 from taskbus_celery.exceptions import NotSupported, warn_once
 from taskbus_celery.execution import WHEN_ASKED, body_of
 from taskbus_celery.lives import Lives
-from taskbus_celery.periodic import keep_schedule
+from taskbus_celery.periodic import keep_entry, keep_schedule
 from taskbus_celery.routing import Routes, queue_of
 from taskbus_celery.signals import Signal, import_modules
 
@@ -51,7 +51,7 @@ class Celery:
         self._callees: dict[str, Any] = {}
         self._making = threading.RLock()
         self._found: list[tuple[Any, str | None]] = []
-        self._has_imported = False
+        self._has_imported = self._has_schedule = False
         self.on_configure = Signal("app.on_configure")
         self.on_after_configure = Signal("app.on_after_configure")
         self.on_after_finalize = Signal("app.on_after_finalize")
@@ -260,6 +260,8 @@ class Celery:
             "options": {**call.options, **options},
         }  # fmt: skip
         self.conf.beat_schedule = {**self.conf.beat_schedule, name: entry}
+        if self._has_schedule:
+            keep_entry(self, self.bus, name, entry)
         return name
 
     # --- the application behind it -----------------------------------------------------------------------------------
@@ -282,7 +284,6 @@ class Celery:
         for task in list(self._tasks.values()):
             self._adopt(task)
         self.on_after_finalize.send(sender=self)
-        keep_schedule(self)
 
     def _adopt(self, task: Any) -> None:
         task.taken(self)
@@ -314,6 +315,8 @@ class Celery:
                 importlib.import_module(module)
             while self._found:
                 self._import(self._found.pop(0))
+            keep_schedule(self, self.bus)
+            self._has_schedule = True
         return self.bus
 
     def _import(self, found: tuple[Any, str | None]) -> None:
