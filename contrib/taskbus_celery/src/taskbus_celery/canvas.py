@@ -54,29 +54,11 @@ class Signature(dict[str, Any]):
 
     # --- what it holds -------------------------------------------------------------------------------------------
 
-    @property
-    def task(self) -> Any:
-        return self["task"]
-
-    @property
-    def name(self) -> Any:
-        return self["task"]
-
-    @property
-    def args(self) -> Any:
-        return self["args"]
-
-    @property
-    def kwargs(self) -> Any:
-        return self["kwargs"]
-
-    @property
-    def options(self) -> Any:
-        return self["options"]
-
-    @property
-    def subtask_type(self) -> Any:
-        return self.get("subtask_type")
+    task = name = property(lambda self: self["task"], doc="The task's name.")
+    args = property(lambda self: self["args"], doc="Positional arguments.")
+    kwargs = property(lambda self: self["kwargs"], doc="Arguments by name.")
+    options = property(lambda self: self["options"], doc="Options of the call.")
+    subtask_type = property(lambda self: self.get("subtask_type"), doc="Which kind of workflow it is, None for a call.")
 
     @property
     def immutable(self) -> bool:

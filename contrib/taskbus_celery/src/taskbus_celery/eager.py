@@ -94,6 +94,7 @@ def apply(
     Raises what the task does where ``throw``, or if that is None ``task_eager_propagates``, says so.
     """
     task = task.app.tasks[task.name]
+    task.prepare()
     task_id = task_id or uuid()
     above = get_current_task()
     request = Request(

@@ -286,13 +286,7 @@ class Celery:
         self.on_after_finalize.send(sender=self)
 
     def _adopt(self, task: Any) -> None:
-        task.taken(self)
-        conf = self.conf
-        if task.ignore_result is None:
-            task.ignore_result = bool(conf.task_ignore_result)
-        for limit in ("time_limit", "soft_time_limit"):
-            if getattr(task, limit) is None:
-                setattr(task, limit, conf[f"task_{limit}"])
+        task.prepare()
         defaults = {key: getattr(task, key) for key in ("queue", "routing_key", "exchange")}
         queue = queue_of(self.routes.options(task.name, **defaults))
         options = {

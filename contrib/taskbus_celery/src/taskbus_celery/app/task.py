@@ -241,9 +241,12 @@ class Task:
 
     # --- for this package --------------------------------------------------------------------------------------------
 
-    def taken(self, app: Any) -> None:
-        """Make it ready to run, with what ``task_annotations`` say."""
-        for annotation in annotations_of(app.conf.task_annotations, self.name):
+    def prepare(self) -> None:
+        """Make it ready to run, with what settings say of it, once; for this package."""
+        if "body" in vars(self):
+            return
+        conf = self.app.conf
+        for annotation in annotations_of(conf.task_annotations, self.name):
             for key, value in annotation.items():
                 setattr(self, key, value.__get__(self) if inspect.isfunction(value) else value)
         for name, words in DIFFERENT.items():
@@ -252,6 +255,11 @@ class Task:
         if inspect.iscoroutinefunction(self.run):
             raise NotSupported(f"task {self.name} is async, which no task of Celery's can be: use @app.bus.task for it")
         self.run = retrying.with_autoretry(self, self.run)  # type: ignore[method-assign]
+        if self.ignore_result is None:
+            self.ignore_result = bool(conf.task_ignore_result)
+        for limit in ("time_limit", "soft_time_limit"):
+            if getattr(self, limit) is None:
+                setattr(self, limit, conf[f"task_{limit}"])
         self.body = self if type(self).__call__ is not Task.__call__ else self.run
 
     def _check(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
