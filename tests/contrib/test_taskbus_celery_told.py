@@ -14,6 +14,7 @@ from taskbus_celery.exceptions import CeleryWarning, ImproperlyConfigured, NotSu
 from taskbus_celery.schedules import schedule
 
 from taskbus import TaskBus
+from taskbus.worker.runner.failing import traceback_of
 
 
 @pytest.fixture(autouse=True)
@@ -208,6 +209,18 @@ def test_an_app_is_one_for_the_worker_with_all_that_it_includes(
     app.autodiscover_tasks(["pack", "threading"])
     app.conf.include = ["included_here"]
     assert {"pack.tasks.found", "included_here.more"} <= app.__taskbus__().tasks.keys()
+
+
+def test_a_traceback_holds_the_users_frames_alone(app: Celery) -> None:
+    @app.task
+    def fail() -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no") as caught:
+        fail.apply(throw=True)
+    text = traceback_of(caught.value)
+    assert "in fail" in text
+    assert "taskbus_celery" not in text.replace(__file__, "")
 
 
 def test_workflows_are_taskbus_workflows(app: Celery) -> None:
