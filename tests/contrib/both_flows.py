@@ -71,6 +71,7 @@ def a_chord_with_a_failure():
 @case
 def a_chain_with_a_failure():
     sent = lib.chain(shop.add.s(1, 1), shop.fail_as.si("chain"), shop.add.s(1))()
+    until(sent.ready)
     return [ended(sent), sent.state, sent.parent.state, sent.parent.parent.state]
 
 

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from taskbus_celery import Celery
 
 from tests.servers.redis_server import RedisServer
 
@@ -31,6 +33,7 @@ class Side:
     framework: str
     folder: Path
     environment: dict[str, str]
+    asked: dict[str, Any] | None = None
 
     def start_worker(self) -> "subprocess.Popen[bytes]":
         with (self.folder / "worker.log").open("wb") as log:
@@ -76,6 +79,24 @@ def side(framework: str, folder: Path, redis: str, database: int) -> Side:
     return Side(framework, folder, environment)
 
 
+def asked(broker: str) -> dict[str, Any]:
+    """What a real worker of Celery's answers to the remote control of taskbus_celery."""
+    with Celery("asking", broker=broker, set_as_current=False) as app:
+        app.control.revoke("called-off")
+        inspect = app.control.inspect(timeout=3, limit=1)
+        deadline = time.monotonic() + 30
+        while not (revoked := inspect.revoked()) or not any("called-off" in ids for ids in revoked.values()):
+            assert time.monotonic() < deadline, revoked
+        return {
+            "ping": app.control.ping(timeout=3, limit=1),
+            "revoked": revoked,
+            "registered": inspect.registered(),
+            "queues": inspect.active_queues(),
+            "task": inspect.query_task("nobody"),
+            "limited": app.control.rate_limit("both_app.silent", "5/m", reply=True, timeout=3, limit=1),
+        }
+
+
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Side]]:
     """Both, when their drivers have called everything and their workers have ended in good order."""
@@ -93,6 +114,7 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Side]]
         if any(statuses):
             logs = [each.text(file) for each in found.values() for file in ("driver.log", "worker.log")]
             raise AssertionError("\n".join(logs))
+        found["celery"].asked = asked(found["celery"].environment["BROKER"])
         for worker in workers:
             worker.terminate()
         for worker in workers:

@@ -35,3 +35,15 @@ def test_workers_tell_of_their_lives_alike(sides: dict[str, Any]) -> None:
         assert told[0] == ("worker_init",)
         assert told.count(("worker_process_init",)) >= 2
         assert told.count(("worker_ready", True)) == told.count(("worker_shutdown",)) == 1
+
+
+def test_a_worker_of_celerys_obeys_its_remote_control(sides: dict[str, Any]) -> None:
+    answers = sides["celery"].asked
+    ((worker, pong),) = answers["ping"][0].items()
+    assert worker.startswith("celery@")
+    assert pong == {"ok": "pong"}
+    assert "called-off" in answers["revoked"][worker]
+    assert "both_app.add" in answers["registered"][worker]
+    assert {queue["name"] for queue in answers["queues"][worker]} == {"celery", "special"}
+    assert answers["task"] == {worker: {}}
+    assert answers["limited"] == [{worker: {"ok": "new rate limit set successfully"}}]

@@ -125,6 +125,11 @@ def test_what_an_app_has_not_says_what_to_do(app: Celery, name: str) -> None:
         getattr(app, name)
 
 
+def test_remote_control_needs_a_broker_that_has_it(app: Celery) -> None:
+    with pytest.raises(NotSupported, match="remote control needs a broker on Redis or RabbitMQ"):
+        app.AsyncResult("a-task").revoke()
+
+
 def test_a_broker_out_of_reach_is_celerys_error() -> None:
     with Celery("away", broker="redis://127.0.0.1:1/0") as app:
         app.conf.taskbus = {"publish_timeout": 0.3}

@@ -98,8 +98,9 @@ class AsyncResult:
 
     def maybe_throw(self, propagate: bool = True, callback: Any = None) -> Any:
         """Raise the task's exception if it has failed; the value otherwise."""
+        has_failed = self.state in states.PROPAGATE_STATES  # asked first: it may fail between the two
         found = self.result
-        if propagate and self.state in states.PROPAGATE_STATES:
+        if propagate and has_failed:
             raise found
         return found
 

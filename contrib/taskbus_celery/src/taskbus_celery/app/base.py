@@ -11,9 +11,10 @@ from typing import Any
 import taskbus
 from taskbus import TaskBus
 from taskbus_celery import builtin, canvas, eager, result, sending, state
-from taskbus_celery.app.parts import NOT_HERE, Control, Tasks, django_apps
+from taskbus_celery.app.parts import NOT_HERE, Tasks, django_apps
 from taskbus_celery.app.task import Task
 from taskbus_celery.conf import Settings, bus_settings
+from taskbus_celery.control import Control
 from taskbus_celery.exceptions import NotSupported, warn_once
 from taskbus_celery.execution import WHEN_ASKED, body_of
 from taskbus_celery.lives import Lives
@@ -353,9 +354,9 @@ class Celery:
         """The task that the worker was given."""
         return state.get_current_worker_task()
 
-    @property
-    def control(self) -> Any:
-        """Remote control, as far as TaskBus has it."""
+    @cached_property
+    def control(self) -> Control:
+        """Remote control."""
         return Control(self)
 
     def __getattr__(self, name: str) -> Any:

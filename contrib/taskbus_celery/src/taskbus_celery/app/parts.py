@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterable
 from typing import Any
 
-from taskbus_celery.exceptions import NotRegistered, NotSupported
+from taskbus_celery.exceptions import NotRegistered
 
 
 class Tasks(dict[str, Any]):
@@ -20,22 +20,6 @@ class Tasks(dict[str, Any]):
     def regular(self) -> dict[str, Any]:
         """Those of users."""
         return {name: task for name, task in self.items() if not name.startswith("celery.")}
-
-
-class Control:
-    """``app.control``."""
-
-    def __init__(self, app: Any) -> None:
-        self._app = app
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotSupported(f"app.control.{name}: ask workers by `taskbus status`, `taskbus queues` and `taskbus flow`")
-
-    def revoke(self, task_id: Any, **_: Any) -> None:
-        """Not had."""
-        raise NotSupported(
-            "revoke: a task that was sent alone cannot be called off; give it expires=, or cancel its workflow"
-        )
 
 
 _START = "start a worker by `taskbus worker -A module:app`"
