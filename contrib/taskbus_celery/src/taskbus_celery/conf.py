@@ -173,9 +173,11 @@ def bus_settings(conf: Settings) -> dict[str, Any]:
         "default_queue": conf.task_default_queue,
         "queues": tuple(queue_names(conf.task_queues)) or (conf.task_default_queue,),
         "serializer": _serializer(conf),
-        "store_results": not conf.task_ignore_result,
-        "result_ttl": _seconds(conf.result_expires) or FOR_EVER,
     }
+    if conf.is_given("result_expires"):
+        made["result_ttl"] = _seconds(conf.result_expires) or FOR_EVER
+    if conf.task_ignore_result:
+        made["store_results"] = False
     if conf.result_chord_expires:
         made["flow_ttl"] = _seconds(conf.result_chord_expires)
     made |= {name: url for name, url in (("broker", _broker(conf.broker_url)), ("results", _results(conf))) if url}

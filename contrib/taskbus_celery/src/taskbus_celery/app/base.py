@@ -10,8 +10,8 @@ from typing import Any
 
 import taskbus
 from taskbus import TaskBus
-from taskbus_celery import builtin, canvas, eager, result, sending, state
-from taskbus_celery.app.parts import NOT_HERE, Tasks, django_apps
+from taskbus_celery import builtin, canvas, django, eager, result, sending, state
+from taskbus_celery.app.parts import NOT_HERE, Tasks
 from taskbus_celery.app.task import Task
 from taskbus_celery.conf import Settings, bus_settings
 from taskbus_celery.control import Control
@@ -279,7 +279,8 @@ class Celery:
 
     def _make_bus(self) -> None:
         self.on_configure.send(sender=self)
-        made = TaskBus(self.main or "celery", middleware=[Lives(self)], **bus_settings(self.conf))
+        middleware = [Lives(self), *([django.Connections()] if django.is_used() else [])]
+        made = TaskBus(self.main or "celery", middleware=middleware, **bus_settings(self.conf))
         self._bus = made
         self.on_after_configure.send(sender=self, source=self.conf)
         for task in list(self._tasks.values()):
@@ -305,6 +306,7 @@ class Celery:
         """The ``TaskBus`` with all its tasks: what ``taskbus worker -A`` asks for."""
         if not self._has_imported:
             self._has_imported = True
+            django.set_up()
             import_modules.send(sender=self)
             for module in (*self.conf.imports, *self.conf.include):
                 importlib.import_module(module)
@@ -316,7 +318,7 @@ class Celery:
 
     def _import(self, found: tuple[Any, str | None]) -> None:
         packages, related = found
-        names: Iterable[str] = packages() if callable(packages) else packages or django_apps()
+        names: Iterable[str] = packages() if callable(packages) else packages or django.packages()
         for package in names:
             module = f"{package}.{related}" if related else package
             try:

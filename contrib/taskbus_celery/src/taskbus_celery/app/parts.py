@@ -1,7 +1,5 @@
 """Parts of an app: its registry, its remote control, and what to say of those that it does not have."""
 
-import importlib
-from collections.abc import Iterable
 from typing import Any
 
 from taskbus_celery.exceptions import NotRegistered
@@ -34,12 +32,3 @@ NOT_HERE = {
     "log": "the command line configures logging", "steps": "parts of the worker cannot be replaced",
     "user_options": "the command line is TaskBus's own", "loader": "modules are imported by Python alone",
 }  # fmt: skip
-
-
-def django_apps() -> Iterable[str]:
-    """The packages of Django's applications, where there is Django."""
-    try:
-        registry = importlib.import_module("django.apps").apps
-    except ImportError:
-        return ()
-    return [config.name for config in registry.get_app_configs()]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
-from taskbus_celery import canvas, eager, repeating, retrying, sending, tracing
+from taskbus_celery import canvas, django, eager, repeating, retrying, sending, tracing
 from taskbus_celery.exceptions import MaxRetriesExceededError, NotSupported, warn_once
 from taskbus_celery.request import Request
 from taskbus_celery.state import get_current_app, running
@@ -139,6 +139,10 @@ class Task:
             self, args or (), kwargs or {}, link=link, link_error=link_error, task_id=task_id, retries=retries or 0,
             throw=throw, headers=headers, **options,
         )  # fmt: skip
+
+    def delay_on_commit(self, *args: Any, **kwargs: Any) -> None:
+        """Send a call when Django's present transaction is committed."""
+        django.on_commit(lambda: self.delay(*args, **kwargs))
 
     def retry(
         self,
