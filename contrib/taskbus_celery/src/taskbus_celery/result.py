@@ -54,7 +54,7 @@ class AsyncResult:
         self.app = app or get_current_app()
         self.parent = parent
         self.task_name = task_name
-        self._inner = self.app.bus.result(id)
+        self.inner = self.app.bus.result(id)
 
     @property
     def ignored(self) -> bool:
@@ -85,7 +85,7 @@ class AsyncResult:
             assert_will_not_block()
         if propagate and follow_parents:
             self._throw_for_parents()
-        if not self._inner.wait(timeout).is_final or self._is_ignored():
+        if not self.inner.wait(timeout).is_final or self._is_ignored():
             raise TimeoutError("The operation timed out.")
         if propagate and follow_parents:
             self._throw_for_parents()
@@ -109,7 +109,7 @@ class AsyncResult:
     @property
     def state(self) -> str:
         """How the task stands; what it said itself by ``update_state`` counts until it has ended."""
-        state = self._inner.state
+        state = self.inner.state
         if state.is_final and not self._is_ignored():
             return str(state)
         said = self._said()
@@ -122,15 +122,15 @@ class AsyncResult:
     @property
     def result(self) -> Any:
         """The value, the exception, or what ``update_state`` was given as ``meta``."""
-        state = self._inner.state
+        state = self.inner.state
         if state is State.SUCCESS and not self._is_ignored():
-            return self._inner.get(0)
+            return self.inner.get(0)
         if state.is_final and state is not State.SUCCESS:
             return self._exception()
         said = self._said()
         if said is not None:
             return said[1]
-        return None if self._inner.failure is None or state.is_final else exception_of(self._inner.failure)
+        return None if self.inner.failure is None or state.is_final else exception_of(self.inner.failure)
 
     info = result
 
@@ -147,11 +147,11 @@ class AsyncResult:
         return self.app.bus.noted(self.id)
 
     def _is_ignored(self) -> bool:
-        return self._inner.state is State.SUCCESS and self._inner.get(0) == IGNORED_VALUE
+        return self.inner.state is State.SUCCESS and self.inner.get(0) == IGNORED_VALUE
 
     def _exception(self) -> BaseException:
-        failure = self._inner.failure
-        if failure is None or self._inner.state is State.REVOKED:
+        failure = self.inner.failure
+        if failure is None or self.inner.state is State.REVOKED:
             is_late = failure is not None and failure.type.endswith("Expired")
             return TaskRevokedError("expired" if is_late else "revoked")
         cause = _CAUSE.match(failure.message) if failure.type == _FLOW_FAILED else None
@@ -167,27 +167,27 @@ class AsyncResult:
     @property
     def traceback(self) -> str | None:
         """The text of the task's traceback, None where there is none."""
-        failure = self._inner.failure
+        failure = self.inner.failure
         return None if failure is None else failure.traceback or None
 
     @property
     def date_done(self) -> datetime | None:
         """When it ended."""
-        self._inner.state  # noqa: B018 - reads what is recorded
-        final = self._inner.final
+        self.inner.state  # noqa: B018 - reads what is recorded
+        final = self.inner.final
         return None if final is None else datetime.fromtimestamp(final.finished_at, UTC)
 
     @property
     def name(self) -> str | None:
         """The task's name, once it has ended."""
-        final = self._inner.final
+        final = self.inner.final
         return self.task_name if final is None else final.task
 
     @property
     def retries(self) -> int | None:
         """How often it was tried again, once it has ended."""
-        self._inner.state  # noqa: B018 - reads what is recorded
-        final = self._inner.final
+        self.inner.state  # noqa: B018 - reads what is recorded
+        final = self.inner.final
         return None if final is None else final.attempt - 1
 
     @property
@@ -209,7 +209,7 @@ class AsyncResult:
 
     def forget(self) -> None:
         """Delete the result."""
-        self._inner.forget()
+        self.inner.forget()
         if self.parent is not None:
             self.parent.forget()
 
@@ -276,7 +276,7 @@ class ResultSet:
     def iterate(self, timeout: float | None = None, propagate: bool = True, **_: Any) -> Iterator[Any]:
         """The values, as they arrive."""
         inner = {each.id: each for each in self.results}
-        for arrived in taskbus.as_completed([each._inner for each in self.results], timeout):
+        for arrived in taskbus.as_completed([each.inner for each in self.results], timeout):
             yield inner[arrived.id].get(propagate=propagate)
 
     def ready(self) -> bool:

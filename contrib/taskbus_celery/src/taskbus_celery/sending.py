@@ -14,6 +14,7 @@ from taskbus_celery.routing import queue_of
 from taskbus_celery.state import get_current_worker_task
 from taskbus_celery.utils.ids import uuid
 
+LINKS = ("link", "link_error")
 HONOURED = ("countdown", "eta", "expires", "priority", "queue", "task_id", "headers", "link", "link_error")
 NEEDLESS = frozenset({
     "add_to_parent", "chain", "chord", "connection", "declare", "delivery_mode", "exchange", "exchange_type",
@@ -36,6 +37,9 @@ _ENVELOPE = frozenset({
     "lang", "task", "id", "root_id", "parent_id", "eta", "expires", "retries", "timelimit", "argsrepr", "kwargsrepr",
     "origin", "group",
 })  # fmt: skip
+
+
+WORKFLOWS = (canvas.chain, canvas.group, canvas.chord)
 
 
 class Published(NamedTuple):
@@ -73,9 +77,12 @@ def send(app: Any, call: Any) -> Any:
         return None
     promised = frozen(app, call)
     published: list[Published] = []
-    shape = woven(app, call, place_here(), published)
     try:
-        shape.apply_async()
+        if type(call) not in WORKFLOWS and not any(call.options.get(link) for link in LINKS):
+            made = _made(app, call, place_here(), published)
+            promised.inner = made.callee.apply_async(made.args, made.kwargs, **made.options)
+        else:
+            woven(app, call, place_here(), published).apply_async()
     except PublishFailed as error:
         raise OperationalError(str(error)) from error
     for each in published:
@@ -157,7 +164,7 @@ def _line(app: Any, call: Any, steps: Sequence[Any], place: Place, published: li
 
 def _members(app: Any, call: Any, place: Place, published: list[Published]) -> Any:
     given, named = call.get("args", ()), call.get("given", {})
-    own = {key: value for key, value in call.options.items() if key in HONOURED and key not in ("task_id", *_LINKS)}
+    own = {key: value for key, value in call.options.items() if key in HONOURED and key not in ("task_id", *LINKS)}
     shapes = []
     for task in call.tasks:
         if given or named:
@@ -165,9 +172,6 @@ def _members(app: Any, call: Any, place: Place, published: list[Published]) -> A
         task.options.update({key: value for key, value in own.items() if key not in task.options})
         shapes.append(woven(app, task, place._replace(group=call.options["task_id"]), published))
     return taskbus.group(shapes).options(task_id=call.options["task_id"])
-
-
-_LINKS = ("link", "link_error")
 
 
 def _linked(app: Any, shape: Any, call: Any, place: Place, published: list[Published]) -> Any:
@@ -201,7 +205,23 @@ def last_id(call: Any) -> str:
     return str(call.options.get("task_id", ""))
 
 
+class Made(NamedTuple):
+    """A call of a task of TaskBus's."""
+
+    callee: Any
+    args: list[Any]
+    kwargs: dict[str, Any]
+    options: dict[str, Any]
+
+
 def _call(app: Any, call: Any, place: Place, published: list[Published]) -> Any:
+    callee, args, kwargs, options = _made(app, call, place, published)
+    made = callee.si(*args, **kwargs) if call.immutable else callee.s(*args, **kwargs)
+    return made.options(**options)
+
+
+def _made(app: Any, call: Any, place: Place, published: list[Published]) -> Made:
+    """The call, told to those who listen to ``before_task_publish``."""
     name = call.task
     task = app.tasks.get(name)
     callee = app.callee(name)
@@ -229,10 +249,8 @@ def _call(app: Any, call: Any, place: Place, published: list[Published]) -> Any:
             sent[key] = value
     sent |= call.get("bus_headers", {})
     args, kwargs = [plain(each) for each in call.args], {key: plain(each) for key, each in call.kwargs.items()}
-    made = callee.si(*args, **kwargs) if call.immutable else callee.s(*args, **kwargs)
-    return made.options(
-        queue=queue, task_id=task_id, headers=sent or None, priority=_priority(app, options), **_times(app, options)
-    )
+    chosen = {"queue": queue, "task_id": task_id, "headers": sent or None, "priority": _priority(app, options)}
+    return Made(callee, args, kwargs, {**chosen, **_times(app, options)})
 
 
 _DEFAULTS = ("queue", "routing_key", "exchange", "priority", "expires")
