@@ -228,7 +228,7 @@ def apply_runs_here():
     except ValueError as error:
         raised = str(error)
     words = [fine.get(), fine.state, fine.ready(), bad.state, bad.failed(), repr(bad.result), raised]
-    words.append(ended(shop.replaced.apply((1,))))
+    words += [ended(shop.replaced.apply((1,))), ended(shop.waits_inside.apply())]
     return [words, shop.who.apply((1,)).get()["eager"], ended(shop.retry_by_hand.apply(("eager", 2))), noted("eager")]
 
 

@@ -13,7 +13,7 @@ from taskbus import State
 from taskbus_celery import states
 from taskbus_celery.exceptions import ChordError, NotSupported, TaskRevokedError, TimeoutError
 from taskbus_celery.rebuilding import exception_of
-from taskbus_celery.state import get_current_app, get_current_task
+from taskbus_celery.state import get_current_app, running
 from taskbus_celery.tracing import IGNORED_VALUE
 
 _CAUSE = re.compile(r"task (\S+) \((\S+)\) failed: ")
@@ -32,8 +32,9 @@ def allow_join_result() -> Iterator[None]:
 
 
 def assert_will_not_block() -> None:
-    """Raise ``RuntimeError`` in a task."""
-    if get_current_task() is not None and not _may_wait.get():
+    """Raise ``RuntimeError`` in a task that a worker runs; one that is called here and now may wait."""
+    in_worker = any(not frame.request.is_eager and not frame.request.called_directly for frame in running.get())
+    if in_worker and not _may_wait.get():
         raise RuntimeError(
             "Never call result.get() within a task! See "
             "https://docs.celeryq.dev/en/latest/userguide/tasks.html#avoid-launching-synchronous-subtasks"
