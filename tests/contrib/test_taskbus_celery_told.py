@@ -10,6 +10,7 @@ import pytest
 import taskbus_celery
 from taskbus_celery import Celery, chain, crontab, group, signals
 from taskbus_celery import exceptions as told
+from taskbus_celery.conf import bus_settings
 from taskbus_celery.exceptions import CeleryWarning, ImproperlyConfigured, NotSupported, OperationalError
 from taskbus_celery.schedules import schedule
 
@@ -125,6 +126,12 @@ def test_what_an_app_has_not_says_what_to_do(app: Celery, name: str) -> None:
         getattr(app, name)
 
 
+def test_options_of_a_transport_that_are_not_heeded_are_told_of(app: Celery) -> None:
+    app.conf.broker_transport_options = {"visibility_timeout": 5, "queue_order_strategy": "sorted"}
+    with pytest.warns(CeleryWarning, match="queue_order_strategy has no effect"):
+        app.bus
+
+
 def test_remote_control_needs_a_broker_that_has_it(app: Celery) -> None:
     with pytest.raises(NotSupported, match="remote control needs a broker on Redis or RabbitMQ"):
         app.AsyncResult("a-task").revoke()
@@ -157,6 +164,22 @@ def test_settings_reach_taskbus() -> None:
     assert config.max_memory_per_runner == 102_400
     assert config.queues == ("a", "b")
     assert "SECRET_KEY" not in app.conf.table()
+
+
+@pytest.mark.parametrize(
+    ("url", "broker"),
+    [
+        ("redis://localhost/1", "redis://localhost/1"),
+        ("amqp://a:5672//;amqp://b:5672//", "amqp://a:5672,b:5672//"),
+        (["amqp://a/", "amqp://b/"], "amqp://a,b/"),
+        ("sentinel://:pw@a:1;sentinel://b:2", "sentinel://:pw@a:1,b:2/primary"),
+        ("sentinel://a:1/3", "sentinel://a:1/primary/3"),
+    ],
+)
+def test_a_broker_of_celerys_becomes_one_url(url: Any, broker: str) -> None:
+    app = Celery("urls", set_as_current=False)
+    app.conf.update(broker_url=url, broker_transport_options={"master_name": "primary", "visibility_timeout": 5})
+    assert bus_settings(app.conf)["broker"] == broker
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,12 @@ from taskbus.celery_settings import Verdict, celery_settings, is_default, presen
 from taskbus_celery.exceptions import ImproperlyConfigured, warn_once
 
 HONOURED = frozenset({
-    "beat_schedule", "broker_url", "database_url", "enable_utc", "imports", "include", "result_backend",
-    "result_chord_expires", "result_expires", "result_serializer", "task_always_eager", "task_annotations",
-    "task_default_priority", "task_default_queue", "task_eager_propagates", "task_ignore_result", "task_queues",
-    "task_routes", "task_serializer", "task_soft_time_limit", "task_time_limit", "task_track_started", "timezone",
-    "worker_concurrency", "worker_max_memory_per_child", "worker_max_tasks_per_child", "worker_pool_start_method",
-    "worker_soft_shutdown_timeout",
+    "beat_schedule", "broker_transport_options", "broker_url", "database_url", "enable_utc", "imports", "include",
+    "result_backend", "result_chord_expires", "result_expires", "result_serializer", "task_always_eager",
+    "task_annotations", "task_default_priority", "task_default_queue", "task_eager_propagates", "task_ignore_result",
+    "task_queues", "task_routes", "task_serializer", "task_soft_time_limit", "task_time_limit", "task_track_started",
+    "timezone", "worker_concurrency", "worker_max_memory_per_child", "worker_max_tasks_per_child",
+    "worker_pool_start_method", "worker_soft_shutdown_timeout",
 })  # fmt: skip
 """Settings that this package acts upon; the others are told of when they are given another value than their default."""
 FOR_EVER = 10 * 365 * 86_400.0
@@ -180,7 +180,7 @@ def bus_settings(conf: Settings) -> dict[str, Any]:
         made["store_results"] = False
     if conf.result_chord_expires:
         made["flow_ttl"] = _seconds(conf.result_chord_expires)
-    made |= {name: url for name, url in (("broker", _broker(conf.broker_url)), ("results", _results(conf))) if url}
+    made |= {name: url for name, url in (("broker", _broker(conf)), ("results", _results(conf))) if url}
     if conf.result_backend in ("disabled", "disabled://"):
         made["store_results"] = False
     for name, setting, factor in (
@@ -212,17 +212,24 @@ def _serializer(conf: Settings) -> str:
     return str(conf.task_serializer)
 
 
-def _broker(url: Any) -> str:
-    urls = url.split(";") if isinstance(url, str) else list(url or ())
-    if not urls:
-        return ""
-    first, *others = (each.strip() for each in urls)
-    hosts = [each.partition("://")[2].partition("/")[0] for each in others]
-    scheme, _, rest = first.partition("://")
-    if not others:
-        return str(first)
+def _broker(conf: Settings) -> str:
+    """One URL, with all hosts in it; that of a Sentinel names the service, which Celery has among the options."""
+    url = conf.broker_url
+    first, *others = [each.strip() for each in (url.split(";") if isinstance(url, str) else url or ())] or [""]
+    scheme, separator, rest = first.partition("://")
     own, slash, path = rest.partition("/")
-    return f"{scheme}://{','.join([own, *hosts])}{slash}{path}"
+    hosts = [each.partition("://")[2].partition("/")[0] for each in others]
+    options = dict(conf.broker_transport_options or {})
+    options.pop("visibility_timeout", None)
+    service = options.pop("master_name", "")
+    if options:
+        warn_once(
+            f"broker_transport_options: {', '.join(sorted(options))} has no effect here; see the URL's parameters"
+        )
+    if scheme.startswith("sentinel") and service and not path.strip("/0123456789"):
+        path = f"{service}/{path.strip('/')}".strip("/")
+        slash = "/"
+    return f"{scheme}{separator}{','.join([own, *hosts])}{slash}{path}"
 
 
 def _results(conf: Settings) -> str:
