@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from taskbus_celery import Celery
 
+from tests.servers.rabbitmq_server import RabbitServer
 from tests.servers.redis_server import RedisServer
 
 HERE = Path(__file__).parent
@@ -97,13 +99,34 @@ def asked(broker: str) -> dict[str, Any]:
         }
 
 
-@pytest.fixture(scope="module")
-def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Side]]:
-    """Both, when their drivers have called everything and their workers have ended in good order."""
+BROKERS = ("redis", *(pytest.param(name, marks=pytest.mark.slow) for name in ("sqlite", "rabbitmq")))
+
+
+@pytest.fixture(scope="module", params=BROKERS)
+def sides(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Side]]:
+    """Both, when their drivers have called everything and their workers have ended in good order.
+
+    Celery's is on Redis; ours is on each broker in turn.
+    """
     folder = tmp_path_factory.mktemp("both")
-    server = RedisServer(folder / "redis")
-    server.start()
-    found = {name: side(name, folder / name, server.url, 2 * n) for n, name in enumerate(FRAMEWORKS)}
+    with ExitStack() as stack:
+        server = RedisServer(folder / "redis")
+        stack.callback(server.kill)
+        server.start()
+        found = {name: side(name, folder / name, server.url, 2 * n) for n, name in enumerate(FRAMEWORKS)}
+        if request.param != "redis":
+            broker = results = f"sqlite:///{folder}/bus.db"
+            if request.param == "rabbitmq":
+                rabbit = RabbitServer(folder / "rabbit")
+                stack.callback(rabbit.kill)
+                rabbit.start()
+                broker = rabbit.url
+            found["taskbus_celery"].environment.update(BROKER=broker, BACKEND=f"db+{results}")
+        yield from play(found)
+
+
+def play(found: dict[str, Side]) -> Iterator[dict[str, Side]]:
+    """Run workers and drivers of both at once."""
     processes: list[subprocess.Popen[bytes]] = []
     try:
         workers = [each.start_worker() for each in found.values()]
@@ -125,4 +148,3 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Side]]
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        server.kill()
