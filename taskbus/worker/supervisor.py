@@ -17,22 +17,27 @@ from typing import Any
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Delivery, Settlement
 from taskbus.clock import wall_clock
-from taskbus.config import Config
 from taskbus.database.urls import redacted
 from taskbus.errors import LeaseLost
 from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
+from taskbus.worker.beating import beat_beside
+from taskbus.worker.celery_desk import CeleryDesk
+from taskbus.worker.celery_ends import CeleryEnds
+from taskbus.worker.celery_errands import CeleryErrands
 from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.flows import Flows, stamped
 from taskbus.worker.intake import Intake
+from taskbus.worker.launch import Launched
 from taskbus.worker.leases import Leases
 from taskbus.worker.mourning import estate
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
 from taskbus.worker.quarantine import Quarantine
+from taskbus.worker.queues import config_of, queues_of
 from taskbus.worker.runners import Runner, RunnerServer
 from taskbus.worker.settlement import Ended, Held, brings_more, settlement
 from taskbus.worker.signals import Signals
@@ -47,23 +52,27 @@ AFTER_KILL = 10.0
 """Seconds the loop goes on after it has killed its runners, to give back what they held."""
 
 
-def run(options: WorkerOptions, on_ready: Callable[[WorkerInfo], None] = lambda _: None) -> int:
-    """Run a worker until it is told to stop; returns its exit status.
+def run(
+    options: WorkerOptions,
+    on_ready: Callable[[WorkerInfo], None] = lambda _: None,
+    launched: Launched | None = None,
+) -> int:
+    """Run a worker until it is told to stop; returns its exit status. ``launched``: its runners' server, if started.
 
     0: stopped in good order. 1: stopped at once by a second signal, or could not give everything back.
     Raises ``ConfigError`` if the app cannot be imported, ``BrokerError`` if the broker cannot be used.
     """
-    with contextlib.closing(Supervisor(options)) as supervisor:
+    with contextlib.closing(Supervisor(options, launched)) as supervisor:
         return supervisor.run(on_ready)
 
 
 class Supervisor:
     """One worker. See the module's docstring for its loop."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, launched: Launched | None = None) -> None:
         started = time.monotonic()
         self._selector = selectors.DefaultSelector()
-        self._crew = Crew(options, self._watch, self._unwatch)
+        self._crew = Crew(options, self._watch, self._unwatch, launched)
         self._closing = contextlib.ExitStack()
         self._closing.callback(self._crew.close)
         try:
@@ -73,14 +82,14 @@ class Supervisor:
             raise
 
     def _open(self, options: WorkerOptions, hello: dict[str, Any], started: float) -> None:
-        self.config = config = Config(**{**hello["config"], "queues": tuple(hello["config"]["queues"])})
+        self.config = config = config_of(hello["config"])
         self._crew.configure(config)
         specs = {name: TaskSpec(**spec) for name, spec in hello["tasks"].items()}
-        queues = config.queues or tuple(dict.fromkeys([config.default_queue, *(spec.queue for spec in specs.values())]))
+        queues = queues_of(config, specs)
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
         broker = Broker(
             hello["broker"], max_message_bytes=config.max_message_bytes, publish_timeout=config.publish_timeout,
-            dedup_window=config.dedup_window,
+            dedup_window=config.dedup_window, celery_queues=config.celery_queues,
         )  # fmt: skip
         self._closing.callback(broker.close)
         inspection.must_be_shared(broker)
@@ -92,11 +101,19 @@ class Supervisor:
         inspection.inspect(self._consumer, self._store, shared=self._shares)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._record = self._store.apply if self._shares else stamped(self._store.apply)
+        self._celery_desk = desk = CeleryDesk(specs, config, self.name)
+        self._closing.callback(desk.close)
+        self._celery_ends, self._celery_errands = CeleryEnds(desk), CeleryErrands(desk, self._store)
         self._admission = Admission(
-            Intake(specs, config), Flows(self._store.begin), self._consumer, self._record, shared=self._shares
+            Intake({**specs, **desk.tasks}, config),
+            Flows(self._store.begin, shared=self._shares),
+            self._consumer,
+            self._record,
+            shared=self._shares,
         )
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)
+        self._watchdog = Watchdog(lambda: list(self._crew.runners.values()))
         self._ended: list[Ended] = []
         self._other: list[Settlement] = []
         self._to_judge: deque[Held] = deque()
@@ -106,6 +123,8 @@ class Supervisor:
         self._stop_deadline: float | None = None
         self._is_killing = False
         self._is_announced = False
+        if options.beat:
+            self._closing.enter_context(beat_beside(hello, broker, self._store, config))
         self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
         self.info = WorkerInfo(
             app=options.app,
@@ -127,10 +146,9 @@ class Supervisor:
 
     def run(self, on_ready: Callable[[WorkerInfo], None]) -> int:
         """Turn the loop until there is nothing left to do after a signal."""
-        watchdog = Watchdog(lambda: list(self._crew.runners.values()))
         with self._signals:
             if any(spec.time_limit for spec in self.info.tasks.values()):
-                watchdog.start()
+                self._watchdog.start()
             try:
                 while not self._is_done():
                     self._turn()
@@ -138,7 +156,7 @@ class Supervisor:
                         self._is_announced = True
                         on_ready(self.info)
             finally:
-                watchdog.stop()
+                self._watchdog.stop()
         is_clean = not self._ended and not self._other
         return 0 if self._signals.heard < 2 and is_clean else 1
 
@@ -190,7 +208,7 @@ class Supervisor:
             can_act = self._room(now) > 0 or self._ended or self._other
             instants.append(max(self._patience.not_before, now) if can_act else now + MAX_IDLE)
         due_at = self._consumer.next_due_at()
-        if due_at is not None and self._stop_deadline is None:
+        if due_at is not None and self._stop_deadline is None and not self._may_fetch:
             instants.append(now + max(0.0, due_at - self._consumer.now()))
         if self._stop_deadline is not None:
             instants.append(self._stop_deadline)
@@ -226,7 +244,11 @@ class Supervisor:
         admitted = self._admission.admit(deliveries)
         self._ended += admitted.ended
         self._other += admitted.other
-        for held in admitted.to_run:
+        to_run, unlocked = self._celery_errands.take(admitted.to_run, self._consumer.now())
+        self._other += unlocked
+        for held in to_run:
+            if held.spec.time_limit is not None:  # a call of Celery's may bring one
+                self._watchdog.start()
             self._dispatcher.park(held, now)
 
     def _is_idle(self) -> bool:
@@ -240,10 +262,11 @@ class Supervisor:
         ended, other = self._ended, self._other
         wall = self._consumer.now()
         settlements = [*(settlement(each, self.name, wall, self.config) for each in ended), *other]
-        settlements = [each for each in settlements if each.delivery or each.changes or each.follow_ups]
         with self._patience.trying_to("settle", now):
+            extended = self._celery_ends.extend(ended, settlements, wall)
+            settlements = [each for each in extended.settlements if each.delivery or each.changes or each.follow_ups]
             stale = self._consumer.settle(settlements, self._record, shared=self._shares)
-            self._ended, self._other = [], []
+            self._ended, self._other = [], self._celery_ends.settled(extended, stale)
             if any(map(brings_more, settlements)):
                 self._may_fetch = True
             if stale:
@@ -254,6 +277,8 @@ class Supervisor:
         if self._leases.tick(now):
             with self._sweeping.trying_to("sweep", now):
                 self._store.sweep(time.time())
+                self._celery_desk.sweep(time.time())
+            self._leases.rest()
             self._may_fetch = True
 
     def _abandon(self, now: float) -> None:
@@ -350,6 +375,7 @@ class Supervisor:
     def _begin_to_stop(self, now: float) -> None:
         self._stop_deadline = now + self.config.grace
         self._crew.is_stopping = True
+        self._leases.stop_sweeping()
         self._other += self._quarantine.give_up()
         parked = self._dispatcher.empty()
         self._ended += (Ended(held, Released()) for held in parked)

@@ -18,10 +18,14 @@ class Watchdog:
     def __init__(self, runners: Callable[[], Iterable[Runner]]) -> None:
         self._runners = runners
         self._ended = threading.Event()
+        self._has_started = False
         self._thread = threading.Thread(target=self._watch, name="taskbus-watchdog", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to watch; starting it again does nothing."""
+        if not self._has_started:
+            self._has_started = True
+            self._thread.start()
 
     def stop(self) -> None:
         self._ended.set()

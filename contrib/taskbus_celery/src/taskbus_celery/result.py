@@ -55,7 +55,9 @@ class AsyncResult:
         self.app = app or get_current_app()
         self.parent = parent
         self.task_name = task_name
-        self.inner = self.app.bus.result(id)
+        bus = self.app.bus
+        queue = self.app.callee(task_name).queue if task_name else bus.config.default_queue
+        self.inner = bus.result(id, queue=queue)
 
     @property
     def ignored(self) -> bool:
