@@ -22,17 +22,18 @@ from taskbus.celery_results.opening import open_celery_results
 from taskbus.celery_results.reading import CeleryResultStore
 from taskbus.clock import Clock, wall_clock
 from taskbus.config import DEFAULT_DATABASE, load
+from taskbus.database.urls import absolute
 from taskbus.decorator import TaskFactory
 from taskbus.errors import BrokerError, ConfigError, PublishFailed
 from taskbus.message import Message
 from taskbus.middleware import Middleware, sending
 from taskbus.options import TaskOptions
-from taskbus.outcome import State
 from taskbus.schedule.timetable import Timetable
 from taskbus.spool.outlet import Outlet
 from taskbus.spool.spool import Spool
-from taskbus.store.base import ResultStore, SaveResult, Store, StoredResult
+from taskbus.store.base import ResultStore, Store
 from taskbus.store.flows import FlowView, When
+from taskbus.store.notes import Notes
 from taskbus.store.opening import SCHEMES as STORE_SCHEMES
 from taskbus.store.opening import open_store
 from taskbus.store.results import AsyncResult
@@ -44,8 +45,6 @@ from taskbus.workflow.handle import FlowHandle, listed
 from taskbus.workflow.plan import Plan
 
 R = TypeVar("R")
-NOTE = "#note"
-"""What is added to a task's id to make the key of what it has noted."""
 ANY_SIZE = 1 << 40
 """What is relayed was checked when it was sent."""
 
@@ -94,6 +93,7 @@ class TaskBus:
         self._store_when_asked = lambda: self.store
         self._flows = Flows(self)
         self.schedules = Schedules(self)
+        self.notes = Notes(self)
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -269,21 +269,6 @@ class TaskBus:
         is_celerys = bool(self.config.celery_results) and queue in self.config.celery_queues
         return (lambda: self.celery_store) if is_celerys else self._store_when_asked
 
-    def note(self, task_id: str, value: Any) -> None:
-        """Keep what a task says of itself while it runs, for ``noted``; the last one counts, for ``result_ttl``.
-
-        A write to the store of the caller's own connection: for now and then, not for every step of a loop.
-        """
-        now = self.now()
-        kept = StoredResult(f"{task_id}{NOTE}", "", State.STARTED, codec.encode(value), finished_at=now)
-        self.store.apply((SaveResult(kept, self.config.result_ttl),))
-
-    def noted(self, task_id: str) -> Any:
-        """What was last noted of a task, None if nothing was."""
-        key = f"{task_id}{NOTE}"
-        kept = self.store.results((key,)).get(key)
-        return None if kept is None or kept.value is None else codec.decode(kept.value, kept.content_type)
-
     # --- parts ---------------------------------------------------------------------------------------------------
 
     @property
@@ -404,15 +389,6 @@ class TaskBus:
 
 def _anything(*args: Any, **kwargs: Any) -> Any:
     """Stands for the function of a task that only workers know."""
-
-
-def absolute(url: str) -> str:
-    """The URL with a SQLite file's path made absolute, so that it names the same file from everywhere."""
-    prefix, slashes, rest = url.partition("sqlite:///")
-    if prefix or not slashes or not rest:
-        return url
-    path, question, query = rest.partition("?")
-    return f"sqlite:///{Path(path).expanduser().absolute()}{question}{query}"
 
 
 def _is_reloaded(known: Task[..., Any], task: Task[..., Any]) -> bool:

@@ -16,16 +16,16 @@ def bus(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TaskBus]:
 
 
 def test_the_last_note_counts(bus: TaskBus) -> None:
-    assert bus.noted("a-task") is None
-    bus.note("a-task", ["PROGRESS", {"done": 1}])
-    bus.note("a-task", ["PROGRESS", {"done": 2}])
-    assert bus.noted("a-task") == ["PROGRESS", {"done": 2}]
-    assert bus.noted("another") is None
+    assert bus.notes.last("a-task") is None
+    bus.notes.keep("a-task", ["PROGRESS", {"done": 1}])
+    bus.notes.keep("a-task", ["PROGRESS", {"done": 2}])
+    assert bus.notes.last("a-task") == ["PROGRESS", {"done": 2}]
+    assert bus.notes.last("another") is None
 
 
 def test_a_note_is_no_result(bus: TaskBus) -> None:
-    bus.note("a-task", "on its way")
+    bus.notes.keep("a-task", "on its way")
     result = bus.result("a-task")
     assert result.state is State.PENDING
     result.forget()
-    assert bus.noted("a-task") == "on its way"
+    assert bus.notes.last("a-task") == "on its way"

@@ -147,7 +147,7 @@ class AsyncResult:
             each.maybe_throw()
 
     def _said(self) -> Any:
-        return self.app.bus.noted(self.id)
+        return self.app.bus.notes.last(self.id)
 
     def _is_ignored(self) -> bool:
         return self.inner.state is State.SUCCESS and self.inner.get(0) == IGNORED_VALUE

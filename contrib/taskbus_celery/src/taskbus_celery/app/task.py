@@ -208,7 +208,7 @@ class Task:
         task_id = task_id or self.request.id
         if task_id is None:
             raise ValueError("task_id must not be empty; call this in a task, or name one")
-        self.app.bus.note(task_id, [state, meta])
+        self.app.bus.notes.keep(task_id, [state, meta])
 
     def send_event(self, type_: str, **fields: Any) -> None:
         """Not had."""
