@@ -4,10 +4,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from taskbus.outcome import Crashed, Released
+from taskbus.outcome import Crashed, Failure, Released, Revoked
 from taskbus.worker.crew import Departure
 from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.settlement import Ended, Held
+
+TERMINATED = "terminated"
+"""Why a runner was killed: what it ran was called off, and is not to be judged."""
 
 
 @dataclass(slots=True)
@@ -35,7 +38,11 @@ def estate(departures: Sequence[Departure], dispatcher: Dispatcher, *, was_kille
             held = dispatcher.release(runner, tag)
             if held is None:
                 continue
-            if tag in runner.killed_for:
+            if runner.killed_for.get(tag) == TERMINATED:
+                ran_for = time.monotonic() - started.get(tag, time.monotonic())
+                called_off = Revoked(Failure("taskbus.errors.TaskRevoked", TERMINATED))
+                left.ended.append(Ended(held, called_off, time.time() - ran_for, ran_for))
+            elif tag in runner.killed_for:
                 left.to_judge.append(held)
             elif tag in started and (not is_ours or held.runs_once):
                 crashes.append((held, how, started[tag]))

@@ -20,6 +20,7 @@ from taskbus.clock import wall_clock
 from taskbus.config import Config
 from taskbus.database.urls import redacted
 from taskbus.errors import LeaseLost
+from taskbus.monitor.naming import node_name
 from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
@@ -29,13 +30,17 @@ from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.flows import Flows, stamped
 from taskbus.worker.intake import Intake
 from taskbus.worker.leases import Leases
+from taskbus.worker.monitoring import Monitoring
 from taskbus.worker.mourning import estate
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
 from taskbus.worker.quarantine import Quarantine
+from taskbus.worker.realm import Realm
 from taskbus.worker.runners import Runner, RunnerServer
 from taskbus.worker.settlement import Ended, Held, brings_more, settlement
 from taskbus.worker.signals import Signals
+from taskbus.worker.standing import Standing
+from taskbus.worker.telemetry import Telemetry
 from taskbus.worker.telling import counted, tell
 from taskbus.worker.watchdog import Watchdog
 
@@ -97,6 +102,8 @@ class Supervisor:
         )
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)
+        self._standing, self._telemetry = Standing(), Telemetry(config.telemetry_rate, is_on=config.telemetry)
+        self._watchdog = Watchdog(lambda: list(self._crew.runners.values()))
         self._ended: list[Ended] = []
         self._other: list[Settlement] = []
         self._to_judge: deque[Held] = deque()
@@ -124,21 +131,28 @@ class Supervisor:
             grace=config.grace,
             started_in=time.monotonic() - started,
         )
+        realm = Realm(
+            node_name(options.name), config, self.info, specs, self._crew, self._dispatcher, self._consumer,
+            self._standing, self._telemetry, self._end, self._signals.stop, self._watchdog.start,
+        )  # fmt: skip
+        self._monitoring = Monitoring(realm, broker.url)
+        self._closing.callback(self._monitoring.close)
+        self._selector.register(self._monitoring.fileno(), selectors.EVENT_READ, self._monitoring.serve)
 
     def run(self, on_ready: Callable[[WorkerInfo], None]) -> int:
         """Turn the loop until there is nothing left to do after a signal."""
-        watchdog = Watchdog(lambda: list(self._crew.runners.values()))
         with self._signals:
             if any(spec.time_limit for spec in self.info.tasks.values()):
-                watchdog.start()
+                self._watchdog.start()
             try:
                 while not self._is_done():
                     self._turn()
                     if not self._is_announced and self._crew.is_complete:
                         self._is_announced = True
                         on_ready(self.info)
+                        self._monitoring.start()
             finally:
-                watchdog.stop()
+                self._watchdog.stop()
         is_clean = not self._ended and not self._other
         return 0 if self._signals.heard < 2 and is_clean else 1
 
@@ -177,6 +191,7 @@ class Supervisor:
             Ended(held, Released()) for held in self._dispatcher.misplaced(self._crew.runners.values(), now)
         )
         self._crew.tick(now)
+        self._monitoring.tick(now)
         self._listen()
 
     def _sleep(self) -> float:
@@ -185,7 +200,8 @@ class Supervisor:
         if (self._ended or self._other) and now >= self._patience.not_before:
             return 0.0
         instants = [now + MAX_IDLE, self._leases.next_at]
-        instants += filter(None, (self._crew.next_at(now), self._dispatcher.next_look(self._crew.runners.values())))
+        looks = (self._crew.next_at(now), self._dispatcher.next_look(self._crew.runners.values()))
+        instants += filter(None, (*looks, self._monitoring.next_at(now)))
         if self._ended or self._other or self._may_fetch:
             can_act = self._room(now) > 0 or self._ended or self._other
             instants.append(max(self._patience.not_before, now) if can_act else now + MAX_IDLE)
@@ -224,6 +240,10 @@ class Supervisor:
 
     def _take_in(self, deliveries: Sequence[Delivery], now: float) -> None:
         admitted = self._admission.admit(deliveries)
+        if self._telemetry.is_on:
+            self._telemetry.received(admitted.to_run)
+        if self._standing.is_any:
+            admitted = self._standing.screen(admitted, now)
         self._ended += admitted.ended
         self._other += admitted.other
         for held in admitted.to_run:
@@ -232,15 +252,19 @@ class Supervisor:
     def _is_idle(self) -> bool:
         """Whether this worker holds nothing, but for what is in quarantine."""
         has_work = any(runner.held or runner.judging for runner in self._crew.runners.values())
+        has_work = has_work or (self._standing.is_any and bool(self._standing.kept()))
         return not (has_work or self._dispatcher.parked or self._ended or self._other or self._to_judge)
+
+    def _end(self, ended: list[Ended]) -> None:
+        self._ended += ended
 
     def _settle(self, now: float) -> None:
         if not (self._ended or self._other) or now < self._patience.not_before:
             return
         ended, other = self._ended, self._other
         wall = self._consumer.now()
-        settlements = [*(settlement(each, self.name, wall, self.config) for each in ended), *other]
-        settlements = [each for each in settlements if each.delivery or each.changes or each.follow_ups]
+        results = [settlement(each, self.name, wall, self.config) for each in ended]
+        settlements = [each for each in (*results, *other) if each.delivery or each.changes or each.follow_ups]
         with self._patience.trying_to("settle", now):
             stale = self._consumer.settle(settlements, self._record, shared=self._shares)
             self._ended, self._other = [], []
@@ -248,7 +272,9 @@ class Supervisor:
                 self._may_fetch = True
             if stale:
                 logger.warning("%s: another worker has it by now; nothing was done", counted(len(stale), "task"))
-            tell(ended, {delivery.tag for delivery in stale})
+            gone = {delivery.tag for delivery in stale}
+            tell(ended, gone)
+            self._monitoring.settled(ended, results, gone)
 
     def _keep_lease(self, now: float) -> None:
         if self._leases.tick(now):
@@ -260,6 +286,7 @@ class Supervisor:
         """Everything held belongs to others now: end it here, settle nothing."""
         logger.error("this worker was taken for dead (was it stopped?); dropping its tasks and joining anew")
         self._dispatcher.empty()
+        self._standing.empty()
         self._quarantine.give_up()
         self._ended, self._other = [], []
         self._to_judge.clear()
@@ -351,7 +378,7 @@ class Supervisor:
         self._stop_deadline = now + self.config.grace
         self._crew.is_stopping = True
         self._other += self._quarantine.give_up()
-        parked = self._dispatcher.empty()
+        parked = [*self._dispatcher.empty(), *self._standing.empty()]
         self._ended += (Ended(held, Released()) for held in parked)
         running = sum(len(runner.running()) for runner in self._crew.runners.values())
         logger.info(

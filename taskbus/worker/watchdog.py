@@ -21,7 +21,9 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="taskbus-watchdog", daemon=True)
 
     def start(self) -> None:
-        self._thread.start()
+        """Begin to watch; once more does nothing."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def stop(self) -> None:
         self._ended.set()
