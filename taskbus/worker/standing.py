@@ -62,7 +62,7 @@ class Limit:
     def due(self, now: float) -> Iterable[Held]:
         """What may start now."""
         while self.waiting and self.next_at <= now:
-            self.next_at = max(self.next_at, now - 1 / self.rate) + 1 / self.rate
+            self.next_at = now + 1 / self.rate
             yield self.waiting.popleft()
 
 

@@ -19,6 +19,8 @@ from taskbus.worker.settlement import Ended, Held
 
 MAX_WAITING = 10_000
 """Facts that may wait to be told: while the connection is down, or the thread too slow."""
+MAX_GIVEN_BACK = 1_000
+"""Tasks of which it is remembered that they were told of and given back, so as not to tell twice that they came."""
 LOOK = 0.2
 """Seconds between looks at what the runners have started."""
 
@@ -48,6 +50,7 @@ class Telemetry:
         self._filled_at = time.monotonic()
         self._facts: deque[Fact] = deque()
         self._look_at = 0.0
+        self._given_back: dict[str, bool] = {}
 
     # --- in the loop ---------------------------------------------------------------------------------------------
 
@@ -58,7 +61,9 @@ class Telemetry:
         self._filled_at = now
         at = time.time()
         for held in arrived:
-            if self._left >= 1.0 and len(self._facts) < MAX_WAITING:
+            if self._given_back and held.message and self._given_back.pop(held.message.id, False):
+                held.is_told = True  # it was received before, and has not been anywhere else since
+            elif self._left >= 1.0 and len(self._facts) < MAX_WAITING:
                 self._left -= 1.0
                 held.is_told = True
                 self._facts.append(Fact(held, "received", at))
@@ -88,7 +93,11 @@ class Telemetry:
         """These have ended, and been settled so."""
         for each, settled in zip(ended, settlements, strict=True):
             held, outcome = each.held, each.outcome
-            if held.message is None or type(outcome) is Released or held.delivery.tag in stale:
+            if held.message is None or held.delivery.tag in stale:
+                continue
+            if type(outcome) is Released:
+                if held.is_told and len(self._given_back) < MAX_GIVEN_BACK:
+                    self._given_back[held.message.id] = True
                 continue
             if isinstance(outcome, Crashed):
                 buried = _burial(settled)

@@ -158,8 +158,8 @@ class Line:
         )
 
     def _completed(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        about = {"hostname": self._node, "utcoffset": utcoffset(), "pid": os.getpid(), "clock": self._clock.forward()}
-        return {**about, **event}
+        who = {"hostname": self._node, "pid": os.getpid(), "utcoffset": utcoffset()}
+        return {"timestamp": time.time(), **who, "clock": self._clock.forward(), **event}
 
     def answer(self, command: Command, reply: Any) -> None:
         """Send a reply, if one is wanted. Raises ``kombu.exceptions.EncodeError`` for what is not JSON."""
