@@ -17,6 +17,10 @@ from taskbus.worker.standing import Standing
 from taskbus.worker.telemetry import Telemetry
 
 
+CLOCKS_APART = 0.1
+"""Seconds by which the wall clock must have been set before instants of the past are told otherwise than before."""
+
+
 class Active(NamedTuple):
     """An attempt that runs now, in this slot of this runner, since this instant."""
 
@@ -47,6 +51,7 @@ class Realm:
     watch: Callable[[], None]
     totals: Counter[str] = field(default_factory=Counter)
     started_at: float = field(default_factory=time.monotonic)
+    _offset: float = 0.0
 
     def runners(self) -> list[Runner]:
         """The runners of now; a copy, so that any thread may walk through it."""
@@ -54,12 +59,14 @@ class Realm:
 
     def active(self) -> Iterator[Active]:
         """What runs now."""
-        now, wall = time.monotonic(), time.time()
+        offset = time.time() - time.monotonic()
+        if abs(offset - self._offset) > CLOCKS_APART:
+            self._offset = offset
         for runner in self.runners():
             for entry in runner.running():
                 held = runner.held.get(entry.tag)
                 if held is not None and held.message is not None:
-                    yield Active(held, runner, entry.slot, wall - (now - entry.started))
+                    yield Active(held, runner, entry.slot, self._offset + entry.started)
 
     def reserved(self) -> list[Held]:
         """What this worker holds that does not run yet."""
