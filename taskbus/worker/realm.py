@@ -16,7 +16,6 @@ from taskbus.worker.settlement import Ended, Held
 from taskbus.worker.standing import Standing
 from taskbus.worker.telemetry import Telemetry
 
-
 CLOCKS_APART = 0.1
 """Seconds by which the wall clock must have been set before instants of the past are told otherwise than before."""
 

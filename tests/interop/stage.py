@@ -6,9 +6,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from celery import Celery
 
@@ -67,28 +67,34 @@ def script(name: str) -> str:
 
 
 class Stage:
-    """``url`` for TaskBus, ``celery_url`` for Celery: the same broker. ``api_url`` is RabbitMQ's management, or ""."""
+    """A broker with at most one worker, which is started and ended as the tests like."""
 
-    def __init__(self, folder: Path, url: str, *, api_url: str = "") -> None:
+    def __init__(self, folder: Path, place: "Place") -> None:
         self.folder = folder
-        self.url = url
-        self.api_url = api_url
+        self.url, self.api_url = place
+        url = self.url
         self.results = f"sqlite:///{folder}/results.db" if url.startswith("amqp") else url
         self.client = Celery("stage", broker=url)
         self.bus = TaskBus("work", broker=url, results=self.results)
         for task in work_app.app.tasks.values():
             self.bus._adopt(task)
-        self.worker: Program | None = None
+        self.workers: list[Program] = []
+
+    @property
+    def worker(self) -> Program:
+        """The worker that was started last."""
+        return self.workers[-1]
 
     def start_worker(self, *options: str, name: str = NODE) -> Program:
         """A worker of two runners, up and heard of."""
-        self.worker = Program(
+        worker = Program(
             self.folder, sys.executable, "-m", "taskbus", "worker", "-A", "tests.interop.work_app:app", "--processes",
             "2", "--name", name, *options,
             TASKBUS_BROKER=self.url, TASKBUS_RESULTS=self.results,
         )  # fmt: skip
-        wait_until(lambda: self.ask("ping", timeout=0.5), "the worker answers a ping")
-        return self.worker
+        self.workers.append(worker)
+        wait_until(lambda: self.ask("ping", timeout=0.5, node=name), "the worker answers a ping")
+        return worker
 
     def ask(self, method: str, timeout: float = 5.0, node: str = NODE, **arguments: Any) -> Any:
         """What the node answers, by Celery's own client; None if it does not."""
@@ -98,30 +104,37 @@ class Stage:
         return replies[0][node] if replies else None
 
     def close(self) -> None:
-        if self.worker is not None:
-            self.worker.end()
+        for worker in self.workers:
+            worker.end()
         self.bus.close()
         self.client.close()
 
 
+class Place(NamedTuple):
+    """A broker; ``api_url`` is RabbitMQ's management, or ""."""
+
+    url: str
+    api_url: str = ""
+
+
 @contextmanager
-def open_stage(broker: str, folder: Path) -> Iterator[Stage]:
-    """A stage on a server of its own, without a worker yet."""
-    with ExitStack() as closing:
-        if broker == "redis":
-            redis = RedisServer(folder / "redis")
-            closing.callback(redis.kill)
-            redis.start()
-            stage = Stage(folder, redis.url)
-        else:
-            api_port = quiet_port()
-            rabbit = RabbitServer(
-                own_folder("rabbitmq", None),
-                config=f"management.tcp.port = {api_port}\nmanagement.tcp.ip = 127.0.0.1\n",
-            )
-            (rabbit.folder / "plugins").write_text("[rabbitmq_management].\n")
-            closing.callback(rabbit.kill)
-            rabbit.start()
-            stage = Stage(folder, rabbit.url, api_url=f"http://guest:guest@127.0.0.1:{api_port}/api/")
-        closing.callback(stage.close)
-        yield stage
+def open_place(broker: str) -> Iterator[Place]:
+    """A server of the tests' own."""
+    if broker == "redis":
+        redis = RedisServer(own_folder("redis", None))
+        redis.start()
+        try:
+            yield Place(redis.url)
+        finally:
+            redis.kill()
+        return
+    port = quiet_port()
+    rabbit = RabbitServer(
+        own_folder("rabbitmq", None), config=f"management.tcp.port = {port}\nmanagement.tcp.ip = 127.0.0.1\n"
+    )
+    (rabbit.folder / "plugins").write_text("[rabbitmq_management].\n")
+    rabbit.start()
+    try:
+        yield Place(rabbit.url, f"http://guest:guest@127.0.0.1:{port}/api/")
+    finally:
+        rabbit.kill()

@@ -25,6 +25,18 @@ def wait_for(path: str) -> str:
     return "seen"
 
 
+@app.task(retry=RetryPolicy.never())
+def wait_once(path: str) -> str:
+    while not Path(path).exists():
+        time.sleep(0.01)
+    return "seen"
+
+
+@app.task
+def instant() -> float:
+    return time.time()
+
+
 @app.task
 async def wait_async(path: str) -> str:
     while not Path(path).exists():
