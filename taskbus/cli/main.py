@@ -22,6 +22,8 @@ COMMANDS = {
     "flow": "List, show, cancel or retry workflows.",
     "spool": "Show or relay what waits on this disk for the broker.",
     "status": "Show workers, queues and dead letters.",
+    "inspect": "Ask workers what they do.",
+    "control": "Tell workers what to do.",
     "doctor": "Check broker, results, app and workers, and say what to do.",
     "bench": "Measure this machine, with a real worker on a real broker.",
     "demo": "See a worker at work: nothing to install, ten seconds.",
@@ -61,7 +63,9 @@ class LazyGroup(click.RichGroup):
     },
 )
 @click.command_panel("Work", commands=["worker", "call", "result"])
-@click.command_panel("Look and mend", commands=["queues", "dlq", "flow", "spool", "status", "doctor", "config"])
+@click.command_panel(
+    "Look and mend", commands=["queues", "dlq", "flow", "spool", "status", "inspect", "control", "doctor", "config"]
+)
 @click.command_panel("Try", commands=["demo", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
 @click.pass_context

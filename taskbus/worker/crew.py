@@ -115,7 +115,7 @@ class Crew:
         return self._memory_check_at if self._config.max_memory_per_runner else None
 
     def announce(self, *frame: Any) -> None:
-        """Send a frame to all runners, also those to come; one with the same first two parts replaces an earlier one."""
+        """Send a frame to all runners, also those to come; one with the same first two parts replaces the earlier."""
         self._announced[frame[:2]] = frame
         for runner in self.runners.values():
             runner.send(*frame)

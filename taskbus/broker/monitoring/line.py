@@ -76,9 +76,9 @@ class Line:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What ``stats`` says of the broker, without its password."""
+        """What ``stats`` says of the broker, without passwords: the URLs of other nodes have them too."""
         said = {name: value for name, value in self._connection.info().items() if name != "password"}
-        return {**said, "ssl": bool(said.get("ssl")), "transport_options": {}}
+        return {**said, "ssl": bool(said.get("ssl")), "transport_options": {}, "alternates": []}
 
     # --- hearing -------------------------------------------------------------------------------------------------
 
