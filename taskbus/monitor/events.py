@@ -50,31 +50,31 @@ def started(task_id: str, at: float) -> Event:
     return {"type": "task-started", "uuid": task_id, "timestamp": at}
 
 
-def ended(task_id: str, outcome: object, at: float, ran_for: float) -> Event | None:
-    """What is told of an attempt that has ended; None for one that is nobody's business yet: it will be made again."""
+def ended(task_id: str, outcome: object, at: float, ran_for: float) -> list[Event]:
+    """What is told of an attempt that has ended; nothing of one that will be made again as if it had not been.
+
+    A refused task is told as rejected and as failed: Celery's monitors would show it as running for ever else.
+    """
     about = {"uuid": task_id, "timestamp": at}
     match outcome:
         case Succeeded(result, content_type):
-            return {"type": "task-succeeded", **about, "result": result_text(result, content_type), "runtime": ran_for}
+            said = {"result": result_text(result, content_type), "runtime": ran_for}
+            return [{"type": "task-succeeded", **about, **said}]
         case Retrying(_, failure):
-            return {"type": "task-retried", **about, **_failure(failure)}
-        case Revoked(failure):
-            return {
-                "type": "task-revoked",
-                **about,
-                "terminated": ran_for > 0,
-                "signum": KILLED if ran_for > 0 else None,
-                "expired": False,
-            }
+            return [{"type": "task-retried", **about, **_failure(failure)}]
+        case Revoked():
+            signum = KILLED if ran_for > 0 else None
+            return [{"type": "task-revoked", **about, "terminated": ran_for > 0, "signum": signum, "expired": False}]
         case Dead(Reason.EXPIRED, _):
-            return {"type": "task-revoked", **about, "terminated": False, "signum": None, "expired": True}
-        case Dead(Reason.REJECTED, _):
-            return {"type": "task-rejected", **about, "requeue": False}
+            return [{"type": "task-revoked", **about, "terminated": False, "signum": None, "expired": True}]
         case Dead(Reason.UNKNOWN_TASK, failure):
-            return {"type": "task-failed", **about, "exception": f"NotRegistered({failure.message!r})", "traceback": ""}
-        case Dead(_, failure):
-            return {"type": "task-failed", **about, **_failure(failure)}
-    return None
+            exception = f"NotRegistered({failure.message!r})"
+            return [{"type": "task-failed", **about, "exception": exception, "traceback": ""}]
+        case Dead(reason, failure):
+            failed = {"type": "task-failed", **about, **_failure(failure)}
+            rejected = {"type": "task-rejected", **about, "requeue": False}
+            return [rejected, failed] if reason is Reason.REJECTED else [failed]
+    return []
 
 
 def _failure(failure: Failure) -> Event:

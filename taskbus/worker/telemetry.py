@@ -124,21 +124,19 @@ class Telemetry:
 
     def take(self) -> list[events.Event]:
         """What has happened since the last call, in words."""
-        told = []
+        told: list[events.Event] = []
         while self._facts:
-            event = _worded(self._facts.popleft())
-            if event is not None:
-                told.append(event)
+            told += _worded(self._facts.popleft())
         return told
 
 
-def _worded(fact: Fact) -> events.Event | None:
+def _worded(fact: Fact) -> list[events.Event]:
     message: Any = fact.held.message
     match fact.kind:
         case "received":
-            return events.received(message, fact.at)
+            return [events.received(message, fact.at)]
         case "started":
-            return events.started(message.id, fact.at)
+            return [events.started(message.id, fact.at)]
         case _:
             return events.ended(message.id, fact.outcome, fact.at, fact.ran_for)
 
