@@ -74,7 +74,7 @@ class Stage:
         self.url, self.api_url = place
         url = self.url
         self.results = f"sqlite:///{folder}/results.db" if url.startswith("amqp") else url
-        self.client = Celery("stage", broker=url)
+        self.client = Celery("stage", broker=url if url.startswith(("redis:", "amqp:")) else None)
         self.bus = TaskBus("work", broker=url, results=self.results)
         for task in work_app.app.tasks.values():
             self.bus._adopt(task)
@@ -85,15 +85,15 @@ class Stage:
         """The worker that was started last."""
         return self.workers[-1]
 
-    def start_worker(self, *options: str, name: str = NODE) -> Program:
-        """A worker of two runners, up and heard of."""
+    def start_worker(self, *options: str, name: str = NODE, ping: Callable[[], Any] | None = None) -> Program:
+        """A worker of two runners, up and heard of: by Celery's client, or by ``ping``."""
         worker = Program(
             self.folder, sys.executable, "-m", "taskbus", "worker", "-A", "tests.interop.work_app:app", "--processes",
             "2", "--name", name, *options,
             TASKBUS_BROKER=self.url, TASKBUS_RESULTS=self.results,
         )  # fmt: skip
         self.workers.append(worker)
-        wait_until(lambda: self.ask("ping", timeout=0.5, node=name), "the worker answers a ping")
+        wait_until(ping or (lambda: self.ask("ping", timeout=0.5, node=name)), "the worker answers a ping")
         return worker
 
     def ask(self, method: str, timeout: float = 5.0, node: str = NODE, **arguments: Any) -> Any:

@@ -170,11 +170,11 @@ def celery(stage: Stage, *words: str, timeout: float = 60) -> subprocess.Complet
 
 
 def test_celerys_command_line_works_unchanged(stage: Stage) -> None:
-    status = celery(stage, "status", "--timeout", "5")
+    status = celery(stage, "status", "--timeout", "3")
     assert status.returncode == 0 and "1 node online" in status.stdout, status.stdout + status.stderr
-    inspected = celery(stage, "inspect", "stats", "--json", "--timeout", "5")
+    inspected = celery(stage, "inspect", "stats", "--json", "-d", NODE, "--timeout", "20")
     assert json.loads(inspected.stdout)[NODE]["pool"]["max-concurrency"] == 2
-    controlled = celery(stage, "control", "rate_limit", f"{TASKS}.add", "1000/s", "--timeout", "5")
+    controlled = celery(stage, "control", "rate_limit", f"{TASKS}.add", "1000/s", "-d", NODE, "--timeout", "20")
     assert controlled.returncode == 0 and "new rate limit set successfully" in controlled.stdout
 
 
