@@ -115,22 +115,12 @@ class Supervisor:
         self._is_announced = False
         self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
         self.info = WorkerInfo(
-            app=options.app,
-            name=self.name,
-            pid=os.getpid(),
-            broker=broker.safe_url,
-            results=redacted(hello["results"]) if not self._shares else broker.safe_url,
-            is_shared=self._shares,
-            pool=options.pool,
-            processes=self._crew.size,
-            threads=config.threads,
-            coroutines=config.coroutines,
-            queues=queues,
-            tasks=specs,
-            lease=config.lease,
-            grace=config.grace,
+            app=options.app, name=self.name, pid=os.getpid(), broker=broker.safe_url,
+            results=redacted(hello["results"]) if not self._shares else broker.safe_url, is_shared=self._shares,
+            pool=options.pool, processes=self._crew.size, threads=config.threads, coroutines=config.coroutines,
+            queues=queues, tasks=specs, lease=config.lease, grace=config.grace,
             started_in=time.monotonic() - started,
-        )
+        )  # fmt: skip
         realm = Realm(
             node_name(options.name), config, self.info, specs, self._crew, self._dispatcher, self._consumer,
             self._standing, self._telemetry, self._end, self._signals.stop, self._watchdog.start,
