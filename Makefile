@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services test check crash bench docs clean
+.PHONY: help install demo services test again check crash bench docs clean
 
 help: ## list what make can do
 	@echo "TaskBus: make TARGET"
@@ -29,6 +29,9 @@ test: $(VENV)/dev.stamp ## run the tests, the fast part of the crash suite inclu
 	@.ci/services --soft
 	@rm -f .coverage .coverage.*
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
+
+again: $(VENV)/dev.stamp ## play what failed last once more, one test at a time
+	$(BIN)/pytest --last-failed --last-failed-no-failures none -m "not slow" $(ARGS)
 
 check: $(VENV)/dev.stamp ## lint, format, types (mypy, pyright) and import layers; changes nothing
 	$(BIN)/ruff check .

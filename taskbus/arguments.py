@@ -40,6 +40,8 @@ class Arguments:
             parameter.kind is inspect.Parameter.KEYWORD_ONLY and parameter.default is inspect.Parameter.empty
             for parameter in parameters
         )
+        self.takes = self._most
+        """How many positional arguments a caller may give."""
         self._hints: Mapping[str, Any] | None = None
         self._converters: Mapping[str, Converter] = {}
         self._convert_result: Converter = None
@@ -59,7 +61,7 @@ class Arguments:
         Raises ``DecodeError`` for bytes that are no arguments, ``BadArguments`` for arguments that do not fit.
         """
         args, kwargs = self._decoded(body, content_type)
-        return self._fitted([*before, *args] if before else args, kwargs)
+        return self.fitted([*before, *args] if before else args, kwargs)
 
     def unpack_chunk(
         self, body: bytes, content_type: str, before: Sequence[Any] = ()
@@ -74,7 +76,7 @@ class Arguments:
         calls = []
         for number, call in enumerate(args[0], 1):
             try:
-                calls.append(self._fitted([*before, *call], kwargs))
+                calls.append(self.fitted([*before, *call], kwargs))
             except BadArguments as error:
                 raise BadArguments(f"call {number} of {len(args[0])}: {error}") from error
         return calls
@@ -85,7 +87,8 @@ class Arguments:
             raise DecodeError(f"{self.name}: the body is not a pair of positional and keyword arguments")
         return call[0], call[1]
 
-    def _fitted(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    def fitted(self, args: list[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Decoded arguments, converted as the type hints say. Raises ``BadArguments``."""
         self.check(args, kwargs)
         if self._hints is None:
             self._read_hints()

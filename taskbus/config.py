@@ -30,6 +30,10 @@ class Config:
     """Queue of tasks that name none."""
     queues: tuple[str, ...] = ()
     """Queues a worker consumes; empty: the default queue and every queue a task of the app names."""
+    celery_queues: tuple[str, ...] = ()
+    """Queues shared with Celery: sent to in its wire format, and on Redis read from its lists too."""
+    celery_results: str = ""
+    """Where Celery keeps its results (its ``result_backend``), for tasks that came by its wire or were sent by it."""
     serializer: str = "msgpack"
     """Encoding of arguments and results: ``msgpack`` or ``json``."""
     store_results: bool = True

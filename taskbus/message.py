@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 MIN_PRIORITY, MAX_PRIORITY = 0, 9
@@ -23,6 +23,9 @@ class Message(NamedTuple):
     ``priority`` runs from 0 to 9, higher is sooner. ``attempt`` counts from 1. Instants are Unix seconds UTC:
     ``sent_at`` when the caller sent it, ``due_at`` before which it must not start, ``expires_at`` after which it must
     not start. ``headers`` are text to text and travel untouched.
+
+    ``celery``: what Celery's wire says beyond that of a message that came in it (``wire.celery``); ``body`` is then
+    what Celery made, and ``priority`` Celery's number.
     """
 
     id: str
@@ -36,10 +39,17 @@ class Message(NamedTuple):
     due_at: float | None = None
     expires_at: float | None = None
     headers: Mapping[str, str] = NO_HEADERS
+    celery: Mapping[str, Any] | None = None
 
 
 FLOW, COPY = f"{OWN_HEADERS}flow", f"{OWN_HEADERS}copy"
 """Headers of a message of a flow: the flow's id (the node is the task's id), and what tells its copies apart."""
+TAKES = f"{OWN_HEADERS}takes"
+"""Header of a message of a flow that means nothing without it: the task is given a value before its own arguments."""
+FOR_CELERY = f"{OWN_HEADERS}for-celery"
+"""Header of a message of a flow that a worker of TaskBus is to hand on to Celery: the queue, which Celery shares."""
+CELERY_FLOWS = "taskbus.flows"
+"""The queue of such messages, and of Celery's answers to them; every worker that shares queues with Celery has it."""
 CHUNK = f"{OWN_HEADERS}chunk"
 """Header of a message that asks for many calls in turn: its only positional argument is a list of argument lists."""
 

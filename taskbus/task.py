@@ -193,13 +193,13 @@ class Task(Generic[P, R]):
         message = self.message(args, kwargs, options)
         sender = self.application()
         sender.submit(message, self.session)
-        return sender.expect(self, message.id)
+        return sender.expect(self, message.id, queue=message.queue)
 
     async def _asend(self, args: Sequence[Any], kwargs: Mapping[str, Any], options: CallOptions) -> AsyncResult[R]:
         message = self.message(args, kwargs, options)
         sender = self.application()
         await sender.asubmit(message, self.session)
-        return sender.expect(self, message.id)
+        return sender.expect(self, message.id, queue=message.queue)
 
     def application(self) -> Sender:
         """What it is bound to; raises ``ConfigError`` where it is to nothing."""

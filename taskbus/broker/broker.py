@@ -7,8 +7,9 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 # mypy: allow-untyped-calls
@@ -33,7 +34,8 @@ from taskbus.database.sqlite import locate
 from taskbus.database.urls import redacted
 from taskbus.errors import BrokerError, PayloadTooLarge, PublishFailed, PublishUnknown, StoreError
 from taskbus.message import Message
-from taskbus.wire.compact import CONTENT_TYPE, encode
+from taskbus.wire import formats
+from taskbus.wire.compact import CONTENT_TYPE
 
 RETRY_ROOM = 128
 """Bytes by which a message may grow on its way: attempt number, due time, and the headers that workers add."""
@@ -53,6 +55,7 @@ class Broker:
         url: where it is; ``sqlite:///file.db`` or ``memory://name``.
         publish_timeout: the longest a publish may take, in seconds.
         dedup_window: seconds for which a task id, once accepted, is refused a second time.
+        celery_queues: those that are sent to in Celery's wire format.
 
     Raises:
         ConfigError: the URL is not one of a broker, or what it needs is not installed.
@@ -67,11 +70,14 @@ class Broker:
         max_message_bytes: int = 1 << 20,
         publish_timeout: float = 5.0,
         dedup_window: float = 60.0,
+        celery_queues: Sequence[str] = (),
     ) -> None:
         self._transport = transport_of(url)
         self._clock = clock
         self._timeout = publish_timeout if url.startswith(LOCAL) else publish_timeout * FOR_PUBLISHING
         self._dedup_window = dedup_window
+        self._celery_queues = frozenset(celery_queues)
+        self._to_parcel = partial(to_parcel, celery_queues=self._celery_queues)
         self._max_message_bytes = max_message_bytes
         self._local = threading.local()
         self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -93,7 +99,7 @@ class Broker:
             PublishFailed: it was refused, or the broker cannot be reached; nothing is queued.
             PublishUnknown: it may be queued, or not; publishing it again under its id makes sure.
         """
-        wire = checked(message, self._max_message_bytes)
+        wire = checked(message, self._max_message_bytes, self._celery_queues)
         producer = self._publisher()
         batch = producer.channel.open_batch
         if batch is not None:  # past kombu's producer, which costs more than all the rest of a batched publish
@@ -121,7 +127,7 @@ class Broker:
             PayloadTooLarge: it is larger than ``max_message_bytes``.
             ConfigError: they are not in the same database, or not in a transaction.
         """
-        wire = checked(message, self._max_message_bytes)
+        wire = checked(message, self._max_message_bytes, self._celery_queues)
         parcel = Parcel(message.queue, wire, message.priority, message.due_at, id=message.id)
         joining.publish(session, self._storage(), self._database, lambda _: [parcel], self.safe_url)
 
@@ -131,12 +137,12 @@ class Broker:
         Raises as ``publish`` does, with the ``task_ids`` of the round trip that failed; those after it were not sent.
         """
         for message in messages:
-            checked(message, self._max_message_bytes)
+            checked(message, self._max_message_bytes, self._celery_queues)
         storage = self._publisher().channel.storage
         for start in range(0, len(messages), AT_ONCE):
             some = messages[start : start + AT_ONCE]
             try:
-                accept(storage, [to_parcel(message) for message in some])
+                accept(storage, [self._to_parcel(message) for message in some])
             except PublishFailed as error:
                 error.task_ids = tuple(message.id for message in some)
                 raise
@@ -150,7 +156,7 @@ class Broker:
         """
         settlement = Settlement(None, follow_ups=messages, changes=changes)
         try:
-            return self._storage().settle(None, [settlement], to_parcel, record, shared=True) is not None
+            return self._storage().settle(None, [settlement], self._to_parcel, record, shared=True) is not None
         except (BrokerError, StoreError) as error:
             is_lost = isinstance(error.__cause__, OutcomeUnknown | ReplyLost)
             raise (PublishUnknown if is_lost else PublishFailed)(str(error)) from error
@@ -160,7 +166,7 @@ class Broker:
 
         def parcels(cursor: Any) -> list[Parcel]:
             recorded = record(changes, cursor)
-            return [*map(to_parcel, messages), *map(sealed, recorded.ready if recorded else ())]
+            return [*map(self._to_parcel, messages), *map(sealed, recorded.ready if recorded else ())]
 
         joining.publish(session, self._storage(), self._database, parcels, self.safe_url)
 
@@ -184,16 +190,19 @@ class Broker:
         """
         from_nowhere = Settlement(None, follow_ups=settlement.follow_ups, changes=settlement.changes)
         if shared:
-            return self._storage().settle(None, [from_nowhere], to_parcel, record, shared=True) is not None
+            return self._storage().settle(None, [from_nowhere], self._to_parcel, record, shared=True) is not None
         if settlement.follow_ups:
-            self._storage().publish([to_parcel(message) for message in settlement.follow_ups])
+            self._storage().publish([self._to_parcel(message) for message in settlement.follow_ups])
         return not settlement.changes or record(settlement.changes, None) is not None
 
     # --- out ---
 
     def consumer(self, queues: Sequence[str], *, name: str, lease: float) -> Consumer:
         """Join as a worker on these queues, with a lease of ``lease`` seconds that runs from now."""
-        return Consumer(self._connect(CONSUMER_TIMEOUT), queues, name=name, lease=lease, clock=self._clock)
+        return Consumer(
+            self._connect(CONSUMER_TIMEOUT), queues, name=name, lease=lease, clock=self._clock,
+            celery_queues=self._celery_queues,
+        )  # fmt: skip
 
     # --- views ---
 
@@ -271,13 +280,14 @@ class Broker:
             "clock": self._clock,
             "timeout": timeout,
             "dedup_window": self._dedup_window,
+            "celery_queues": self._celery_queues,
         }
         return Connection(transport=self._transport, transport_options=options)
 
 
-def checked(message: Message, max_bytes: int) -> bytes:
+def checked(message: Message, max_bytes: int, celery_queues: Set[str] = formats.NO_QUEUES) -> bytes:
     """The message as it travels. Raises ``EncodeError`` or ``PayloadTooLarge``."""
-    wire = encode(message)
+    wire = formats.encode(message, celery_queues)
     if len(wire) + RETRY_ROOM > max_bytes:
         raise PayloadTooLarge(
             f"message of {len(wire)} bytes for task {message.task!r} is larger than max_message_bytes={max_bytes} "

@@ -1,7 +1,8 @@
 """The worker's side of a broker: fetch, settle, renew, reap, all under one lease."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
+from functools import partial
 
 # mypy: allow-untyped-calls
 from kombu.connection import Connection
@@ -21,7 +22,17 @@ class Consumer:
     broker cannot be used, having changed nothing, and may be called again.
     """
 
-    def __init__(self, connection: Connection, queues: Sequence[str], *, name: str, lease: float, clock: Clock) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        queues: Sequence[str],
+        *,
+        name: str,
+        lease: float,
+        clock: Clock,
+        celery_queues: Set[str] = frozenset(),
+    ) -> None:
+        self._to_parcel = partial(to_parcel, celery_queues=celery_queues)
         self._connection = connection
         self._storage: Storage = connection.channel().storage
         self._queues = list(dict.fromkeys(queues))
@@ -108,7 +119,7 @@ class Consumer:
         Raises:
             StoreError: ``record`` refused a change; nothing was done.
         """
-        stale = self._mine().settle(self._holder, settlements, to_parcel, record, shared=shared)
+        stale = self._mine().settle(self._holder, settlements, self._to_parcel, record, shared=shared)
         if stale is None:
             raise StoreError("the store refused a change; nothing was settled")
         return stale

@@ -8,7 +8,7 @@ from taskbus import codec
 from taskbus.cli.phrase import count
 from taskbus.errors import CodecError
 from taskbus.message import Message
-from taskbus.wire import compact
+from taskbus.wire import formats
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Preview:
 def preview(wire: bytes, queue: str, priority: int) -> Preview:
     """Read the bytes of a message as far as possible; never raises."""
     try:
-        message = compact.decode(wire, queue, priority, max(len(wire), 1))
+        message = formats.decode(wire, queue, priority, max(len(wire), 1))
     except CodecError as error:
         return Preview(None, None, None, f"cannot be read: {error}")
     try:

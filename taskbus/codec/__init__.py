@@ -10,7 +10,7 @@ unless a hint, a set or a map's key says otherwise; so does a set of objects.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from taskbus.codec import packed, text
+from taskbus.codec import celery, packed, text
 from taskbus.codec.explain import explain
 from taskbus.codec.hints import converter
 from taskbus.errors import DecodeError, EncodeError
@@ -38,6 +38,8 @@ def encode_call(args: Sequence[Any], kwargs: Mapping[str, Any], content_type: st
 def decode(data: bytes, content_type: str = "msgpack", *, max_bytes: int = MAX_BYTES) -> Any:
     """The value in ``data``. Hostile bytes cost time and memory in proportion to their length, and no more.
 
+    Of a body that Celery made it is ``[args, kwargs]``.
+
     Raises ``DecodeError`` if they are malformed, larger than ``max_bytes``, or deeper or more than ``limits`` says.
     """
     if len(data) > max_bytes:
@@ -46,6 +48,8 @@ def decode(data: bytes, content_type: str = "msgpack", *, max_bytes: int = MAX_B
         return packed.decode(data)
     if content_type == "json":
         return text.decode(data)
+    if content_type.startswith(celery.PREFIX):
+        return list(celery.call(celery.decode(data, content_type))[:2])
     raise DecodeError(f"content type {content_type[:100]!r} is unknown; TaskBus reads {' and '.join(CONTENT_TYPES)}")
 
 

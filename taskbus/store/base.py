@@ -135,7 +135,24 @@ class Group:
     example: str
 
 
-class Store(FlowStore, Protocol):
+class ResultStore(Protocol):
+    """What whoever waits for results needs of a store; for any thread. All of it may raise ``StoreError``."""
+
+    def results(self, task_ids: Sequence[str]) -> Mapping[str, StoredResult]:
+        """The recorded results among ``task_ids``, without those whose time to live is over."""
+
+    def forget(self, task_ids: Sequence[str]) -> None:
+        """Delete results; the tasks are then as if never heard of."""
+
+    def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
+        """Call ``notify`` (from any thread, possibly without cause) after any process may have recorded a result.
+
+        ``notify`` must neither block nor raise. Returns a function that ends it. Where the database cannot tell,
+        ``notify`` is called on a slow timer.
+        """
+
+
+class Store(ResultStore, FlowStore, Protocol):
     """What a database must do to be a result store. Every method is atomic; all may be called from any thread.
 
     Each may raise ``StoreError`` when the database cannot be used.
@@ -157,12 +174,6 @@ class Store(FlowStore, Protocol):
             StoreError: the database failed; nothing was written.
         """
 
-    def results(self, task_ids: Sequence[str]) -> Mapping[str, StoredResult]:
-        """The recorded results among ``task_ids``, without those whose time to live is over."""
-
-    def forget(self, task_ids: Sequence[str]) -> None:
-        """Delete results; the tasks are then as if never heard of."""
-
     def attempts(self, task_ids: Sequence[str]) -> Mapping[str, Sequence[FailedAttempt]]:
         """The failed attempts of tasks, oldest first."""
 
@@ -179,13 +190,6 @@ class Store(FlowStore, Protocol):
 
     def sweep(self, now: float) -> int:
         """Delete some of the results whose time to live is over (at most 1,000); returns how many."""
-
-    def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
-        """Call ``notify`` (from any thread, possibly without cause) after any process may have recorded a result.
-
-        ``notify`` must neither block nor raise. Returns a function that ends it. Where the database cannot tell,
-        ``notify`` is called on a slow timer.
-        """
 
     def examine(self) -> Sequence[Remark]:
         """What the database's live settings mean for results and dead letters; asks, and changes nothing."""

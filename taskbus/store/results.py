@@ -9,7 +9,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from taskbus.errors import ResultError, ResultTimeout
 from taskbus.outcome import Failure, State
-from taskbus.store.base import Store, StoredResult
+from taskbus.store.base import ResultStore, StoredResult
 from taskbus.store.remote import KNOWN, error_of
 from taskbus.store.waiting import Arrival, waiting_for
 
@@ -30,7 +30,7 @@ class AsyncResult(Generic[R_co]):
     def __init__(
         self,
         task_id: str,
-        store: Store | Callable[[], Store],
+        store: ResultStore | Callable[[], ResultStore],
         *,
         decode: Callable[[bytes, str], R_co],
         allowed: Mapping[str, type[BaseException]] = KNOWN,
@@ -110,7 +110,7 @@ class AsyncResult(Generic[R_co]):
         self._final = None
 
     @property
-    def _store(self) -> Store:
+    def _store(self) -> ResultStore:
         return self._place() if callable(self._place) else self._place
 
     def _must_be_kept(self) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from weakref import WeakKeyDictionary, ref
 
 from taskbus.errors import StoreError
-from taskbus.store.base import Store, StoredResult
+from taskbus.store.base import ResultStore, StoredResult
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ MIN_REST_FOR = 0.001
 class Waiting:
     """Who waits for which task of ``store``. ``add`` and ``remove`` may be called from any thread."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: ResultStore) -> None:
         # Weak, or the registry below would keep every store alive for ever.
         self._store = ref(store)
         self._lock = threading.Lock()
@@ -80,7 +80,7 @@ class Waiting:
         except Exception as error:  # noqa: BLE001  whoever waits must hear of it, or would wait for ever
             self._fail(error)
 
-    def _serve(self, store: Store) -> None:
+    def _serve(self, store: ResultStore) -> None:
         needed_at = answered_at = time.monotonic()
         is_failing = False
         while True:
@@ -112,7 +112,7 @@ class Waiting:
             self._thread = None
             return True
 
-    def _ask(self, store: Store) -> bool:
+    def _ask(self, store: ResultStore) -> bool:
         """Whether anyone waits. Hands out the results that are there."""
         with self._lock:
             ids = list(self._wakes)
@@ -135,7 +135,7 @@ class Waiting:
         self._hand_out(dict.fromkeys(ids, error))
 
 
-def waiting_for(store: Store) -> Waiting:
+def waiting_for(store: ResultStore) -> Waiting:
     """The one ``Waiting`` of ``store`` in this process."""
     with _lock:
         waiting = _waiting.get(store)
@@ -152,5 +152,5 @@ def _after_fork() -> None:
 
 
 _lock = threading.Lock()
-_waiting: "WeakKeyDictionary[Store, Waiting]" = WeakKeyDictionary()
+_waiting: "WeakKeyDictionary[ResultStore, Waiting]" = WeakKeyDictionary()
 os.register_at_fork(after_in_child=_after_fork)

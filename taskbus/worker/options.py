@@ -90,6 +90,8 @@ class TaskSpec:
     queue: str = "default"
     store_results: bool = True
     result_ttl: float = 86_400.0
+    takes: int = 0
+    """How many positional arguments a caller may give."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from typing import Any
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Delivery, Settlement
 from taskbus.clock import wall_clock
-from taskbus.config import Config
 from taskbus.database.urls import redacted
 from taskbus.errors import LeaseLost
 from taskbus.monitor.naming import node_name
@@ -25,18 +24,23 @@ from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
+from taskbus.worker.celery_desk import CeleryDesk
+from taskbus.worker.celery_ends import CeleryEnds
+from taskbus.worker.celery_errands import CeleryErrands
 from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.flows import Flows, stamped
 from taskbus.worker.intake import Intake
+from taskbus.worker.launch import Launched
 from taskbus.worker.leases import Leases
 from taskbus.worker.monitoring import Monitoring
-from taskbus.worker.mourning import estate
+from taskbus.worker.mourning import estate, judged
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
 from taskbus.worker.quarantine import Quarantine
+from taskbus.worker.queues import config_of, queues_of
 from taskbus.worker.realm import Realm
-from taskbus.worker.runners import Runner, RunnerServer
+from taskbus.worker.runners import Runner, RunnerServer, listen
 from taskbus.worker.settlement import Ended, Held, brings_more, settlement
 from taskbus.worker.signals import Signals
 from taskbus.worker.standing import Standing
@@ -52,23 +56,27 @@ AFTER_KILL = 10.0
 """Seconds the loop goes on after it has killed its runners, to give back what they held."""
 
 
-def run(options: WorkerOptions, on_ready: Callable[[WorkerInfo], None] = lambda _: None) -> int:
-    """Run a worker until it is told to stop; returns its exit status.
+def run(
+    options: WorkerOptions,
+    on_ready: Callable[[WorkerInfo], None] = lambda _: None,
+    launched: Launched | None = None,
+) -> int:
+    """Run a worker until it is told to stop; returns its exit status. ``launched``: its runners' server, if started.
 
     0: stopped in good order. 1: stopped at once by a second signal, or could not give everything back.
     Raises ``ConfigError`` if the app cannot be imported, ``BrokerError`` if the broker cannot be used.
     """
-    with contextlib.closing(Supervisor(options)) as supervisor:
+    with contextlib.closing(Supervisor(options, launched)) as supervisor:
         return supervisor.run(on_ready)
 
 
 class Supervisor:
     """One worker. See the module's docstring for its loop."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, launched: Launched | None = None) -> None:
         started = time.monotonic()
         self._selector = selectors.DefaultSelector()
-        self._crew = Crew(options, self._watch, self._unwatch)
+        self._crew = Crew(options, self._watch, self._unwatch, launched)
         self._closing = contextlib.ExitStack()
         self._closing.callback(self._crew.close)
         try:
@@ -78,14 +86,14 @@ class Supervisor:
             raise
 
     def _open(self, options: WorkerOptions, hello: dict[str, Any], started: float) -> None:
-        self.config = config = Config(**{**hello["config"], "queues": tuple(hello["config"]["queues"])})
+        self.config = config = config_of(hello["config"])
         self._crew.configure(config)
-        specs = {name: TaskSpec(**spec) for name, spec in hello["tasks"].items()}
-        queues = config.queues or tuple(dict.fromkeys([config.default_queue, *(spec.queue for spec in specs.values())]))
+        own = {name: TaskSpec(**spec) for name, spec in hello["tasks"].items()}
+        queues = queues_of(config, own)
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
         broker = Broker(
             hello["broker"], max_message_bytes=config.max_message_bytes, publish_timeout=config.publish_timeout,
-            dedup_window=config.dedup_window,
+            dedup_window=config.dedup_window, celery_queues=config.celery_queues,
         )  # fmt: skip
         self._closing.callback(broker.close)
         inspection.must_be_shared(broker)
@@ -97,10 +105,13 @@ class Supervisor:
         inspection.inspect(self._consumer, self._store, shared=self._shares)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._record = self._store.apply if self._shares else stamped(self._store.apply)
-        self._admission = Admission(
-            Intake(specs, config), Flows(self._store.begin), self._consumer, self._record, shared=self._shares
-        )
-        self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
+        self._celery_desk = desk = CeleryDesk(own, config, self.name)
+        self._closing.callback(desk.close)
+        self._celery_ends, self._celery_errands = CeleryEnds(desk), CeleryErrands(desk, self._store)
+        specs = {**own, **desk.tasks}
+        flows = Flows(self._store.begin, shared=self._shares)
+        self._admission = Admission(Intake(specs, config), flows, self._consumer, self._record, shared=self._shares)
+        self._dispatcher = Dispatcher(own, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)
         self._standing, self._telemetry = Standing(), Telemetry(config.telemetry_rate, is_on=config.telemetry)
         self._watchdog = Watchdog(lambda: list(self._crew.runners.values()))
@@ -118,12 +129,13 @@ class Supervisor:
             app=options.app, name=self.name, pid=os.getpid(), broker=broker.safe_url,
             results=redacted(hello["results"]) if not self._shares else broker.safe_url, is_shared=self._shares,
             pool=options.pool, processes=self._crew.size, threads=config.threads, coroutines=config.coroutines,
-            queues=queues, tasks=specs, lease=config.lease, grace=config.grace,
+            queues=queues, tasks=own, lease=config.lease, grace=config.grace,
             started_in=time.monotonic() - started,
         )  # fmt: skip
         realm = Realm(
             node_name(options.name), config, self.info, specs, self._crew, self._dispatcher, self._consumer,
-            self._standing, self._telemetry, self._end, self._signals.stop, self._watchdog.start,
+            self._standing, self._telemetry, lambda ended: self._ended.extend(ended), self._signals.stop,
+            self._watchdog.start,
         )  # fmt: skip
         self._monitoring = Monitoring(realm, broker.url)
         self._closing.callback(self._monitoring.close)
@@ -176,13 +188,13 @@ class Supervisor:
         except LeaseLost:
             self._abandon(now)
         self._dispatcher.assign(self._crew.runners.values(), now)
-        self._judge()
+        self._ended += judged(self._to_judge, self._crew.runners.values(), is_stopping=self._stop_deadline is not None)
         self._ended += (
             Ended(held, Released()) for held in self._dispatcher.misplaced(self._crew.runners.values(), now)
         )
         self._crew.tick(now)
         self._monitoring.tick(now)
-        self._listen()
+        listen(self._selector, self._crew.runners.values())
 
     def _sleep(self) -> float:
         """Seconds until something is due."""
@@ -196,7 +208,7 @@ class Supervisor:
             can_act = self._room(now) > 0 or self._ended or self._other
             instants.append(max(self._patience.not_before, now) if can_act else now + MAX_IDLE)
         due_at = self._consumer.next_due_at()
-        if due_at is not None and self._stop_deadline is None:
+        if due_at is not None and self._stop_deadline is None and not self._may_fetch:
             instants.append(now + max(0.0, due_at - self._consumer.now()))
         if self._stop_deadline is not None:
             instants.append(self._stop_deadline)
@@ -236,7 +248,11 @@ class Supervisor:
             admitted = self._standing.screen(admitted, now)
         self._ended += admitted.ended
         self._other += admitted.other
-        for held in admitted.to_run:
+        to_run, unlocked = self._celery_errands.take(admitted.to_run, self._consumer.now())
+        self._other += unlocked
+        for held in to_run:
+            if held.spec.time_limit is not None:  # a call of Celery's may bring one
+                self._watchdog.start()
             self._dispatcher.park(held, now)
 
     def _is_idle(self) -> bool:
@@ -245,19 +261,18 @@ class Supervisor:
         has_work = has_work or (self._standing.is_any and bool(self._standing.kept()))
         return not (has_work or self._dispatcher.parked or self._ended or self._other or self._to_judge)
 
-    def _end(self, ended: list[Ended]) -> None:
-        self._ended += ended
-
     def _settle(self, now: float) -> None:
         if not (self._ended or self._other) or now < self._patience.not_before:
             return
         ended, other = self._ended, self._other
         wall = self._consumer.now()
         results = [settlement(each, self.name, wall, self.config) for each in ended]
-        settlements = [each for each in (*results, *other) if each.delivery or each.changes or each.follow_ups]
+        settlements = [*results, *other]
         with self._patience.trying_to("settle", now):
+            extended = self._celery_ends.extend(ended, settlements, wall)
+            settlements = [each for each in extended.settlements if each.delivery or each.changes or each.follow_ups]
             stale = self._consumer.settle(settlements, self._record, shared=self._shares)
-            self._ended, self._other = [], []
+            self._ended, self._other = [], self._celery_ends.settled(extended, stale)
             if any(map(brings_more, settlements)):
                 self._may_fetch = True
             if stale:
@@ -270,6 +285,8 @@ class Supervisor:
         if self._leases.tick(now):
             with self._sweeping.trying_to("sweep", now):
                 self._store.sweep(time.time())
+                self._celery_desk.sweep(time.time())
+            self._leases.rest()
             self._may_fetch = True
 
     def _abandon(self, now: float) -> None:
@@ -315,14 +332,6 @@ class Supervisor:
             except EOFError:
                 self._unwatch(runner)  # the server will say of what it died
 
-    def _listen(self) -> None:
-        """Wait for room in the sockets that did not take everything, and only for those."""
-        for runner in self._crew.runners.values():
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if runner.is_choked else 0)
-            key = self._selector.get_map().get(runner.link)
-            if key is not None and key.events != wanted:
-                self._selector.modify(runner.link, wanted, key.data)
-
     def _hear(self, runner: Runner) -> None:
         for report in runner.receive():
             held = self._dispatcher.release(runner, report.tag)
@@ -352,21 +361,12 @@ class Supervisor:
                 logger.warning("runner %d died of %s", runner.pid, how)
             runner.close()
 
-    def _judge(self) -> None:
-        """Ask a runner, which knows the retry policies, what follows for attempts killed at their time limit."""
-        if self._stop_deadline is not None:
-            self._ended += (Ended(held, Released()) for held in self._to_judge)
-            self._to_judge.clear()
-        for runner in self._crew.runners.values():
-            if self._to_judge and runner.is_up and not runner.is_stopping:
-                while self._to_judge:
-                    runner.judge(self._to_judge.popleft())
-
     # --- stopping ------------------------------------------------------------------------------------------------
 
     def _begin_to_stop(self, now: float) -> None:
         self._stop_deadline = now + self.config.grace
         self._crew.is_stopping = True
+        self._leases.stop_sweeping()
         self._other += self._quarantine.give_up()
         parked = [*self._dispatcher.empty(), *self._standing.empty()]
         self._ended += (Ended(held, Released()) for held in parked)

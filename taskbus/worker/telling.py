@@ -4,6 +4,7 @@ import logging
 from collections.abc import Collection, Iterable
 
 from taskbus.outcome import Crashed, Dead, Failure, Retrying, Succeeded
+from taskbus.wire import celery
 from taskbus.worker.settlement import Ended, Held
 
 logger = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ def tell(ended: Iterable[Ended], stale: Collection[int]) -> None:
 
 def named(held: Held) -> str:
     """A held message in a log line: task and id."""
-    return f"{held.message.task} {held.message.id}" if held.message else f"a message on {held.delivery.queue!r}"
+    message = held.message
+    return f"{celery.shown_name(message)} {message.id}" if message else f"a message on {held.delivery.queue!r}"
 
 
 def counted(number: int, thing: str) -> str:

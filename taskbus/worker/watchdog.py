@@ -18,11 +18,13 @@ class Watchdog:
     def __init__(self, runners: Callable[[], Iterable[Runner]]) -> None:
         self._runners = runners
         self._ended = threading.Event()
+        self._has_started = False
         self._thread = threading.Thread(target=self._watch, name="taskbus-watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch; once more does nothing."""
-        if self._thread.ident is None:
+        """Begin to watch; starting it again does nothing."""
+        if not self._has_started:
+            self._has_started = True
             self._thread.start()
 
     def stop(self) -> None:

@@ -37,7 +37,9 @@ class Sender(Protocol):
 
     async def abegin(self, plan: Plan, session: Any = None) -> None: ...
 
-    def expect(self, task: Any, task_id: str, *, decode: Callable[[bytes, str], Any] | None = None) -> AsyncResult[Any]:
+    def expect(
+        self, task: Any, task_id: str, *, decode: Callable[[bytes, str], Any] | None = None, queue: str = ""
+    ) -> AsyncResult[Any]:
         """The result of a call; ``decode`` is for one that is not of the task's own type."""
 
     def flow(self, flow_id: str) -> Any:

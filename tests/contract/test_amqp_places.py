@@ -10,8 +10,8 @@ import pytest
 from taskbus.broker.broker import Broker
 from taskbus.errors import BrokerError, ConfigError
 from taskbus.testing.transport_basis import acks, fetch_when_there, ids, message
-from tests.servers.rabbitmq_server import RabbitServer, quiet_port, the_node
-from tests.servers.server import need
+from tests.servers.rabbitmq_server import RabbitServer, listens, quiet_port, the_node
+from tests.servers.server import need, until
 
 LEASE = 30.0
 
@@ -78,6 +78,7 @@ def secured(tmp_path: Path) -> Iterator[tuple[RabbitServer, str]]:
         f"ssl_options.keyfile = {key}\nssl_options.cacertfile = {certificate}\n",
     )
     server.start()
+    until(lambda: listens(port), "the port for TLS is open")  # it opens after the other one
     yield server, f"amqps://guest:guest@127.0.0.1:{port}/?cafile={certificate}"
     server.kill()
 

@@ -1,5 +1,6 @@
 """What the RabbitMQ transport does where AMQP keeps it from the contract of all, and what is its own."""
 
+import re
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -72,25 +73,6 @@ def join(broker: Broker) -> Iterator[Callable[..., Consumer]]:
 
 
 # --- a lease is a connection ---
-
-
-@pytest.mark.parametrize("kind", ["quorum", "classic"])
-def test_what_a_lost_connection_held_is_delivered_again_with_one_more_loss(node: RabbitServer, kind: str) -> None:
-    broker = Broker(prefixed(node, f"&queue_type={kind}"))
-    send(broker, "a")
-    consumer, other = (broker.consumer(["default"], name=name, lease=LEASE) for name in ("w", "other"))
-    for losses in range(3):
-        held = fetch_when_there(consumer, 5)
-        assert (ids(held), held[0].losses) == (["a"], losses)
-        hang_up(consumer)
-        with pytest.raises(LeaseLost):
-            consumer.renew()
-        assert consumer.settle(acks(held), None, shared=False) == held
-        consumer.rejoin()
-    assert fetch_when_there(other)[0].losses == 3
-    consumer.close()
-    other.close()
-    broker.close()
 
 
 def hang_up(consumer: Consumer) -> None:
@@ -306,7 +288,7 @@ def test_sizes_tell_of_the_queues_this_process_named(broker: Broker, join: Calla
 def test_the_doctor_hears_version_durability_and_what_cannot_be_seen(node: RabbitServer, url: str) -> None:
     broker, classic = Broker(url), Broker(f"{url}&queue_type=classic")
     remarks = {remark.subject: remark for remark in broker.examine()}
-    assert remarks["version"].text.startswith("RabbitMQ 3.")
+    assert re.fullmatch(r"RabbitMQ \d+\.\d+\.\d+.*", remarks["version"].text)
     assert remarks["durability"].weight is Weight.FINE
     assert "30 minutes" in remarks["consumer_timeout"].text
     (durability,) = [remark for remark in classic.examine() if remark.subject == "durability"]

@@ -82,13 +82,13 @@ class RabbitServer(Server):
         }
 
     def launch(self) -> None:
-        if not _listens(self.epmd_port):
+        if not listens(self.epmd_port):
             with self.log.open("ab") as log:
                 self._epmd = subprocess.Popen(
                     [need("epmd"), "-port", str(self.epmd_port), "-address", "127.0.0.1"],
                     stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
                 )  # fmt: skip
-            until(lambda: _listens(self.epmd_port), "epmd answers")
+            until(lambda: listens(self.epmd_port), "epmd answers")
         super().launch()
 
     def is_up(self) -> bool:
@@ -173,7 +173,8 @@ def quiet_port() -> int:
     raise AssertionError("no port is free")
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether something takes connections on a loopback port."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1):
             return True

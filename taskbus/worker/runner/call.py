@@ -8,6 +8,7 @@ from taskbus import codec
 from taskbus.context import Context
 from taskbus.message import Message
 from taskbus.task import Task
+from taskbus.wire import celery
 from taskbus.workflow.failed import FailedTask
 
 AnyTask = Task[..., Any]
@@ -26,6 +27,23 @@ def chunk_of(task: AnyTask, message: Message, inputs: Any) -> list[Arguments]:
     """The arguments of each call of a chunk; each is given what the flow gives. Raises as ``Task.unpack``."""
     before = () if inputs is None else (value_of(inputs),)
     return task.arguments.unpack_chunk(message.body, message.content_type, before)
+
+
+def as_called(task: AnyTask, message: Message) -> AnyTask:
+    """The task with the limits that a call of Celery's brings, and without a result if the call wants none."""
+    hard, soft = celery.limits_of(message)
+    own: dict[str, Any] = {} if hard is None else {"time_limit": hard}
+    if soft is not None:
+        own["soft_time_limit"] = soft
+    if celery.is_result_ignored(message):
+        own["store_results"] = False
+    return _like(task, own) if own else task
+
+
+def _like(task: AnyTask, differences: dict[str, Any]) -> AnyTask:
+    like = object.__new__(type(task))
+    like.__dict__.update(task.__dict__, **differences)
+    return like
 
 
 def value_of(inputs: Any) -> Any:
@@ -50,6 +68,4 @@ def in_turn(task: AnyTask, calls: Sequence[Arguments], context: Context) -> AnyT
     async def aeach() -> list[Any]:
         return [await function(*args, **kwargs) for args, kwargs in calls]
 
-    chunk = object.__new__(type(task))
-    chunk.__dict__.update(task.__dict__, function=aeach if task.is_async else each)
-    return chunk
+    return _like(task, {"function": aeach if task.is_async else each})

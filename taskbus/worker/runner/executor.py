@@ -5,6 +5,7 @@ task does, what comes out is a ``Report``: this is the one place of TaskBus that
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from contextvars import copy_context
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from taskbus.clock import Clock, wall_clock
 from taskbus.context import Context, current
 from taskbus.errors import (
     BadArguments,
+    ConfigError,
     DecodeError,
     EncodeError,
     Reject,
@@ -27,12 +29,13 @@ from taskbus.message import CHUNK, FLOW, Message
 from taskbus.middleware import Middleware, running
 from taskbus.outcome import Dead, Outcome, Reason, Retrying, Succeeded
 from taskbus.outcome import Replaced as ReplacedBy
-from taskbus.wire import compact
-from taskbus.worker.runner.call import AnyTask, arguments_of, chunk_of, in_turn
+from taskbus.wire import formats
+from taskbus.worker.runner.call import AnyTask, arguments_of, as_called, chunk_of, in_turn
 from taskbus.worker.runner.failing import failure_of
 from taskbus.worker.runner.limits import hard_message, soft_message, within
 from taskbus.worker.runner.protocol import Job, Report
-from taskbus.workflow.graph import replacement
+from taskbus.workflow.replacing import replacement
+from taskbus.workflow.wrapping import wrapped
 
 Call = Callable[[AnyTask, Sequence[Any], Mapping[str, Any]], Any]
 """How the body of a ``def`` task is called: a slot adds its limits here. Raises what the body raises."""
@@ -149,7 +152,7 @@ class Executor:
     def is_async(self, job: Job) -> bool:
         """Whether the job belongs in a coroutine slot. What cannot be read does not: ``execute`` says what is wrong."""
         try:
-            task = self._tasks.get(compact.decode(job.wire, job.queue, job.priority, self._max_bytes).task)
+            task = self._tasks.get(formats.decode(job.wire, job.queue, job.priority, self._max_bytes).task)
         except DecodeError:
             return False
         return task is not None and task.is_async
@@ -162,7 +165,7 @@ class Executor:
             error = DecodeError(f"the message of {size} bytes is larger than max_message_bytes={self._max_bytes}")
             return Dead(Reason.TOO_LARGE, failure_of(error))
         try:
-            message = compact.decode(job.wire, job.queue, job.priority, self._max_bytes)
+            message = formats.decode(job.wire, job.queue, job.priority, self._max_bytes)
         except DecodeError as error:
             return Dead(Reason.UNDECODABLE, failure_of(error))
         task = self._tasks.get(message.task)
@@ -170,7 +173,7 @@ class Executor:
             known = ", ".join(sorted(self._tasks)[:20]) or "none"
             unknown = LookupError(f"no task is named {message.task!r} here; known: {known}")
             return Dead(Reason.UNKNOWN_TASK, failure_of(unknown))
-        return message, task
+        return message, task if message.celery is None else as_called(task, message)
 
     def _prepare(self, job: Job) -> Attempt | Dead:
         found = self._find(job)
@@ -216,11 +219,11 @@ class Executor:
     def _returned(self, attempt: Attempt, value: Any) -> Outcome:
         """A value that cannot be kept is not tried again: the body has done its work.
 
-        What a flow may hand on is packed though the task keeps no results.
+        What a flow, or a chain of Celery's, may hand on is packed though the task keeps no results.
         """
         try:
             result, content_type = attempt.task.pack_result(value)
-            if result is None and FLOW in attempt.message.headers:
+            if result is None and (FLOW in attempt.message.headers or attempt.message.celery is not None):
                 result = codec.encode(value, content_type)
             if result is not None and len(result) > self._max_bytes:
                 advice = "" if FLOW in attempt.message.headers else ", or declare the task with store_results=False"
@@ -241,7 +244,7 @@ class Executor:
         if isinstance(error, Reject):
             return Dead(Reason.REJECTED, failure)
         policy, attempt = task.retry, message.attempt
-        age = max(0.0, self._clock() - message.sent_at)
+        age = max(0.0, self._clock() - message.sent_at) if message.sent_at else 0.0
         try:
             if not isinstance(error, RetryRequested) and not policy.is_retryable(error, attempt, age):
                 return Dead(_because(error, Reason.NOT_RETRYABLE), failure)
@@ -258,7 +261,11 @@ class Executor:
         """What a task put in its own place; one that cannot be sent has failed the attempt."""
         ttl = task.sender.config.flow_ttl if task.sender is not None else 0.0
         try:
-            flow, nodes = replacement(verdict.canvas, message, now=self._clock(), ttl=ttl)
+            if message.celery is not None:
+                raise ConfigError("a task that Celery sent cannot be replaced: its chain and chord would be lost")
+            flow, made = replacement(verdict.canvas, message, now=self._clock(), ttl=ttl)
+            with ExitStack() as stack:
+                nodes = wrapped(self._middleware, made, stack, self._max_bytes)
         except Exception as error:  # noqa: BLE001 - it encodes arguments, and calls methods of the user's classes
             error.__context__ = verdict  # whose traceback says where in the task
             return self._failed(message, task, error)

@@ -12,14 +12,21 @@ from typing import Any
 
 from taskbus import TaskBus
 from taskbus.errors import AppNotFound
+from taskbus.worker.runner.celery_tasks import answer_to
 
 
 def load_app(path: str) -> TaskBus:
-    """The application at ``module:name``; ``module`` alone will do where that module holds just one.
+    """The application at ``module:name``, ready to work; ``module`` alone will do where that module holds just one.
 
     The working folder is looked into first, as by ``python -m``. Raises ``AppNotFound`` that says what is there
     instead; its cause is what the module itself raised, if it did.
     """
+    app = _load_app(path)
+    answer_to(app)
+    return app
+
+
+def _load_app(path: str) -> TaskBus:
     module_name, _, name = path.partition(":")
     if not module_name:
         raise AppNotFound(f"-A {path!r} names no module; write it as module:name, such as -A shop:app")
@@ -61,6 +68,7 @@ def hello(app: TaskBus) -> dict[str, Any]:
                 "queue": task.queue,
                 "store_results": task.store_results,
                 "result_ttl": task.result_ttl,
+                "takes": task.arguments.takes,
             }
             for name, task in app.tasks.items()
         },

@@ -20,7 +20,8 @@ it. ``stop`` returns what has not started, lets the rest finish, then leaves wit
 one in another encoding, ``[task_id, task, error, message]`` is a task that failed, ``[[inputs, ...]]`` what a join has.
 
 hello = {"app": str, "config": {...}, "broker": str, "results": str, "tasks": {name: {"is_async": bool,
-"time_limit": float | None, "at_most_once": bool, "queue": str, "store_results": bool, "result_ttl": float}}}
+"time_limit": float | None, "at_most_once": bool, "queue": str, "store_results": bool, "result_ttl": float,
+"takes": int}}}
 """
 
 import socket

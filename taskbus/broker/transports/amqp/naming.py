@@ -2,9 +2,11 @@
 
 On quorum queues, which know no priorities, each priority above 0 has a queue of its own, made when it is first used. On
 either kind what is given back goes to a queue ahead of the others, since AMQP's own requeueing would count it as lost.
+A queue that Celery shares is one queue, of Celery's name: what is given back goes to its end, where Celery finds it.
 All arguments must be equal wherever a queue is declared, or RabbitMQ refuses.
 """
 
+from collections.abc import Set
 from functools import lru_cache
 from typing import Any
 
@@ -26,7 +28,8 @@ DELAY_QUEUE_LIVES = 24 * 3600 * 1000
 class Naming:
     """Names and arguments for one address and one version of the broker."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, celery_queues: Set[str] = frozenset()) -> None:
+        self.celery_queues = celery_queues
         self._prefix = address.prefix
         self.is_quorum = address.queue_type == "quorum"
         self.levels: tuple[str, ...] = (BACK, *(f"~p{level}" for level in range(9, 0, -1)), MAIN)
@@ -36,24 +39,34 @@ class Naming:
         self.news = f"{self._prefix}taskbus.news"
         self.queue = lru_cache(maxsize=4096)(self._queue)
 
-    def level(self, priority: int) -> str:
-        return f"~p{priority}" if priority and self.is_quorum else MAIN
+    def level(self, queue: str, priority: int) -> str:
+        return f"~p{priority}" if priority and self.is_quorum and queue not in self.celery_queues else MAIN
 
-    def first(self, level: str) -> tuple[int, bool]:
+    def levels_of(self, queue: str) -> tuple[str, ...]:
+        """The levels that a queue may have."""
+        return (MAIN,) if queue in self.celery_queues else self.levels
+
+    def back(self, queue: str) -> str:
+        """The level for what is given back."""
+        return MAIN if queue in self.celery_queues else BACK
+
+    def first(self, queue: str, level: str) -> tuple[int, bool]:
         """What sorts before all else that a level may hold, as ``Arrived`` does."""
         if level == BACK:
             return 0, False
+        if queue in self.celery_queues:
+            return 0, True
         return (9 - int(level[2:] or 0) if self.is_quorum else 0), True
 
     def _queue(self, name: str, level: str = MAIN) -> str:
         """RabbitMQ's name for one level of a queue. Raises ``BrokerError`` if it is too long."""
-        full = f"{self._prefix}{name}{level}"
+        full = f"{'' if name in self.celery_queues else self._prefix}{name}{level}"
         if len(full.encode()) > LONGEST_NAME - len(BACK):
             raise BrokerError(f"queue name {name!r} is too long for RabbitMQ: {LONGEST_NAME - len(BACK)} bytes at most")
         return full
 
     def exchange(self, name: str) -> str:
-        return f"{self._prefix}{name}"
+        return name if name in self.celery_queues else f"{self._prefix}{name}"
 
     def delay(self, milliseconds: int) -> str:
         """The name of a delay queue, and of the exchange before it, which leaves the routing key as it is."""

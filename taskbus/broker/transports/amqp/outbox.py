@@ -6,10 +6,12 @@ from collections.abc import Iterable, Sequence
 from taskbus.broker.transports.amqp import properties
 from taskbus.broker.transports.amqp.inbox import Arrived
 from taskbus.broker.transports.amqp.letters import Letter
-from taskbus.broker.transports.amqp.naming import BACK, MAIN, split_delay
+from taskbus.broker.transports.amqp.naming import MAIN, split_delay
 from taskbus.broker.transports.amqp.properties import NONE, Counters
 from taskbus.broker.transports.amqp.topology import Topology
+from taskbus.broker.transports.envelope import Envelope, pack
 from taskbus.broker.transports.port import Parcel
+from taskbus.wire import celery
 
 
 def sent(parcels: Sequence[Parcel], topology: Topology, now: float, until: float) -> list[Letter]:
@@ -21,7 +23,9 @@ def sent(parcels: Sequence[Parcel], topology: Topology, now: float, until: float
             label = properties.foreign(packed, priority, NONE) if packed else properties.plain(priority)
             letters.append(Letter(naming.exchange(exchange), key, label, body))
             continue
-        level = naming.level(priority)
+        level = naming.level(key, priority)
+        if packed is None and body.startswith(celery.FIRST):
+            packed, body = _apart(body, key)
         if due_at is None or due_at <= now:
             label = properties.plain(priority) if packed is None else properties.foreign(packed, priority, NONE)
             full = naming.queue(key) if level == MAIN else topology.ensure(key, level, until)
@@ -43,10 +47,16 @@ def given_back(
         wait = counters.wait
         if delay > 0:
             wait, counters = math.ceil(delay * 1000), counters._replace(due_at=int((now + delay) * 1000) + 1)
-        letters.append(
-            _delayed(arrived.queue, BACK, arrived.body, arrived.label.priority, packed, counters, wait, topology, until)
-        )
+        queue, priority = arrived.queue, arrived.label.priority
+        level = topology.naming.back(queue)
+        letters.append(_delayed(queue, level, arrived.body, priority, packed, counters, wait, topology, until))
     return letters
+
+
+def _apart(wire: bytes, key: str) -> tuple[bytes, bytes]:
+    """The envelope and the body of a message of Celery's, which travel apart here."""
+    body, kind, encoding, headers, others = celery.unwrap(wire)
+    return pack(Envelope(kind, encoding, others, headers, "", key)), body
 
 
 def _delayed(

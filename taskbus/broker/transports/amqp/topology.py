@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from taskbus.broker.transports.amqp import frames
 from taskbus.broker.transports.amqp.calls import NOT_FOUND, PRECONDITION_FAILED, Calls, Refused
@@ -20,7 +21,8 @@ class Topology:
     """Asked over one line. It remembers what it declared, until told that something was missing (``forget``).
 
     ``twin``: asks the same broker over another line; what one has declared the other needs not. ``others``: RabbitMQ's
-    names of queues for tasks that were there already with other arguments.
+    names of queues for tasks that were there already with other arguments; ``counting``: those that Celery shares and
+    somebody declared as quorum queues.
     """
 
     def __init__(self, line: Line, naming: Naming, twin: "Topology | None" = None) -> None:
@@ -29,6 +31,7 @@ class Topology:
         self.names: dict[str, None] = {}
         self.to_announce: list[Letter] = []
         self.others: set[str] = set() if twin is None else twin.others
+        self.counting: set[str] = set() if twin is None else twin.counting
         self._declared: set[str] = set() if twin is None else twin._declared
         self._announced: set[str] = set()
         self._delays: dict[int, float] = {}
@@ -53,7 +56,7 @@ class Topology:
         """RabbitMQ's name of a level's queue, which is there."""
         full = self.naming.queue(name, level)
         if full not in self._declared:
-            self._declare(full, None, until)
+            self._declare(name, full, None, until)
             self._declared.add(full)
             self.names.setdefault(name)
         return full
@@ -66,8 +69,11 @@ class Topology:
             self._announced.add(full)
         return full
 
-    def _declare(self, full: str, expires: float | None, until: float) -> None:
+    def _declare(self, name: str, full: str, expires: float | None, until: float) -> None:
         """Declare a queue for tasks. One that is there with other arguments is used as it is."""
+        if name in self.naming.celery_queues:
+            self._declare_as_celery(name, until)
+            return
         calls = self.line.calls(until)
         naming = self.naming
         if naming.is_quorum and naming.dropped not in self._declared:
@@ -83,6 +89,37 @@ class Topology:
             if refused.code != PRECONDITION_FAILED:
                 raise BrokerError(f"cannot declare queue {full!r}: {refused.text}") from refused
             self.others.add(full)
+
+    def _declare_as_celery(self, queue: str, until: float) -> None:
+        """Make sure of a queue that Celery shares: as it is, or else as Celery's workers make it unless told otherwise.
+
+        That is: durable and classic, bound to a direct exchange of its name.
+        """
+        has_exchange = self._has_exchange(queue, until)
+        try:
+            declaration: tuple[Any, ...] = frames.QUEUE_DECLARE, 0, queue, False, True, False, False, False, {}
+            self.line.calls(until).ask(*declaration, until=until)
+        except Refused as refused:
+            if refused.code != PRECONDITION_FAILED:
+                raise _error(refused, f"cannot declare queue {queue!r} for Celery") from refused
+            if "x-queue-type" in refused.text and "quorum" in refused.text:
+                self.counting.add(queue)
+        if not has_exchange:
+            self.declare_exchange(queue, "direct", until, passive=False)
+            self.bind(queue, queue, queue, until)
+
+    def _has_exchange(self, exchange: str, until: float) -> bool:
+        try:
+            self.declare_exchange(exchange, "direct", until, passive=True)
+        except BrokerError as error:
+            if isinstance(error.__cause__, Refused) and error.__cause__.code == NOT_FOUND:
+                return False
+            raise
+        return True
+
+    def counts_losses(self, queue: str) -> bool:
+        """Whether the broker itself counts how often a message of this queue was lost: quorum queues do."""
+        return queue in self.counting if queue in self.naming.celery_queues else self.naming.is_quorum
 
     def _announce(self, name: str, level: str, until: float) -> None:
         """Have the workers on the queue told that it has one more level, before anything is sent to it.
@@ -131,7 +168,7 @@ class Topology:
         for queue in queues:
             opened: list[Calls] = []
             asked: list[tuple[str, Calls]] = []
-            for level in self.naming.levels:
+            for level in self.naming.levels_of(queue):
                 calls = Calls(wire)
                 full = self.naming.queue(queue, level)
                 calls.post(frames.QUEUE_DECLARE, 0, full, True, False, False, False, False, {})
@@ -180,7 +217,7 @@ class Topology:
     def declare_queue(self, queue: str, expires: float | None, until: float, *, passive: bool) -> QueueCount:
         full = self.naming.queue(queue)
         if not passive:
-            self._declare(full, expires, until)
+            self._declare(queue, full, expires, until)
             self._declared.add(full)
             self.names.setdefault(queue)
             return QueueCount(queue, *self.count(full, until))

@@ -9,6 +9,8 @@
 --           BASE:fence         the last fence that was given out, for a day
 --           BASE:told          somebody was woken a moment ago, to know of a due time
 --           BASE:ids:W:N       ids published in the Nth window of W seconds
+--           BASE:counts        crashes and losses of what was given back to Celery's lists, by its SHA-1, for a week
+--           NAME, NAME..\6\22..STEP   lists of Celery's, of a queue that it shares: the plain name is step 0, then 3, 6, 9
 -- ARGV[1] the time, or "": then the server's own clock counts
 -- ARGV[2] what the channels begin with on which waiting workers are rung
 -- ARGV[3] the hash that names all queues; "" on a Cluster, where it is in another slot, and where KEYS ends with one more
@@ -16,7 +18,7 @@
 --
 -- An element is a message as it is kept: byte 1 its rank, 2 its crashes, 3 its losses, 4-11 when it became ready (a
 -- double), 12-19 a number that makes it unique (255 and its last fence, once it was given back), then what is not looked
--- at here. See element.py.
+-- at here. See element.py. The rank of a message of Celery's is its step; it lies in Celery's lists without our header.
 --
 -- A server that is out of memory refuses commands that may need more, unless the script has written before. So what
 -- must always work begins with a write that needs none.
@@ -80,6 +82,28 @@ local function ring_all(base)
   end
 end
 
+local function is_celerys(element)
+  return string.byte(element, 24) == 123 and string.sub(element, 20, 23) == '\0\0\0\0' -- "{", and no properties
+end
+
+-- Celery's list of a step: the name of the queue is in its base key, escaped (keys.py).
+local function celerys(base, step)
+  local name = string.gsub(string.match(base, '{(.*)}$'), '%%(%x%x)', function(code)
+    return string.char(tonumber(code, 16))
+  end)
+  return step == 0 and name or name .. '\6\22' .. step
+end
+
+-- Put a message where Celery's workers find it too, as it came. What they do not count is kept beside.
+local function give_to_celery(command, base, element)
+  local wire, counts = string.sub(element, 24), string.sub(element, 2, 3)
+  if counts ~= '\0\0' then
+    redis.call('HSET', base .. ':counts', redis.sha1hex(wire), counts)
+    redis.call('EXPIRE', base .. ':counts', 604800)
+  end
+  redis.call(command, celerys(base, string.byte(element, 1)), wire)
+end
+
 -- Put an element back that was held under this fence: among the delayed, or at the head of its list, where what was given
 -- back is in the order in which it was claimed.
 local function give_back(base, element, fence, due)
@@ -88,6 +112,10 @@ local function give_back(base, element, fence, due)
   if due then
     element = string.sub(element, 1, 3) .. struct.pack('>d', due) .. mark .. string.sub(element, 20)
     redis.call('ZADD', base .. ':delayed', exact(due), element)
+    return
+  end
+  if is_celerys(element) then
+    give_to_celery('RPUSH', base, element)
     return
   end
   local key, ahead = base .. ':' .. string.byte(element, 1), {}

@@ -1,6 +1,7 @@
 -- Take messages under a lease; joined to base.lua. KEYS are the queues, whose turns go in this order.
 --
--- ARGV[4] the holder, [5] how many at most, [6] due messages to make ready at most, of each queue
+-- ARGV[4] the holder, [5] how many at most, [6] due messages to make ready at most, of each queue; [7] a "1" in the
+-- place of each queue that Celery shares ("" if none): of the others Celery's lists are not looked at
 -- Returns 0 when the holder's lease is gone, having taken nothing. Else {time, next due time or "", messages promoted,
 -- {index of the queue in KEYS, first fence, {elements}}, ...}, each queue's by rank, then by age.
 --
@@ -8,6 +9,7 @@
 -- its holder shortly before one is due, wakes another who waits.
 
 local holder, limit, promotions = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local FROM_CELERY = struct.pack('>d', now) .. string.rep('\0', 12)
 local SOON = 5 -- seconds: what is due later, a sleeping worker finds by itself
 
 for _, base in ipairs(KEYS) do
@@ -25,9 +27,13 @@ local function promote(base)
   redis.call('ZREMRANGEBYRANK', key, 0, #due - 1)
   local by_rank = {}
   for _, element in ipairs(due) do
-    local rank = string.byte(element, 1)
-    by_rank[rank] = by_rank[rank] or {}
-    table.insert(by_rank[rank], element)
+    if is_celerys(element) then
+      give_to_celery('LPUSH', base, element)
+    else
+      local rank = string.byte(element, 1)
+      by_rank[rank] = by_rank[rank] or {}
+      table.insert(by_rank[rank], element)
+    end
   end
   for rank, elements in pairs(by_rank) do
     with_all('LPUSH', base .. ':' .. rank, elements, 1, #elements)
@@ -40,11 +46,29 @@ local function has_urgent(base)
     base .. ':6', base .. ':7', base .. ':8') > 0
 end
 
+-- Append up to `count` messages of Celery's to `taken`, as elements, from its list of a step.
+local function take_celerys(base, step, count, taken)
+  local popped = redis.call('RPOP', celerys(base, step), count)
+  if not popped or #popped == 0 then
+    return
+  end
+  local has_counts = redis.call('EXISTS', base .. ':counts') == 1
+  for _, wire in ipairs(popped) do
+    local counts = nil
+    if has_counts then
+      local digest = redis.sha1hex(wire)
+      counts = redis.call('HGET', base .. ':counts', digest)
+      redis.call('HDEL', base .. ':counts', digest)
+    end
+    taken[#taken + 1] = string.char(step) .. (counts or '\0\0') .. FROM_CELERY .. wire
+  end
+end
+
 -- Append up to `count` elements of a queue to `taken`, the lowest rank first; how many. Most queues have one rank, the
 -- last, and one question is cheaper than nine.
-local function take(base, count, taken)
+local function take(base, count, taken, is_shared)
   local before = #taken
-  for rank = has_urgent(base) and 0 or 9, 9 do
+  for rank = (is_shared or has_urgent(base)) and 0 or 9, 9 do
     local wanted = count - (#taken - before)
     if wanted == 0 then
       break
@@ -54,6 +78,9 @@ local function take(base, count, taken)
       for _, element in ipairs(popped) do
         taken[#taken + 1] = element
       end
+    end
+    if is_shared and rank % 3 == 0 then
+      take_celerys(base, rank, count - (#taken - before), taken)
     end
   end
   return #taken - before
@@ -73,8 +100,13 @@ local function hold(base, taken)
   return string.format('%.0f', first)
 end
 
-local function has_ready(base)
-  return redis.call('EXISTS', base .. ':9') == 1 or has_urgent(base)
+local function has_ready(base, is_shared)
+  return redis.call('EXISTS', base .. ':9') == 1 or has_urgent(base) or is_shared and redis.call('EXISTS',
+    celerys(base, 0), celerys(base, 3), celerys(base, 6), celerys(base, 9)) > 0
+end
+
+local function is_shared(index)
+  return string.byte(ARGV[7], index) == 49
 end
 
 local promoted, taken, left = 0, {}, limit
@@ -89,7 +121,7 @@ if limit > 0 then
     for _, index in ipairs(hungry) do
       if left > 0 then
         local asked = math.min(share, left)
-        local got = take(KEYS[index], asked, taken[index])
+        local got = take(KEYS[index], asked, taken[index], is_shared(index))
         left = left - got
         if got == asked then
           still_hungry[#still_hungry + 1] = index
@@ -114,7 +146,7 @@ for index, base in ipairs(KEYS) do
       redis.call('SADD', base .. ':waiting', holder)
     else
       redis.call('SREM', base .. ':waiting', holder)
-      if has_ready(base) then
+      if has_ready(base, is_shared(index)) then
         ring(base)
       elseif due < now + SOON and redis.call('SET', base .. ':told', '', 'NX', 'PX', 1000) then
         ring(base)

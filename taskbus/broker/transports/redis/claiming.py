@@ -12,6 +12,8 @@ from taskbus.database.redis import RedisError, ReplyLost
 from taskbus.errors import BrokerError, LeaseLost
 from taskbus.failpoint import failpoint
 
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.005, 0.1
+"""Seconds until Celery's lists are looked at again: its producers ring no bell. Twice as long each time in vain."""
 PROMOTE_LIMIT = 500
 """Delayed messages of a queue made ready in one claim; more wait for the next one: a script keeps others waiting."""
 CLAIM, LOST = script("claim"), script("lost")
@@ -25,6 +27,7 @@ class Claiming:
         self._keys = session.keys
         self._holders = holders
         self._numbers: dict[str, int] = {}
+        self._pause = SHORTEST_PAUSE
 
     def claim(self, holder: Holder, holding: Holding, queues: Sequence[str], limit: int) -> Claims:
         """See ``Storage.claim``."""
@@ -39,10 +42,10 @@ class Claiming:
         self, holder: Holder, holding: Holding, queues: Sequence[str], limit: int
     ) -> tuple[list[list[Claimed]], float | None]:
         """What is claimed in one step, queue by queue."""
-        bases = [self._keys.base(queue) for queue in queues]
+        bases, shared = [self._keys.base(queue) for queue in queues], self._session.shared(queues)
         try:
             answer = self._session.attempt(
-                CLAIM, bases, (holder.incarnation, limit, PROMOTE_LIMIT), midway="fetch.inside"
+                CLAIM, bases, (holder.incarnation, limit, PROMOTE_LIMIT, shared), midway="fetch.inside"
             )
         except ReplyLost as error:
             holding.must_look = True
@@ -51,10 +54,18 @@ class Claiming:
             raise failure(error) from error
         if answer == 0:
             raise self._holders.forget(holder)
-        _, next_due_at, promoted, *taken = answer
+        now, next_due_at, promoted, *taken = answer
         if promoted:
             failpoint("promote.inside")
-        return self._claimed(holding, queues, taken), float(next_due_at) if next_due_at else None
+        due_at = float(next_due_at) if next_due_at else None
+        if "1" in shared:
+            look_at = float(now) + self._until_next_look(is_idle=not taken)
+            due_at = look_at if due_at is None else min(look_at, due_at)
+        return self._claimed(holding, queues, taken), due_at
+
+    def _until_next_look(self, *, is_idle: bool) -> float:
+        self._pause = min(LONGEST_PAUSE, self._pause * 2) if is_idle else SHORTEST_PAUSE
+        return self._pause
 
     def _claim_apart(
         self, holder: Holder, holding: Holding, queues: Sequence[str], limit: int

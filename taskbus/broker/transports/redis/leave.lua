@@ -1,5 +1,8 @@
 -- Give back all that a holder has in these queues, uncounted, and forget it there; joined to base.lua.
 --
+-- When the last one leaves, Celery's workers are the only ones who could know of what waits here for its time: they get it
+-- now, and wait themselves.
+--
 -- ARGV[4] the holder. Returns how many messages.
 
 local given_back = 0
@@ -16,5 +19,13 @@ for _, base in ipairs(KEYS) do
     ring_all(base)
   end
   given_back = given_back + #fences
+  if redis.call('ZCARD', base .. ':leases') == 0 then
+    for _, element in ipairs(redis.call('ZRANGE', base .. ':delayed', 0, 9999)) do
+      if is_celerys(element) then
+        redis.call('ZREM', base .. ':delayed', element)
+        give_to_celery('LPUSH', base, element)
+      end
+    end
+  end
 end
 return given_back

@@ -1,13 +1,13 @@
 -- Queue new messages; joined to base.lua. `push(at)` reads from ARGV[at] on:
 --
 --   the dedup window in seconds (0: none); how many groups; three values for each: the index of its queue in KEYS, its
---   rank (10: delayed messages, of any rank), how many messages
+--   rank (10: delayed messages, of any rank; 20 + step: for Celery's list of that step), how many messages
 --   for each group: the ids of its messages, if there is a window ("": not remembered); their due times, if it is the
---   delayed one; their elements
+--   delayed one; their elements (for Celery's lists, what lies in them)
 --
 -- Out of memory is told by the first command that needs some, before anything is done.
 
-local DELAYED = 10
+local DELAYED, FOR_CELERY = 10, 20
 
 -- Which of the messages are new: nil for all, or a list of truths. New ones are remembered.
 local function unknown(base, window, first, count)
@@ -48,8 +48,9 @@ local function unknown(base, window, first, count)
 end
 
 local function push_ready(base, rank, known, first, count)
+  local key = rank < FOR_CELERY and base .. ':' .. rank or celerys(base, rank - FOR_CELERY)
   if not known then
-    with_all('LPUSH', base .. ':' .. rank, ARGV, first, first + count - 1)
+    with_all('LPUSH', key, ARGV, first, first + count - 1)
     return true
   end
   local elements = {}
@@ -58,7 +59,7 @@ local function push_ready(base, rank, known, first, count)
       elements[#elements + 1] = ARGV[first + n - 1]
     end
   end
-  with_all('LPUSH', base .. ':' .. rank, elements, 1, #elements)
+  with_all('LPUSH', key, elements, 1, #elements)
   return #elements > 0
 end
 

@@ -5,8 +5,9 @@ from typing import Any
 
 from taskbus.broker.transports.port import Parcel
 from taskbus.broker.transports.redis.element import Serials, pack
+from taskbus.wire import celery
 
-DELAYED = 10
+DELAYED, FOR_CELERY = 10, 20
 _serials = Serials()
 
 
@@ -22,7 +23,11 @@ def arguments(parcels: Sequence[Parcel], queues: dict[str, int], window: float, 
     is_any_known = False
     for parcel in parcels:
         due_at = parcel.due_at
-        key = (parcel.key, 9 - parcel.priority if due_at is None else DELAYED)
+        is_celerys = parcel.properties is None and parcel.body.startswith(celery.FIRST)
+        if is_celerys:  # when it is due is said in it; its own workers wait themselves
+            due_at, key = None, (parcel.key, FOR_CELERY + parcel.priority // 3 * 3)
+        else:
+            key = (parcel.key, 9 - parcel.priority if due_at is None else DELAYED)
         group = groups.get(key)
         if group is None:
             group = groups[key] = ([], [], [])
@@ -31,7 +36,7 @@ def arguments(parcels: Sequence[Parcel], queues: dict[str, int], window: float, 
         group[0].append(parcel.id)
         if due_at is not None:
             group[1].append(repr(due_at))
-        group[2].append(pack(parcel, now, serial()))
+        group[2].append(parcel.body if is_celerys else pack(parcel, now, serial()))
     remembers = window > 0 and is_any_known
     header: list[Any] = [repr(window) if remembers else 0, len(groups)]
     values: list[Any] = []

@@ -12,7 +12,7 @@ from taskbus.broker.transports.port import Opening
 from taskbus.broker.transports.redis.keys import Keys
 from taskbus.clock import wall_clock
 from taskbus.database.redis import Link, RedisDatabase, RedisError, ReplyLost, Script, load
-from taskbus.errors import BrokerError, PublishFailed, PublishUnknown
+from taskbus.errors import BrokerError, ConfigError, PublishFailed, PublishUnknown
 
 
 @lru_cache(maxsize=64)
@@ -39,6 +39,12 @@ class Session:
         self.has_passed_clock = opening.clock is not wall_clock
         self._call = _Call()
         self.now = BrokerClock(opening.clock, self._ask).now
+        self.celery_queues = opening.celery_queues
+        if self.is_cluster and self.celery_queues:
+            raise ConfigError(
+                f"celery_queues={sorted(self.celery_queues)} on a Redis Cluster, which Celery cannot use: its lists of"
+                " one queue would be on several nodes; use a single Redis, with Sentinel perhaps"
+            )
         self._registry = "" if self.is_cluster else self.keys.queues
 
     def link(self) -> Link:
@@ -48,6 +54,11 @@ class Session:
         """The first arguments of every script: see base.lua."""
         passed = "" if not self.has_passed_clock else repr(self._given_clock())
         return passed, self.keys.bells, self._registry
+
+    def shared(self, queues: Sequence[str]) -> str:
+        """As scripts read which of these queues Celery shares: a "1" or a "0" for each; "" where none could be."""
+        celerys = self.celery_queues
+        return "".join("1" if queue in celerys else "0" for queue in queues) if celerys else ""
 
     def run(self, name: Script, keys: Sequence[str], args: Sequence[Any] = (), **how: Any) -> Any:
         """Run a script on keys of one slot. Raises ``BrokerError``."""

@@ -47,6 +47,7 @@ FEATURES = Features(
     notes=(
         "what an accepted task survives is said by appendonly and appendfsync: `taskbus doctor` reads them",
         "a failover to a replica loses what was not replicated yet",
+        "queues may be shared with Celery (celery_queues), whose lists are claimed from under the same lease",
     ),
 )
 
@@ -56,7 +57,8 @@ CLUSTER_FEATURES = replace(
     name="redis cluster",
     atomic_settle=False,
     notes=(
-        *FEATURES.notes,
+        *FEATURES.notes[:2],
+        "no queue can be shared with Celery, which knows no Cluster",
         "a batch is all or none in each queue; results and messages to other queues are stored before the ack",
         "each node compares leases and due times by its own clock: keep them synchronised",
     ),
@@ -84,11 +86,19 @@ class RedisStorage:
     def publish(self, parcels: Sequence[Parcel]) -> None:
         failpoint("publish.before")
         routed = self._topology.routed(parcels)
+        if self._session.celery_queues:
+            self._share(routed)
         if self._session.is_cluster:
             self._publish_apart(routed, self._window)
         elif routed:
             self._publish(routed, self._window)
         failpoint("publish.after")
+
+    def _share(self, parcels: Sequence[Parcel]) -> None:
+        try:
+            self._topology.share(parcel.key for parcel in parcels)
+        except BrokerError as error:
+            raise PublishFailed(str(error)) from error
 
     def _publish(self, parcels: Sequence[Parcel], window: float) -> None:
         queues: dict[str, int] = {}
@@ -235,7 +245,8 @@ class RedisStorage:
         ]
 
     def peek(self, queue: str, limit: int) -> list[Claimed]:
-        elements = self._session.run(PEEK, [self._keys.base(queue)], (limit,), repeatable=True)
+        args = (limit, self._session.shared([queue]))
+        elements = self._session.run(PEEK, [self._keys.base(queue)], args, repeatable=True)
         return [
             claimed._replace(tag=n)
             for n, each in enumerate(elements, 1)

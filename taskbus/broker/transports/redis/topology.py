@@ -13,6 +13,7 @@ from taskbus.broker.transports.redis.session import Session, script
 from taskbus.errors import BrokerError, PublishFailed
 
 LOOK, PURGE, DECLARE = script("look"), script("purge"), script("declare")
+CELERY_SEP = "\x06\x16"
 BATCH = 500
 """Queues looked at in one script: more would keep the server from others for too long."""
 
@@ -27,20 +28,26 @@ class Topology:
         self._session = session
         self._keys = session.keys
         self._noted_until: dict[str, float] = {}
+        self._shared: set[str] = set()
 
     # --- queues ---
 
     def queues(self) -> dict[str, tuple[float | None, float] | None]:
-        """All queues that were ever used: when each expires and since when it is not used; None: nobody declared it."""
+        """All queues that were ever used, or that Celery shares.
+
+        When each expires and since when it is not used; None: nobody declared it.
+        """
         found: dict[bytes, bytes] = self._session.call("HGETALL", self._keys.queues)
-        return {unescaped(name.decode()): msgpack.unpackb(kept) if kept else None for name, kept in found.items()}
+        known = {unescaped(name.decode()): msgpack.unpackb(kept) if kept else None for name, kept in found.items()}
+        return dict.fromkeys(self._session.celery_queues) | known
 
     def look(self, queues: Sequence[str]) -> list[tuple[int, int, int, int, float | None]]:
         """Of each queue: how many are ready, delayed and held, how many consumers it has, and when the oldest came."""
         looked = []
         for start in range(0, len(queues), BATCH):
-            bases = [self._keys.base(queue) for queue in queues[start : start + BATCH]]
-            for answer in self._session.run_on_each(LOOK, bases, repeatable=True):
+            some = queues[start : start + BATCH]
+            bases = [self._keys.base(queue) for queue in some]
+            for answer in self._session.run_on_each(LOOK, bases, (self._session.shared(some),), repeatable=True):
                 looked += [(*row[:4], float(row[4]) if row[4] else None) for row in answer]
         return looked
 
@@ -48,13 +55,14 @@ class Topology:
         if not passive:
             packed = msgpack.packb((expires, self._session.now()))
             self._session.run(DECLARE, [self._keys.queues], (escaped(queue), packed), repeatable=True)
+            self.share([queue])
         elif not self._session.call("HGET", self._keys.queues, escaped(queue)):
             raise BrokerError(f"there is no queue {queue!r}")
         ((ready, _, _, consumers, _),) = self.look([queue])
         return QueueCount(queue, ready, consumers)
 
     def delete_queue(self, queue: str, *, if_unused: bool, if_empty: bool) -> int:
-        args = (int(if_unused), int(if_empty))
+        args = (int(if_unused), int(if_empty), self._session.shared([queue]))
         deleted: int = self._session.run(PURGE, [self._keys.base(queue)], args, repeatable=True)
         if deleted < 0:
             return 0
@@ -71,7 +79,15 @@ class Topology:
         return deleted
 
     def purge(self, queue: str) -> int:
-        return int(self._session.run(PURGE, [self._keys.base(queue)], (0, 0)))
+        return int(self._session.run(PURGE, [self._keys.base(queue)], (0, 0, self._session.shared([queue]))))
+
+    def share(self, queues: Iterable[str]) -> None:
+        """Bind those that Celery shares as its workers do: to an exchange of the same name, where its tools look."""
+        for queue in self._session.celery_queues.intersection(queues) - self._shared:
+            member = f"{queue}{CELERY_SEP}{CELERY_SEP}{queue}"
+            kept = f"_kombu.binding.{queue}", f"_kombu.binding_permanent.{queue}"
+            self._session.pipeline([("SADD", key, member) for key in kept])
+            self._shared.add(queue)
 
     def note(self, queues: Iterable[str]) -> None:
         """On a Cluster: have the list of queues name these. Said again now and then, should somebody lose the list."""
