@@ -6,7 +6,7 @@ from typing import Any
 
 from taskbus import __version__
 from taskbus.message import FLOW, Message
-from taskbus.monitor.wording import error_text, result_text, shortened, texts_of
+from taskbus.monitor.wording import celery_headers, error_text, result_text, shortened, texts_of
 from taskbus.outcome import Dead, Failure, Reason, Retrying, Revoked, Succeeded
 
 Event = dict[str, Any]
@@ -31,15 +31,16 @@ def received(message: Message, at: float) -> Event:
 
 def _described(kind: str, message: Message, at: float) -> Event:
     args, kwargs = texts_of(message)
+    headers = celery_headers(message)
     return {
         "type": kind,
         "uuid": message.id,
         "timestamp": at,
-        "name": message.task,
+        "name": headers.get("shadow") or message.task,
         "args": args,
         "kwargs": kwargs,
-        "root_id": message.headers.get(FLOW, message.id),
-        "parent_id": None,
+        "root_id": headers.get("root_id") or message.headers.get(FLOW, message.id),
+        "parent_id": headers.get("parent_id"),
         "retries": message.attempt - 1,
         "eta": iso(message.due_at),
         "expires": iso(message.expires_at),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from taskbus import codec
+from taskbus.codec import celery as celerys
 from taskbus.errors import DecodeError
 from taskbus.message import Message
 from taskbus.outcome import Failure
@@ -19,14 +20,26 @@ def call_of(message: Message) -> tuple[list[Any], dict[str, Any]]:
     if len(message.body) > MAX_BYTES:
         return [f"<{len(message.body)} bytes>"], {}
     try:
-        args, kwargs = codec.decode(message.body, message.content_type)
+        if message.celery is not None:
+            args, kwargs, _ = celerys.call(celerys.decode(message.body, message.content_type))
+        else:
+            args, kwargs = codec.decode(message.body, message.content_type)
         return list(args), dict(kwargs)
     except (DecodeError, TypeError, ValueError):
         return [f"<{len(message.body)} bytes that cannot be read>"], {}
 
 
+def celery_headers(message: Message) -> Mapping[str, Any]:
+    """The headers of a message that came by Celery's wire; none of another."""
+    headers: Mapping[str, Any] = (message.celery or {}).get("headers") or {}
+    return headers
+
+
 def texts_of(message: Message) -> tuple[str, str]:
-    """Arguments of a call as Celery's ``argsrepr`` and ``kwargsrepr``."""
+    """Arguments of a call as Celery's ``argsrepr`` and ``kwargsrepr``: the sender's own, where there are such."""
+    headers = celery_headers(message)
+    if isinstance(headers.get("argsrepr"), str) and isinstance(headers.get("kwargsrepr"), str):
+        return shortened(headers["argsrepr"]), shortened(headers["kwargsrepr"])
     args, kwargs = call_of(message)
     return shortened(repr(tuple(args))), shortened(repr(kwargs))
 

@@ -11,6 +11,7 @@ from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from taskbus.monitor.wording import celery_headers
 from taskbus.outcome import Failure, Released, Revoked
 from taskbus.worker.admission import Admitted
 from taskbus.worker.settlement import Ended, Held
@@ -130,7 +131,9 @@ class Standing:
 
     def has_stamp(self, held: Held, stamps: Mapping[str, Sequence[Any]]) -> bool:
         """Whether one of its headers has one of these values."""
-        headers = held.message.headers if held.message else {}
+        if held.message is None:
+            return False
+        headers: Mapping[str, Any] = {**held.message.headers, **(celery_headers(held.message).get("stamps") or {})}
         return any(_meets(headers[name], values) for name, values in stamps.items() if name in headers)
 
     def due(self, now: float) -> list[Held]:
@@ -158,10 +161,10 @@ class Standing:
         return chosen
 
 
-def _meets(header: str, values: Sequence[Any]) -> bool:
-    """A stamp is one value or a list of them; in a header it is text, a list as JSON."""
-    found: list[Any] = [header]
-    if header.startswith("["):
+def _meets(header: Any, values: Sequence[Any]) -> bool:
+    """A stamp is one value or a list of them; in a header of ours it is text, a list as JSON."""
+    found: list[Any] = list(header) if isinstance(header, list) else [header]
+    if isinstance(header, str) and header.startswith("["):
         try:
             found += json.loads(header)
         except ValueError:
