@@ -23,7 +23,7 @@ def message(task_id: str = "1", task: str = "shop.add", *args: Any, **more: Any)
 
 
 def held(task_id: str = "1", task: str = "shop.add", **more: Any) -> Held:
-    return Held(Delivery(1, "default", 0, b"", "", 1, 0, 0), message(task_id, task, **more), TaskSpec())
+    return Held(Delivery(1, "default", b"", "", 0, 1), message(task_id, task, **more), TaskSpec())
 
 
 @pytest.mark.parametrize(
