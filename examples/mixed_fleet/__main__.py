@@ -1,8 +1,8 @@
 """One queue, a Celery worker and a TaskBus worker, and Flower watching both: ``python examples/mixed_fleet``.
 
 Needs a Redis (``MIXED_FLEET_URL``, else one on localhost:6379 is used, in database 0) and
-``pip install "taskbus[redis]" "celery[redis]" flower``. Sends half of the calls by Celery and half by TaskBus, lets both
-fleets drain them, checks that each ran once, and asks Flower who is there. With ``--stay`` everything goes on until
+``pip install "taskbus[redis]" "celery[redis]" flower``. Sends half of the calls by Celery and half by TaskBus, lets
+both fleets drain them, checks that each ran once, and asks Flower who is there. With ``--stay`` all goes on until
 Ctrl-C, so that you can look at Flower's page.
 """
 

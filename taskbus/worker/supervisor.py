@@ -24,6 +24,7 @@ from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
+from taskbus.worker.beating import beat_beside
 from taskbus.worker.celery_desk import CeleryDesk
 from taskbus.worker.celery_ends import CeleryEnds
 from taskbus.worker.celery_errands import CeleryErrands
@@ -124,13 +125,14 @@ class Supervisor:
         self._stop_deadline: float | None = None
         self._is_killing = False
         self._is_announced = False
+        if options.beat:
+            self._closing.enter_context(beat_beside(hello, broker, self._store, config))
         self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
         self.info = WorkerInfo(
             app=options.app, name=self.name, pid=os.getpid(), broker=broker.safe_url,
             results=redacted(hello["results"]) if not self._shares else broker.safe_url, is_shared=self._shares,
             pool=options.pool, processes=self._crew.size, threads=config.threads, coroutines=config.coroutines,
-            queues=queues, tasks=own, lease=config.lease, grace=config.grace,
-            started_in=time.monotonic() - started,
+            queues=queues, tasks=own, lease=config.lease, grace=config.grace, started_in=time.monotonic() - started,
         )  # fmt: skip
         realm = Realm(
             node_name(options.name), config, self.info, specs, self._crew, self._dispatcher, self._consumer,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import (
     cases,
+    cases_of_beats,
     cases_of_clocks,
     cases_of_flows,
     cases_of_networks,
@@ -36,6 +37,7 @@ MODULES = (
     cases_of_networks,
     cases_of_results,
     cases_of_clocks,
+    cases_of_beats,
     cases_of_redis,
     cases_of_rabbitmq,
     cases_of_postgresql,
@@ -65,6 +67,7 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
         "grid settle.inside:plain/supervisor/cut",
         "grid reap.inside/supervisor/kill9",
         "grid release.before/supervisor/kill9",
+        "case 6b:",
         "case 8:",
         "case 22b:",
         "case 24:",
@@ -91,7 +94,6 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
 """What every run of the tests plays on the other brokers; names of cells, or how they begin."""
 
 NEEDS = {
-    "beat, which does not exist yet": "6 7 51 52",
     "revocation, which does not exist yet": "70",
     "the page and remote control, which do not exist yet": "75 76",
     "Celery on the other side of the wire": "77",
@@ -102,6 +104,8 @@ NEEDS = {
 }
 ELSEWHERE = {
     "14": "played by the grid's SIGTERM squares",
+    "51": "played by the unit tests of cron lines, against an oracle in every zone",
+    "52": "played by the unit tests of cron lines",
     "54": "played by case 53",
     "57": "played by case 55 and the property tests of the codec and the wire",
     "59": "played by the unit tests of sending",
