@@ -59,6 +59,7 @@ class Crew:
         self._fork_after = 0.0
         self._early_deaths = 0
         self._memory_check_at = 0.0
+        self._announced: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
     def start(self) -> dict[str, Any]:
         """Import the app, in a process of its own, and return what it says of itself."""
@@ -109,6 +110,8 @@ class Crew:
                 runner.budget = self._config.max_tasks_per_runner
             self.runners[runner.number] = runner
             self._watch(runner)
+            for frame in self._announced.values():
+                runner.send(*frame)
         limit = self._config.max_memory_per_runner
         if limit and now >= self._memory_check_at:
             self._memory_check_at = now + MEMORY_CHECK
@@ -124,6 +127,19 @@ class Crew:
         if len(self.runners) < self.size and not self.is_stopping and (self.server is None or self._has_imported):
             return max(now, self._fork_after)
         return self._memory_check_at if self._config.max_memory_per_runner else None
+
+    def announce(self, *frame: Any) -> None:
+        """Send a frame to all runners, also those to come; one with the same first two parts replaces the earlier."""
+        self._announced[frame[:2]] = frame
+        for runner in self.runners.values():
+            runner.send(*frame)
+
+    def resize(self, size: int) -> None:
+        """Have so many runners: ``tick`` forks what is missing, the idlest of those too many are retired."""
+        self.size = size
+        staying = [runner for runner in self.runners.values() if not runner.is_stopping]
+        for runner in sorted(staying, key=lambda runner: len(runner.held))[: max(0, len(staying) - size)]:
+            self.retire(runner)
 
     def retire(self, runner: Runner) -> None:
         """Let a runner finish what it has started, return the rest, and leave."""

@@ -127,6 +127,7 @@ class Runner:
             "recall": self._return,
             "judge": self._judge,
             "stop": self._stop,
+            "limits": self._executor.limit,
         }
         try:
             while True:
