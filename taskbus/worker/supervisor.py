@@ -127,22 +127,11 @@ class Supervisor:
             self._closing.enter_context(beat_beside(hello, broker, self._store, config))
         self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
         self.info = WorkerInfo(
-            app=options.app,
-            name=self.name,
-            pid=os.getpid(),
-            broker=broker.safe_url,
-            results=redacted(hello["results"]) if not self._shares else broker.safe_url,
-            is_shared=self._shares,
-            pool=options.pool,
-            processes=self._crew.size,
-            threads=config.threads,
-            coroutines=config.coroutines,
-            queues=queues,
-            tasks=specs,
-            lease=config.lease,
-            grace=config.grace,
-            started_in=time.monotonic() - started,
-        )
+            app=options.app, name=self.name, pid=os.getpid(), broker=broker.safe_url,
+            results=redacted(hello["results"]) if not self._shares else broker.safe_url, is_shared=self._shares,
+            pool=options.pool, processes=self._crew.size, threads=config.threads, coroutines=config.coroutines,
+            queues=queues, tasks=specs, lease=config.lease, grace=config.grace, started_in=time.monotonic() - started,
+        )  # fmt: skip
 
     def run(self, on_ready: Callable[[WorkerInfo], None]) -> int:
         """Turn the loop until there is nothing left to do after a signal."""
