@@ -223,15 +223,9 @@ class TaskBus:
     # --- schedules -----------------------------------------------------------------------------------------------
 
     def schedule(
-        self,
-        name: str,
-        call: "Task[..., Any] | Canvas[object, Any, Any]",
-        timetable: Timetable,
-        *,
-        catch_up: str = "latest",
-        max_catch_up: int = 100,
-        overlap: str = "allow",
-    ) -> None:
+        self, name: str, call: "Task[..., Any] | Canvas[object, Any, Any]", timetable: Timetable, *,
+        catch_up: str = "latest", max_catch_up: int = 100, overlap: str = "allow",
+    ) -> None:  # fmt: skip
         """Say in code that beats are to send ``call`` (``task.s(...)``) whenever ``timetable`` says so.
 
         ``catch_up``: of runs missed while no beat was running, the ``latest`` one is sent, ``none``, or ``all`` (the

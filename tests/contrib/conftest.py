@@ -30,19 +30,21 @@ _WORKERS = {
 
 @dataclass
 class Side:
-    """One framework: where it runs, and the environment in which it does."""
+    """A driver and a worker, each of one framework: where they run, and the environment in which they do."""
 
     framework: str
     folder: Path
     environment: dict[str, str]
+    worker: str = ""
+    cases: tuple[str, ...] = ()
     asked: dict[str, Any] | None = None
 
     def start_worker(self) -> "subprocess.Popen[bytes]":
         with (self.folder / "worker.log").open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", *_WORKERS[self.framework]],
+                [sys.executable, "-m", *_WORKERS[self.worker or self.framework]],
                 cwd=self.folder,
-                env=self.environment,
+                env={**self.environment, "FRAMEWORK": self.worker or self.framework},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -50,7 +52,7 @@ class Side:
 
     def start_driver(self) -> "subprocess.Popen[bytes]":
         with (self.folder / "answers").open("wb") as answers, (self.folder / "driver.log").open("wb") as log:
-            command = [sys.executable, str(HERE / "both_driver.py")]
+            command = [sys.executable, str(HERE / "both_driver.py"), *self.cases]
             return subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=answers, stderr=log)
 
     def text(self, file: str) -> str:
@@ -79,6 +81,23 @@ def side(framework: str, folder: Path, redis: str, database: int) -> Side:
     }
     environment.pop("COVERAGE_PROCESS_CONFIG", None) if framework == "celery" else None
     return Side(framework, folder, environment)
+
+
+MIXED = (
+    "delay_and_its_defaults", "a_route_by_pattern_and_one_by_name", "send_task_by_name", "failures_arrive_as_they_were",
+    "countdown_eta_and_expires", "retry_by_hand", "retry_without_a_reason", "retry_by_itself", "retry_but_not_for_some",
+    "hooks_and_signals_in_their_order", "soft_time_limit", "classes_of_tasks", "shared_tasks", "chains", "groups",
+    "chords", "chains_with_groups_inside", "a_chord_with_a_failure", "map_starmap_and_chunks", "links",
+)  # fmt: skip
+"""Cases that Celery's own producer plays with our worker, on queues that they share."""
+
+
+def mixed(folder: Path, redis: str) -> Side:
+    """Celery's driver, and our worker with the same tasks."""
+    found = side("celery", folder / "mixed", redis, 2 * len(FRAMEWORKS))
+    found.worker, found.cases = "taskbus_celery", MIXED
+    found.environment.update(TASKBUS_CELERY_QUEUES=_QUEUES, TASKBUS_CELERY_RESULTS=found.environment["BACKEND"])
+    return found
 
 
 def asked(broker: str) -> dict[str, Any]:
@@ -122,6 +141,8 @@ def sides(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
                 rabbit.start()
                 broker = rabbit.url
             found["taskbus_celery"].environment.update(BROKER=broker, BACKEND=f"db+{results}")
+        else:
+            found["mixed"] = mixed(folder, server.url)
         yield from play(found)
 
 

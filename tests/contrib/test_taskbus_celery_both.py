@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.contrib.conftest import MIXED
+
 HERE = Path(__file__).parent
 
 
@@ -19,6 +21,12 @@ def test_the_same_code_does_the_same(sides: dict[str, Any], case: str) -> None:
     celery, ours = (sides[name].answers[case] for name in ("celery", "taskbus_celery"))
     assert celery is not None, "the case says nothing"
     assert ours == celery
+
+
+@pytest.mark.parametrize("case", MIXED)
+def test_celerys_producers_find_the_same_at_our_workers(sides: dict[str, Any], case: str) -> None:
+    if "mixed" in sides:  # only where Celery and we are on one broker
+        assert sides["mixed"].answers[case] == sides["celery"].answers[case]
 
 
 def test_workers_tell_of_their_lives_alike(sides: dict[str, Any]) -> None:
