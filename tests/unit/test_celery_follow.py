@@ -139,10 +139,13 @@ def test_the_members_of_a_group_that_will_not_run_have_the_error_itself() -> Non
 
 
 BROKEN = [
-    "text", 7, {"task": 3}, {}, {"task": "a", "options": [1]}, {"task": "a", "options": "x"}, {"task": "a", "args": 5},
-    {"task": "a", "subtask_type": "chain", "kwargs": {"tasks": 7}}, {"task": "a", "subtask_type": "group", "kwargs": 3},
+    "text", 7, {}, {"task": 3}, {"task": "a", "options": [1]}, {"task": "a", "options": "x"}, {"task": "a", "args": 5},
+    {"task": "a", "subtask_type": "chain", "kwargs": {"tasks": 7}},
+    {"task": "a", "subtask_type": "group", "kwargs": 3},
     {"task": "a", "subtask_type": "chord", "kwargs": {"header": 4, "body": None}},
-    {"task": "a", "subtask_type": "chord"}, {"task": "a", "options": {"stamped_headers": 7}}, {"task": "a", "options": {"link": 7, "chain": 3}},
+    {"task": "a", "subtask_type": "chord"},
+    {"task": "a", "options": {"stamped_headers": 7}},
+    {"task": "a", "options": {"link": 7, "chain": 3}},
 ]  # fmt: skip
 
 
