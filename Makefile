@@ -43,6 +43,7 @@ check: $(VENV)/dev.stamp ## lint, format, types (mypy, pyright) and import layer
 
 crash: $(VENV)/dev.stamp ## run the whole crash suite: kill everything at every step, count what was lost
 	$(BIN)/python -m tests.crash $(ARGS)
+	$(BIN)/pytest -n 2 -m slow tests/crash/test_every_zone.py
 
 bench: $(VENV)/dev.stamp ## measure tasks a second and latency on this machine
 	$(BIN)/taskbus bench --broker sqlite:///bench.db $(ARGS)

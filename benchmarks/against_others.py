@@ -7,9 +7,11 @@ into ``benchmarks/results.md``; ``-o json`` prints them with every round.
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
+import workflows
 from environment import HOME
 from figures import Figure
 from grounds import GROUNDS, ground
@@ -39,7 +41,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--report", type=Path, default=HOME / "results.md", help="where to write the table")
     parser.add_argument("-o", "--output", choices=["table", "json"], default="table")
+    parser.add_argument("--workflows", action="store_true", help="a chord and chains instead, on Redis, beside Celery")
+    parser.add_argument("--members", type=int, default=10_000, help="of the chord, with --workflows")
+    parser.add_argument("--chains", type=int, default=1_000, help="of five tasks each, with --workflows")
     given = parser.parse_args()
+    if given.workflows:
+        compare_workflows(given)
+        return
     peers = given.peers.split(",") if given.peers else PEERS[given.broker]
     rounds: list[list[Figure]] = []
     with ground(given.broker) as place:
@@ -64,6 +72,30 @@ def main() -> None:
         document = {"version": 1, "kind": "against_others", "broker": given.broker, "tasks": given.tasks}
         document |= {"machine": machine, "peers": about, "medians": medians(rounds), "rounds": told_rounds}
         print(json.dumps(document, indent=2))
+
+
+def compare_workflows(given: argparse.Namespace) -> None:
+    """The same for workflows, which Redis is the place for: Celery's chords need a result backend that counts."""
+    peers = given.peers.split(",") if given.peers else workflows.PEERS
+    loads = [workflows.Load("chord", given.members), workflows.Load("chains", given.chains)]
+    load_average = os.getloadavg()[0]
+    rounds: list[list[workflows.Flown]] = []
+    with ground("redis") as place:
+        about: dict[str, dict[str, str]] = {}
+        for peer in peers:
+            with field(place, peer, results=True) as each:
+                about[peer] = each.ask("about")
+        for number in range(given.rounds):
+            turn = peers[number % len(peers) :] + peers[: number % len(peers)]
+            rounds.append([])
+            for flown in workflows.run_round(place, turn, loads):
+                rounds[-1].append(flown)
+                print(f"round {number + 1}: {flown}", file=sys.stderr, flush=True)
+        machine = {**describe_machine(), "server": place.version}
+    command = f"python {' '.join(['benchmarks/against_others.py', *sys.argv[1:]])}"
+    text = workflows.section(about, rounds, machine, command, load_average)
+    write(given.report, "redis: workflows", text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -42,9 +42,10 @@ class Field:
         }
         self._never = threading.Event()
 
-    def ask(self, *words: str) -> Any:
-        """What the peer's script answers."""
-        answer = subprocess.run([*self.command, *words], env=self.environment, capture_output=True, text=True)
+    def ask(self, *words: str, within: float | None = None) -> Any:
+        """What the peer's script answers; it is killed, and ``TimeoutExpired`` raised, if that takes too long."""
+        command = [*self.command, *words]
+        answer = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=within)
         if answer.returncode:
             raise RuntimeError(f"{self.peer} {' '.join(words)}: {answer.stderr[-2000:]}")
         return json.loads(answer.stdout)

@@ -11,9 +11,10 @@ from figures import Figure
 Medians = dict[str, dict[str, float | None]]
 HEAD = """# TaskBus beside the others
 
-Made by `python benchmarks/against_others.py --broker NAME`, one section a broker. In each, all peers ran in one run on
-one machine, taking turns at each figure; what is shown is the median of the rounds. Tasks that were done are counted in
-shared memory, outside of any queue, at the same cost for all. The machine is small and noisy: read the ratios.
+Made by `python benchmarks/against_others.py --broker NAME`, one section a broker, and by `--workflows`. In each, all
+peers ran in one run on one machine, taking turns at each figure; what is shown is the median of the rounds. Tasks that
+were done are counted in shared memory, outside of any queue, at the same cost for all. The machine is small and noisy:
+read the ratios.
 `cannot`: the peer has no such thing, or did not finish. A ratio above 1 means that TaskBus is better.
 """
 
@@ -69,7 +70,7 @@ def section(
 def write(path: Path, broker: str, text: str) -> None:
     """Put a broker's section in the place of its last one."""
     page = path.read_text() if path.exists() else ""
-    sections = dict.fromkeys(re.findall(r"^## On (\S+)$", page, re.MULTILINE), "")
+    sections = dict.fromkeys(re.findall(r"^## On (.+)$", page, re.MULTILINE), "")
     for name in sections:
         found = re.search(rf"^## On {name}\n.*?(?=^## On |\Z)", page, re.MULTILINE | re.DOTALL)
         sections[name] = found[0].rstrip() + "\n" if found else ""

@@ -40,10 +40,15 @@ _HOME = {
     "TaskExpired": "taskbus.errors",
     "TaskTimedOut": "taskbus.errors",
     "TimeLimitExceeded": "taskbus.errors",
+    "any_of": "taskbus.schedule.timetable",
     "as_completed": "taskbus.store.results",
+    "at": "taskbus.schedule.timetable",
     "chain": "taskbus.workflow.words",
     "chord": "taskbus.workflow.words",
+    "cron": "taskbus.schedule.cron",
+    "every": "taskbus.schedule.timetable",
     "group": "taskbus.workflow.words",
+    "solar": "taskbus.schedule.solar",
     "task": "taskbus.decorator",
 }
 

@@ -22,6 +22,11 @@ from taskbus.errors import TimeLimitExceeded as TimeLimitExceeded
 from taskbus.middleware import Middleware as Middleware
 from taskbus.outcome import State as State
 from taskbus.retry import RetryPolicy as RetryPolicy
+from taskbus.schedule.cron import cron as cron
+from taskbus.schedule.solar import solar as solar
+from taskbus.schedule.timetable import any_of as any_of
+from taskbus.schedule.timetable import at as at
+from taskbus.schedule.timetable import every as every
 from taskbus.store.results import AsyncResult as AsyncResult
 from taskbus.store.results import as_completed as as_completed
 from taskbus.task import Task as Task

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from taskbus import codec
+from taskbus.beat.book import Schedules
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Record
 from taskbus.broker.joining import Transaction, run_in
@@ -26,6 +27,7 @@ from taskbus.errors import BrokerError, ConfigError, PublishFailed
 from taskbus.message import Message
 from taskbus.middleware import Middleware, sending
 from taskbus.options import TaskOptions
+from taskbus.schedule.timetable import Timetable
 from taskbus.spool.outlet import Outlet
 from taskbus.spool.spool import Spool
 from taskbus.store.base import ResultStore, Store
@@ -88,6 +90,7 @@ class TaskBus:
         self._outbox: tuple[int, ThreadPoolExecutor] | None = None
         self._store_when_asked = lambda: self.store
         self._flows = Flows(self)
+        self.schedules = Schedules(self)
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -118,6 +121,8 @@ class TaskBus:
             )
         task.bind(self)
         self.tasks[task.name] = task
+        if task.options_given.schedule is not None:
+            self.schedules.declare(task.name, task, task.options_given.schedule)
 
     # --- sending -------------------------------------------------------------------------------------------------
 
@@ -211,6 +216,29 @@ class TaskBus:
     def flows(self, limit: int | None = None) -> Iterator[FlowView]:
         """Workflows, the newest first, at most ``limit``; read page by page as they are asked for."""
         return listed(self._flows, limit)
+
+    # --- schedules -----------------------------------------------------------------------------------------------
+
+    def schedule(
+        self,
+        name: str,
+        call: "Task[..., Any] | Canvas[object, Any, Any]",
+        timetable: Timetable,
+        *,
+        catch_up: str = "latest",
+        max_catch_up: int = 100,
+        overlap: str = "allow",
+    ) -> None:
+        """Say in code that beats are to send ``call`` (``task.s(...)``) whenever ``timetable`` says so.
+
+        ``catch_up``: of runs missed while no beat was running, the ``latest`` one is sent, ``none``, or ``all`` (the
+        last ``max_catch_up`` of them). ``overlap``: while the last run has not ended, the next is sent all the same
+        (``allow``), left out (``skip``), or waits for its end, one at a time (``queue_one``).
+
+        Nothing is connected to. ``app.schedules`` is what may be said at run time. Raises ``ConfigError`` that names
+        what cannot be.
+        """
+        self.schedules.declare(name, call, timetable, catch_up=catch_up, max_catch_up=max_catch_up, overlap=overlap)
 
     # --- results -------------------------------------------------------------------------------------------------
 
@@ -321,7 +349,7 @@ class TaskBus:
             outlet, self._outlet = self._outlet, None
         if outbox is not None and outbox[0] == os.getpid():
             outbox[1].shutdown()
-        for part in (outlet, store, celery_store, broker):
+        for part in (outlet, self.schedules, store, celery_store, broker):
             if part is not None:
                 part.close()
 

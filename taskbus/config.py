@@ -58,6 +58,8 @@ class Config:
     """How often each worker looks for dead workers and expired results."""
     grace: float = 25.0
     """How long running tasks may go on after SIGTERM; then they are given back."""
+    beat_lease: float = 10.0
+    """How long a silent beat keeps others from doing its work; renewed every third of it."""
     max_crashes: int = 3
     """Runner deaths after which a message is buried as poison."""
     max_losses: int = 10
@@ -88,7 +90,7 @@ class Config:
 
 _FLOORS: dict[str, float] = {
     "result_ttl": 0, "flow_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "max_spool_bytes": 0,
-    "dedup_window": 0, "lease": 0.1, "sweep": 0.05, "grace": 0, "max_crashes": 1, "max_losses": 1,
+    "dedup_window": 0, "lease": 0.1, "sweep": 0.05, "beat_lease": 0.1, "grace": 0, "max_crashes": 1, "max_losses": 1,
     "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0,
     "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
 }  # fmt: skip

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from taskbus.errors import Reject, Replaced, RetryRequested
-from taskbus.message import FLOW, NO_HEADERS
+from taskbus.message import FLOW, NO_HEADERS, SCHEDULE, SCHEDULED_AT
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,17 @@ class Context:
     def flow_id(self) -> str:
         """The workflow that this task is part of; "" if it was sent alone."""
         return self.headers.get(FLOW, "")
+
+    @property
+    def schedule(self) -> str:
+        """The schedule that this is a run of; "" if it was sent otherwise."""
+        return self.headers.get(SCHEDULE, "")
+
+    @property
+    def scheduled_at(self) -> float | None:
+        """The time of the schedule that this run is for (Unix seconds), however late it runs; None without one."""
+        text = self.headers.get(SCHEDULED_AT)
+        return None if text is None else float(text)
 
     @property
     def shutting_down(self) -> bool:

@@ -10,6 +10,7 @@ from taskbus.context import Context
 from taskbus.errors import ConfigError
 from taskbus.options import TaskOptions
 from taskbus.retry import RetryPolicy
+from taskbus.schedule.timetable import Timetable
 from taskbus.task import AsyncTask, SyncTask, Task
 
 P = ParamSpec("P")
@@ -87,6 +88,7 @@ class TaskFactory:
         store_results: bool | None = None,
         result_ttl: float | None = None,
         serializer: str | None = None,
+        schedule: Timetable | None = None,
     ) -> Decorator: ...
 
     def __call__(self, function: Callable[..., Any] | None = None, /, **options: Any) -> Any:

@@ -7,6 +7,7 @@ broker, worker, dead letters, replay) passes the very same bytes on.
 import os
 import time
 from collections.abc import Mapping, Sequence
+from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -44,12 +45,17 @@ class Message(NamedTuple):
 
 FLOW, COPY = f"{OWN_HEADERS}flow", f"{OWN_HEADERS}copy"
 """Headers of a message of a flow: the flow's id (the node is the task's id), and what tells its copies apart."""
+TAKES = f"{OWN_HEADERS}takes"
+"""Header of a message of a flow that means nothing without it: the task is given a value before its own arguments."""
 FOR_CELERY = f"{OWN_HEADERS}for-celery"
 """Header of a message of a flow that a worker of TaskBus is to hand on to Celery: the queue, which Celery shares."""
 CELERY_FLOWS = "taskbus.flows"
 """The queue of such messages, and of Celery's answers to them; every worker that shares queues with Celery has it."""
 CHUNK = f"{OWN_HEADERS}chunk"
 """Header of a message that asks for many calls in turn: its only positional argument is a list of argument lists."""
+
+SCHEDULE, SCHEDULED_AT = f"{OWN_HEADERS}schedule", f"{OWN_HEADERS}scheduled-at"
+"""Headers of a run of a schedule: its name, and the nominal time, Unix seconds as text."""
 
 
 class Sealed(NamedTuple):
@@ -75,8 +81,16 @@ def new_id() -> str:
 
     Ordered ids keep the result table's index local: with random ones each insert touches a page of its own.
     """
-    random = os.urandom(10).hex()
-    stamp = f"{time.time_ns() // 1_000_000:012x}"
+    return _laid_out(os.urandom(10).hex(), time.time_ns() // 1_000_000)
+
+
+def derived_id(seed: str, at: float) -> str:
+    """As ``new_id``, but always the same for the same seed and instant, whoever makes it."""
+    return _laid_out(blake2b(seed.encode(), digest_size=10).hexdigest(), int(at * 1000))
+
+
+def _laid_out(random: str, milliseconds: int) -> str:
+    stamp = f"{milliseconds:012x}"
     return f"{stamp[:8]}-{stamp[8:]}-7{random[:3]}-{_VARIANT[random[3]]}{random[4:7]}-{random[7:19]}"
 
 

@@ -9,6 +9,7 @@ from taskbus import codec
 from taskbus.errors import ConfigError
 from taskbus.message import MAX_PRIORITY, MIN_PRIORITY
 from taskbus.retry import RetryPolicy
+from taskbus.schedule.timetable import Timetable
 from taskbus.wire import compact
 
 MAX_OWN_HEADERS = compact.MAX_HEADERS - 8
@@ -22,7 +23,8 @@ class TaskOptions:
     """What a decorator says about its task; None means: as the application's ``Config`` says.
 
     ``time_limit`` and ``soft_time_limit`` are seconds of one attempt. ``at_most_once`` acknowledges the message before
-    the attempt: a crash loses it instead of running it again. ``result_ttl`` is in seconds.
+    the attempt: a crash loses it instead of running it again. ``result_ttl`` is in seconds. ``schedule``: when beats
+    send it by themselves, without arguments; under the task's name, see ``TaskBus.schedule``.
     """
 
     name: str = ""
@@ -35,6 +37,7 @@ class TaskOptions:
     store_results: bool | None = None
     result_ttl: float | None = None
     serializer: str | None = None
+    schedule: Timetable | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,11 @@ standard library.
     adapter.py PEER worker --kind K --processes P          becomes the peer's own worker, until SIGTERM
     adapter.py PEER latency --calls N                      JSON: seconds of each call, from the send to its result
     adapter.py PEER lateness --calls N --delay S           JSON: seconds by which each delayed task started late
+    adapter.py PEER flow --kind K --tasks N                JSON: started_at (CLOCK_MONOTONIC), before the first send
 
 There are three kinds of task. ``noop`` does nothing; ``nap`` waits 10 ms as an asynchronous task would for a network;
-``sum`` computes for about 5 ms. Each counts itself first.
+``sum`` computes for about 5 ms. Each counts itself first. There are two kinds of workflow: ``chord``, of N ``noop`` and
+a body, and ``chains``, N of them, of ``STEPS`` tasks each.
 
 Settings come as variables, so that the peer's worker sees them as well: PEER_FOLDER (for its files), PEER_URL (of the
 broker; "" for SQLite in the folder), PEER_RESULTS ("on" or "off"), PEER_VARIANT, PEER_COUNTER and PEER_COUNTING (the
@@ -34,6 +36,7 @@ VARIANT = os.environ.get("PEER_VARIANT", "")
 KEEPS_RESULTS = os.environ.get("PEER_RESULTS", "off") == "on"
 NAP = 0.010
 SUM_TO = 190_000
+STEPS = 5
 IO_SLOTS = 100
 """Naps that a worker may have at once."""
 
@@ -55,6 +58,9 @@ class Peer(Protocol):
 
     def wait(self, sent: Any) -> Any:
         """The result of a sent task, when it is here."""
+
+    def send_flows(self, kind: str, size: int) -> None:
+        """Send a chord of so many members, or so many chains. Only of peers that are asked for workflows."""
 
     def work(self, kind: str, processes: int) -> list[str] | None:
         """The command line of the peer's worker for this kind of task; None: it cannot do that."""
@@ -91,8 +97,8 @@ def main() -> None:
     """Do what the command line asks. The peer is imported by its name, as its worker does it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("peer")
-    parser.add_argument("act", choices=["about", "enqueue", "worker", "latency", "lateness"])
-    parser.add_argument("--kind", choices=["noop", "nap", "sum"], default="noop")
+    parser.add_argument("act", choices=["about", "enqueue", "worker", "latency", "lateness", "flow"])
+    parser.add_argument("--kind", choices=["noop", "nap", "sum", "chord", "chains"], default="noop")
     parser.add_argument("--tasks", type=int, default=0)
     parser.add_argument("--calls", type=int, default=0)
     parser.add_argument("--delay", type=float, default=1.0)
@@ -104,6 +110,11 @@ def main() -> None:
         _print(peer.about())
     elif given.act == "enqueue":
         _print({"seconds": _enqueue(peer, given.kind, given.tasks, given.bulk)})
+    elif given.act == "flow":
+        peer.send("noop", 0)  # opens what is opened once; the caller counts it
+        started_at = time.monotonic()
+        peer.send_flows(given.kind, given.tasks)
+        _print({"started_at": started_at})
     elif given.act == "latency":
         _print({"seconds": [_call(peer, number) for number in range(given.calls)]})
     elif given.act == "lateness":

@@ -5,8 +5,8 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, URL, VARIANT, add_up, counter_hit
-from celery import Celery
+from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, STEPS, URL, VARIANT, add_up, counter_hit
+from celery import Celery, chain, chord
 
 IS_LATE = VARIANT != "early"
 IS_AMQP = URL.startswith("amqp")
@@ -44,6 +44,13 @@ def sum_up(number: int) -> int:
     return add_up()
 
 
+@app.task(name="joined")
+def joined(numbers: list[int]) -> int:
+    """The body of a chord."""
+    hit()
+    return len(numbers)
+
+
 @app.task(name="instant", ignore_result=False)
 def instant() -> float:
     """When it ran."""
@@ -71,6 +78,13 @@ class CeleryPeer:
 
     def send_many(self, kind: str, tasks: int) -> bool:
         return False
+
+    def send_flows(self, kind: str, size: int) -> None:
+        if kind == "chord":
+            chord((noop.s(number) for number in range(size)), joined.s()).delay()
+            return
+        for number in range(size):
+            chain(noop.s(number), *(noop.s() for _ in range(STEPS - 1))).delay()
 
     def send_later(self, delay: float) -> object:
         return instant.apply_async(countdown=delay)

@@ -6,9 +6,9 @@ import sys
 import time
 from typing import Any
 
-from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, URL, VARIANT, add_up, counter_hit
+from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, STEPS, URL, VARIANT, add_up, counter_hit
 
-from taskbus import TaskBus, __version__
+from taskbus import TaskBus, __version__, chain, chord
 
 BROKER = URL or f"sqlite:///{FOLDER}/taskbus.db"
 RESULTS = os.environ.get("PEER_RESULTS_URL") or BROKER
@@ -36,6 +36,13 @@ def sum_up(number: int) -> int:
     """Computes."""
     hit()
     return add_up()
+
+
+@app.task(name="joined")
+def joined(numbers: list[int]) -> int:
+    """The body of a chord."""
+    hit()
+    return len(numbers)
 
 
 @app.task(name="instant")
@@ -70,6 +77,13 @@ class TaskBusPeer:
             for number in range(tasks):
                 task.delay(number)
         return True
+
+    def send_flows(self, kind: str, size: int) -> None:
+        if kind == "chord":
+            chord((noop.s(number) for number in range(size)), joined.s()).delay()
+            return
+        for number in range(size):
+            chain([noop.s(number), *(noop.s() for _ in range(STEPS - 1))]).delay()
 
     def send_later(self, delay: float) -> object:
         return instant.options(countdown=delay).delay()

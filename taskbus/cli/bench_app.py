@@ -26,3 +26,27 @@ def kept(number: int) -> int:
     if counter is not None:
         counter.hit()
     return number
+
+
+@app.task(name="bench.passed", queue=queue, store_results=False)
+def passed(number: int) -> int:
+    """Pass on what it is given; keep no result."""
+    if counter is not None:
+        counter.hit()
+    return number
+
+
+@app.task(name="bench.joined", queue=queue, store_results=False)
+def joined(numbers: list[int]) -> int:
+    """The body of a chord; keep no result."""
+    if counter is not None:
+        counter.hit()
+    return len(numbers)
+
+
+@app.task(name="bench.kept_joined", queue=queue, store_results=True)
+def kept_joined(numbers: list[int]) -> int:
+    """The body of a chord; keep a result."""
+    if counter is not None:
+        counter.hit()
+    return len(numbers)

@@ -16,7 +16,10 @@ RESULT_TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One figure: ``tasks`` in ``seconds``; percentiles are seconds for one call, where each was timed."""
+    """One figure: ``tasks`` in ``seconds``; percentiles are seconds for one call, where each was timed.
+
+    ``bytes_per_task``: what broker and results wrote, where they can tell.
+    """
 
     name: str
     results: bool
@@ -26,12 +29,13 @@ class Measure:
     p50: float | None = None
     p95: float | None = None
     p99: float | None = None
+    bytes_per_task: float | None = None
 
 
 def publish_single(task: Task[..., Any], tasks: int, results: bool) -> Measure:
     """Send one by one, each accepted by the broker before the next."""
     times = _timed(task.delay, tasks)
-    return _measure("publish one by one", results, tasks, sum(times), times)
+    return measured("publish one by one", results, tasks, sum(times), times)
 
 
 def publish_batch(app: TaskBus, task: Task[..., Any], tasks: int, results: bool) -> Measure:
@@ -40,7 +44,7 @@ def publish_batch(app: TaskBus, task: Task[..., Any], tasks: int, results: bool)
     with app.batch():
         for number in range(tasks):
             task.delay(number)
-    return _measure("publish in batches", results, tasks, time.perf_counter() - started)
+    return measured("publish in batches", results, tasks, time.perf_counter() - started)
 
 
 def drain(worker: WorkerProcess, counter: Counter, target: int, results: bool) -> Measure:
@@ -55,7 +59,7 @@ def drain(worker: WorkerProcess, counter: Counter, target: int, results: bool) -
     before = counter.total()
     worker.wait_for(counter, target, seen)
     since, done = first or (time.perf_counter(), before)
-    return _measure("drain a filled queue", results, target - done, time.perf_counter() - since)
+    return measured("drain a filled queue", results, target - done, time.perf_counter() - since)
 
 
 def end_to_end(
@@ -78,13 +82,13 @@ def end_to_end(
             task.delay(number)
     worker.wait_for(counter, target)
     name = f"end to end, sent {'in batches' if batch else 'one by one'}"
-    return _measure(name, results, tasks, time.perf_counter() - started)
+    return measured(name, results, tasks, time.perf_counter() - started)
 
 
 def latency(task: Task[..., Any], tasks: int) -> Measure:
     """From ``delay`` to the value of ``get``, one after the other, an idle worker waiting."""
     times = _timed(lambda number: task.delay(number).get(timeout=RESULT_TIMEOUT), tasks)
-    return _measure("latency, delay to get", True, tasks, sum(times), times)
+    return measured("latency, delay to get", True, tasks, sum(times), times)
 
 
 def percentile(times: Sequence[float], share: int) -> float:
@@ -102,7 +106,8 @@ def _timed(call: Callable[[int], Any], tasks: int) -> list[float]:
     return times
 
 
-def _measure(name: str, results: bool, tasks: int, seconds: float, times: Sequence[float] = ()) -> Measure:
+def measured(name: str, results: bool, tasks: int, seconds: float, times: Sequence[float] = ()) -> Measure:
+    """The figure of so many tasks in so much time, and of single calls where there are ``times``."""
     rate = round(tasks / seconds, 1) if seconds > 0 else 0.0
     shares = [percentile(times, share) for share in (50, 95, 99)] if times else [None, None, None]
     return Measure(name, results, tasks, round(seconds, 6), rate, *shares)

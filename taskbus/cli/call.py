@@ -45,7 +45,7 @@ def command(
     args, kwargs = parse_arguments(arguments, document)
     with open_parts(scope) as app:
         check_shared(app.broker_url)
-        _check_name(app, task, scope)
+        check_name(app, task, scope)
         result = app.send(task, args, kwargs, **_options(**given))
         if wait is not None:
             ctx.exit(report(app, result.id, scope.output, wait=wait, traceback=scope.verbosity > 0))
@@ -91,7 +91,8 @@ def _parse_word(word: str) -> Any:
         return word
 
 
-def _check_name(app: TaskBus, task: str, scope: Scope) -> None:
+def check_name(app: TaskBus, task: str, scope: Scope) -> None:
+    """Raise ``CommandFailed``, with a near name, where the application has no such task."""
     if not scope.app or not app.tasks or task in app.tasks:
         return
     near = difflib.get_close_matches(task, app.tasks, n=1) or [name for name in app.tasks if name.endswith(f".{task}")]

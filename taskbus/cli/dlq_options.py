@@ -43,8 +43,8 @@ def dead_letters_of(app: TaskBus) -> DeadLetters:
     def transact(message: Message, changes: Sequence[AnyChange]) -> bool:
         if not app.shares_database:
             revivals = [change for change in changes if isinstance(change, ReviveNode)]
-            if revivals:
-                app.record(revivals, None)
+            if revivals and app.record(revivals, None) is None:
+                return False
             changes = [change for change in changes if not isinstance(change, ReviveNode)]
         settlement = Settlement(None, follow_ups=[message], changes=changes)
         return app.broker.transact(settlement, app.record, shared=app.shares_database)

@@ -15,7 +15,8 @@ from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import ago, count, safe, shortened, span
 from taskbus.cli.tables import console, draw, say
-from taskbus.store.flows import CancelFlow, FlowState, FlowView, NodeState, NodeView
+from taskbus.store.cancelling import cancel as cancel_flow
+from taskbus.store.flows import FlowState, FlowView, NodeState, NodeView
 
 LIST_LIMIT = 50
 PAGE = 1000
@@ -70,7 +71,7 @@ def cancel(ctx: click.Context, flow_id: str) -> None:
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
         flow = _find(app, flow_id)
-        app.store.apply([CancelFlow(flow_id)])
+        cancel_flow(app.store, flow_id)
         left = _open(flow)
         said = (
             "It had ended already." if flow.state is not FlowState.RUNNING else f"{count(left, 'task')} will not run."
@@ -94,8 +95,9 @@ def retry(ctx: click.Context, flow_id: str, node: str | None, yes: bool) -> None
             raise CommandFailed(f"no task {node!r} of workflow {flow_id} has failed by itself", NOT_FOUND)
         if len(failed) > 1:
             confirm(f"Send {count(len(failed), 'task')} again, to {app.broker.safe_url}", yes=yes)
-        sent = [view.node.id for view in failed if app.flow(flow_id).retry(view.node.id)]
-        refused = [view.node.id for view in failed if view.node.id not in sent]
+        tried = list(app.flow(flow_id).retried(node)) if failed else []
+        sent = [each.task_id for each in tried if not each.refused]
+        refused = [each for each in tried if each.refused]
 
         def table() -> None:
             for task_id in sent:
@@ -103,8 +105,8 @@ def retry(ctx: click.Context, flow_id: str, node: str | None, yes: bool) -> None
             say(f"Sent {count(len(sent), 'task')} again." if failed else "Nothing has failed in it.")
 
         emit_items(scope.output, "retried", sent, table)
-    for task_id in refused:
-        say(f"{task_id} cannot be sent again: its message is not kept, and its dead letter is gone", "red")
+    for each in refused:
+        say(f"{each.task_id} was not sent again: {each.refused}", "red")
     ctx.exit(FAILED if refused else OK)
 
 

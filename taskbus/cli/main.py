@@ -15,11 +15,13 @@ from taskbus.errors import AppNotFound, ConfigError, TaskBusError
 
 COMMANDS = {
     "worker": "Run tasks until told to stop.",
+    "beat": "Send what is scheduled until told to stop.",
     "call": "Send a task, and wait for its result if asked to.",
     "result": "Show how a task stands: its state, value or failure.",
     "queues": "List, peek into or purge queues.",
     "dlq": "List, show, replay or purge dead letters.",
     "flow": "List, show, cancel or retry workflows.",
+    "schedule": "List, add, pause, run or backfill schedules.",
     "spool": "Show or relay what waits on this disk for the broker.",
     "status": "Show workers, queues and dead letters.",
     "doctor": "Check broker, results, app and workers, and say what to do.",
@@ -60,8 +62,10 @@ class LazyGroup(click.RichGroup):
         "rich_help_config": {"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line": (0, 0, 1, 0)},
     },
 )
-@click.command_panel("Work", commands=["worker", "call", "result"])
-@click.command_panel("Look and mend", commands=["queues", "dlq", "flow", "spool", "status", "doctor", "config"])
+@click.command_panel("Work", commands=["worker", "beat", "call", "result"])
+@click.command_panel(
+    "Look and mend", commands=["queues", "dlq", "flow", "schedule", "spool", "status", "doctor", "config"]
+)
 @click.command_panel("Try", commands=["demo", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
 @click.pass_context

@@ -1,6 +1,5 @@
 """From the shared options to a ``TaskBus``: the user's own with ``-A``, else one that knows only URLs."""
 
-import dataclasses
 import json
 import os
 import sqlite3
@@ -8,6 +7,7 @@ from typing import Literal
 
 from taskbus.app import TaskBus
 from taskbus.broker.transports.schemes import transport_of
+from taskbus.cli.config_file import apply_config_file
 from taskbus.cli.exits import NOT_FOUND, USAGE, CommandFailed
 from taskbus.cli.options import Scope
 from taskbus.config import OVERRIDES, load
@@ -80,19 +80,3 @@ def apply_flags(scope: Scope) -> None:
     if scope.urls():
         os.environ[OVERRIDES] = json.dumps(scope.urls())
     load({})  # a setting that cannot be is better told of now than as an error of the user's module
-
-
-def apply_config_file(scope: Scope) -> None:
-    """Turn the file of ``--config`` into variables. Raises ``ConfigError`` for what does not fit in it."""
-    if scope.config is None:
-        return
-    config, origins = load({}, environment={}, file=scope.config)
-    for field in dataclasses.fields(config):
-        if origins[field.name] != "default":
-            os.environ.setdefault(f"TASKBUS_{field.name.upper()}", _as_variable(getattr(config, field.name)))
-
-
-def _as_variable(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ",".join(value) if isinstance(value, tuple) else str(value)

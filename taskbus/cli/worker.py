@@ -8,15 +8,13 @@ from typing import Any
 
 import rich_click as click
 
-from taskbus.broker.transports.schemes import transport_of
-from taskbus.cli.banner import show_banner
+from taskbus.cli.config_file import apply_config_file
 from taskbus.cli.exits import USAGE, CommandFailed
-from taskbus.cli.opening import apply_config_file, check_shared
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.config import convert, load
 from taskbus.logs import configure
+from taskbus.worker.launch import launch
 from taskbus.worker.options import POOLS, WorkerOptions
-from taskbus.worker.supervisor import run
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -54,7 +52,9 @@ seconds_option = partial(click.option, type=float, metavar="SECONDS")
 
 
 @click.command("worker")
-@click.option_panel("Work", options=["--app", "--queues", "--name", "--broker", "--results", "--config", "--set"])
+@click.option_panel(
+    "Work", options=["--app", "--queues", "--beat", "--name", "--broker", "--results", "--config", "--set"]
+)
 @click.option_panel(
     "Slots", options=["--pool", "--concurrency", "--processes", "--threads", "--coroutines", "--lease", "--grace"]
 )
@@ -88,6 +88,7 @@ seconds_option = partial(click.option, type=float, metavar="SECONDS")
 @click.option("--max-memory-per-runner", type=Size(), metavar="SIZE", help="Replace a runner above it, such as 300M.")
 @seconds_option("--grace", help="How long running tasks may go on after SIGTERM.")
 @seconds_option("--lease", help="How long a silent worker keeps its tasks.")
+@click.option("-B", "--beat", is_flag=True, help="Send what is scheduled, too; any number of workers may.")
 @click.option("--name", default="", help="Name of this worker; made of host and pid if not given.")
 @click.option("--reload", "reloads", is_flag=True, help="Start again when a .py file changes. For development.")
 @click.option(
@@ -115,11 +116,15 @@ def command(
     configure(level, given["log_format"])
     options = WorkerOptions(app=scope.app, log_level=level, overrides={**overrides, **scope.urls()}, **given)
     config, _ = load(options.settings())  # a mistake is one line here; in the runners' server it would be a traceback
-    if config.broker:
-        transport_of(config.broker)
-        check_shared(config.broker)
-    on_ready = partial(show_banner, as_json=options.log_format == "json", is_quiet=scope.verbosity < 0)
-    ctx.exit(run(options, on_ready))
+    launched = None if options.pool == "solo" else launch(options)
+    try:  # what follows takes as long to import as the app: both at once
+        work = import_module("taskbus.cli.working").work
+        status: int = work(options, config.broker, launched, is_quiet=scope.verbosity < 0)
+    except BaseException:
+        if launched is not None:
+            launched.abandon()
+        raise
+    ctx.exit(status)
 
 
 def run_reloading(arguments: list[str]) -> int:

@@ -51,6 +51,9 @@ class Connection(pymysql.connections.Connection):  # type: ignore[misc]
 
     deadline = float("inf")
 
+    def set_character_set(self, charset: str, collation: str | None = None) -> None:
+        """Nothing, which saves a round trip: ``_prepared`` sets it with all the rest."""
+
     def query(self, sql: Any, unbuffered: bool = False) -> Any:
         left = max(0.001, self.deadline - time.monotonic())
         self._read_timeout = self._write_timeout = None if left == float("inf") else left
@@ -242,8 +245,7 @@ def _connected(place: Place, where: Mapping[str, Any], left: float) -> Connectio
     return Connection(
         user=place.user or None, password=place.password, database=place.database, autocommit=True,
         charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, connect_timeout=left,
-        read_timeout=left, write_timeout=left, binary_prefix=True,
-        init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", **where, **security,
+        read_timeout=left, write_timeout=left, binary_prefix=True, **where, **security,
     )  # fmt: skip
 
 
@@ -258,9 +260,12 @@ def _prepared(connection: Connection, timeout: float, deadline: float) -> MysqlL
         link = MysqlLink(connection, connection.get_server_info())
         waits = max(1, int(timeout))
         special = f", idle_transaction_timeout={NOBODY_LOCKS_LONGER}, max_statement_time={timeout:g}"
+        isolation = (
+            "tx_isolation" if link.is_mariadb else "transaction_isolation"
+        )  # one had no other, one has no longer
         link.cursor.execute(
-            "SET time_zone='+00:00', sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION',"
-            f" innodb_lock_wait_timeout={waits}"
+            f"SET NAMES utf8mb4, SESSION {isolation}='READ-COMMITTED', time_zone='+00:00',"
+            f" sql_mode='STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', innodb_lock_wait_timeout={waits}"
             f"{special if link.is_mariadb else ''}"
         )
     except BaseException:

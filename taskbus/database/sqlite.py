@@ -197,6 +197,8 @@ class SqliteDatabase:
                 cursor.execute(str(CreateTable(table, if_not_exists=True).compile(dialect=dialect)))
                 for index in sorted(table.indexes, key=lambda index: str(index.name)):
                     cursor.execute(str(CreateIndex(index, if_not_exists=True).compile(dialect=dialect)))
+            for statement in metadata.info.get(self.dialect, ()):
+                cursor.execute(statement)
 
     # --- what is asked of every database ---
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.errors import DecodeError
-from taskbus.message import CHUNK, FLOW, OWN_HEADERS, Message
+from taskbus.message import CHUNK, FLOW, OWN_HEADERS, TAKES, Message
 from taskbus.store.base import AnyChange, DeadLetter, Exhume, Filter, Group, Purge, Store
 from taskbus.store.flows import ReviveNode
 from taskbus.wire import formats
@@ -18,10 +18,10 @@ EVERYTHING = Filter()
 Transact = Callable[[Message, Sequence[AnyChange]], bool]
 """Publishes the message and records the changes in one step; False, with nothing published, if they were refused.
 
-Where that cannot be one step, a ``ReviveNode`` must be recorded before the message is published: else a worker may find
-that its task has ended.
+Where that cannot be one step, a ``ReviveNode`` must be recorded before the message is published, and that only if it
+was not refused: else a worker may find that its task has ended.
 """
-KEPT = (FLOW, CHUNK)
+KEPT = (FLOW, CHUNK, TAKES)
 """Of the headers that TaskBus adds, those without which the message would mean something else."""
 
 
@@ -78,9 +78,11 @@ class DeadLetters:
 
         Each is one atomic step: its task is queued and its letter gone, or neither, so replaying may be interrupted
         anywhere and started anew. A task keeps its id and arguments; it starts at its first attempt, now, without
-        expiry. Its workflow goes on from there; one that was cancelled does not, so that its letters are refused, and
-        where it is forgotten already the task is sent alone. Letters that die again meanwhile are not taken twice.
-        ``dry_run`` tells what would be done.
+        expiry. Letters that die again meanwhile are not taken twice. ``dry_run`` tells what would be done.
+
+        The workflow of a task goes on from there. Refused is what would not run as it should: where its workflow was
+        cancelled; while a task that is given its failure has not ended; and where its workflow is forgotten, and with
+        it a value that the task is given. One that is given none is sent alone then.
 
         Raises:
             PublishFailed: the broker refused; the letters not yet reported stay.
@@ -102,15 +104,27 @@ class DeadLetters:
         refused = ""
         if flow := message.headers.get(FLOW):
             view = self._store.flow(flow)
-            if view is None:
+            if view is None and TAKES in message.headers:
+                refused = _forgotten(flow)
+            elif view is None:
                 message = message._replace(headers=_without(FLOW, message.headers))
             elif view.is_cancelled:
-                refused = f"its workflow {flow} was cancelled"
+                refused = _cancelled(flow)
             else:
                 changes.append(ReviveNode(flow, message.id, is_sent=True))
         if not refused and not dry_run and not self._transact(message, changes):
-            refused = "it is gone: replayed or purged"
+            refused = self._why_not(message)
         return Replayed(letter.task_id, letter.task, letter.queue, refused)
+
+    def _why_not(self, message: Message) -> str:
+        """Why sending it again was refused."""
+        flow = message.headers.get(FLOW)
+        if flow is None or self.show(message.id) is None:
+            return "it is gone: replayed or purged"
+        view = self._store.flow(flow)
+        if view is None:
+            return _forgotten(flow)
+        return _cancelled(flow) if view.is_cancelled else not_yet(flow)
 
     def _message(self, letter: DeadLetter) -> Message:
         if letter.content_type not in formats.READ:
@@ -136,6 +150,25 @@ class DeadLetters:
         now = self._clock()
         limit: Any = now if where.older_than is None else min(now, where.older_than)
         return replace(where, older_than=limit)
+
+
+def not_yet(flow: str) -> str:
+    """Why a task of a flow that goes on cannot be run again."""
+    return (
+        f"a task of its workflow {flow} that is given its failure has not ended yet; replay it when that has:"
+        f" taskbus flow show {flow}"
+    )
+
+
+def _cancelled(flow: str) -> str:
+    return f"its workflow {flow} was cancelled"
+
+
+def _forgotten(flow: str) -> str:
+    return (
+        f"its workflow {flow} ended longer than flow_ttl ago, and what it gave to this task is forgotten;"
+        " send the task anew, with all its arguments"
+    )
 
 
 def _without(header: str, headers: Mapping[str, str]) -> Mapping[str, str]:

@@ -21,7 +21,7 @@ FAILED = frozenset((NodeState.FAILURE, NodeState.REVOKED))
 
 @dataclass(slots=True)
 class FlowRow:
-    """A flow. ``counts``: its tasks by state; ``joins``: how many of its joins have not ended.
+    """A flow. ``counts``, ``dead``: see ``FlowView``; ``joins``: how many of what is not counted have not ended.
 
     ``number``: what a store calls it. ``is_new``: it was begun by this step, so that nothing of it is on the shelf yet.
     """
@@ -31,6 +31,7 @@ class FlowRow:
     is_cancelled: bool = False
     ended_at: float = 0.0
     counts: dict[NodeState, int] = field(default_factory=dict)
+    dead: int = 0
     joins: int = 0
     number: int = 0
     is_new: bool = False
@@ -38,15 +39,15 @@ class FlowRow:
     def view(self) -> FlowView:
         """As others see it."""
         counts = {state: count for state, count in self.counts.items() if count}
-        return FlowView(self.flow, self.state, counts, self.is_cancelled, self.ended_at)
+        return FlowView(self.flow, self.state, counts, self.is_cancelled, self.ended_at, self.dead)
 
 
 @dataclass(slots=True)
 class Row:
     """A node. ``left`` and ``failed``: of a join, how many members have not ended, and how many stand as failed.
 
-    Both count on after the join has ended, so that a member may be revived. ``value`` is only there where it was asked
-    for or has just come, ``node.wire`` only where ``has_wire``.
+    Both count on after the join has ended, so that a member may be revived. Of a task ``left`` says whether it rests.
+    ``value`` is only there where it was asked for or has just come, ``node.wire`` only where ``has_wire``.
     """
 
     flow: str
@@ -75,7 +76,7 @@ class Row:
     def view(self) -> NodeView:
         """As others see it: a join that has not ended has neither failure nor cause yet."""
         failure, cause = (self.failure, self.cause) if self.has_ended else (None, "")
-        left = 0 if self.has_ended else max(0, self.left)
+        left = 0 if self.has_ended or self.node.task else max(0, self.left)
         return NodeView(self.node, self.state, self.started_at, self.ended_at, failure, cause, left)
 
 
@@ -224,15 +225,18 @@ class Work:
 
     def _count(self, row: Row, by: int) -> None:
         flow = self._touched[row.flow] = self.flows[row.flow]
-        if row.node.task:
+        if row.node.is_counted:
             flow.counts[row.state] = flow.counts.get(row.state, 0) + by
+            flow.dead += by * (row.state is NodeState.FAILURE and not row.cause)
         elif not row.has_ended:
             flow.joins += by
 
     def end(self, row: Row, state: NodeState, at: float, failure: Failure | None = None, cause: str = "") -> None:
         """A node ends."""
-        self.stand(row, state)
-        row.ended_at, row.failure, row.cause = at, failure, cause
+        self._count(row, -1)
+        row.state, row.ended_at, row.failure, row.cause = state, at, failure, cause
+        self._count(row, 1)
+        self.change(row)
 
     def end_unrun(self, row: Row, state: NodeState, at: float, failure: Failure | None = None, cause: str = "") -> None:
         """A node ends without having run: whoever waits for its result learns it."""

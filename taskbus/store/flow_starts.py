@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from taskbus.store.flow_rows import Key, Row, Shelf, Work
+from taskbus.store.flow_rows import FAILED, Key, Row, Shelf, Work
 from taskbus.store.flows import Begun, Inputs, Kept, NodeState, Start, Verdict
 
 
@@ -26,10 +26,15 @@ def _begin(work: Work, start: Start) -> Verdict:
         return Verdict.UNKNOWN
     if row.has_ended or row.state is NodeState.WAITING:
         return Verdict.ENDED
-    if row.state is NodeState.STARTED:
-        return Verdict.RUN if row.copy == start.copy else Verdict.DUPLICATE
+    if row.state is NodeState.STARTED and row.copy != start.copy:
+        return Verdict.DUPLICATE
     if work.flows[start.flow].is_cancelled:
         return Verdict.REVOKED
+    if row.state is NodeState.STARTED:
+        if row.left:
+            row.left = 0
+            work.change(row)
+        return Verdict.RUN
     work.stand(row, NodeState.STARTED)
     row.started_at, row.copy = start.at, start.copy
     return Verdict.RUN
@@ -47,7 +52,15 @@ def _inputs(shelf: Shelf, rows: Iterable[Row]) -> Mapping[Key, Inputs]:
         for row in inner:
             members[row.flow, row.node.join].append(row)
         joins = [row.key for row in inner if _is_list(row)]
-    return {key: _given(found[before], members) for key, before in asked.items() if before in found}
+    blamed = _blamed(shelf, [*found.values(), *(row for rows in members.values() for row in rows)])
+    return {key: _given(found[before], members, blamed) for key, before in asked.items() if before in found}
+
+
+def _blamed(shelf: Shelf, rows: Iterable[Row]) -> Mapping[Key, Row]:
+    """The tasks that failed or revoked joins of these, by the keys of those joins."""
+    causes = {row.key: (row.flow, row.cause) for row in rows if not row.node.task and row.cause and row.state in FAILED}
+    found = {row.key: row for row in shelf.kept(list(dict.fromkeys(causes.values())))} if causes else {}
+    return {key: found[cause] for key, cause in causes.items() if cause in found}
 
 
 def _is_list(row: Row) -> bool:
@@ -55,7 +68,8 @@ def _is_list(row: Row) -> bool:
     return not row.node.task and row.state is NodeState.SUCCESS
 
 
-def _given(row: Row, members: Mapping[Key, Sequence[Row]]) -> Inputs:
+def _given(row: Row, members: Mapping[Key, Sequence[Row]], blamed: Mapping[Key, Row]) -> Inputs:
     if _is_list(row):
-        return [_given(member, members) for member in members[row.key]]
+        return [_given(member, members, blamed) for member in members[row.key]]
+    row = blamed.get(row.key, row)
     return Kept(row.node.id, row.node.task, row.state, row.value or b"", row.content_type, row.failure)

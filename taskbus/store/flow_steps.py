@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
-from taskbus.store.flow_mending import replace, revive
+from taskbus.store.flow_mending import call_off, pause, replace, revive
 from taskbus.store.flow_rows import FlowRow, Key, Row, Shelf, Work
 from taskbus.store.flow_waves import add, again, settle, upstream
 from taskbus.store.flows import (
@@ -20,12 +20,13 @@ from taskbus.store.flows import (
     FlowState,
     Node,
     NodeState,
+    PauseNode,
     ReplaceNode,
     ReviveNode,
     SealFlow,
 )
 
-KINDS = frozenset((BeginFlow, AddNodes, SealFlow, EndNode, ReviveNode, ReplaceNode, CancelFlow))
+KINDS = frozenset((BeginFlow, AddNodes, SealFlow, EndNode, PauseNode, ReviveNode, ReplaceNode, CancelFlow))
 """The changes that are done here; all others are of results and dead letters."""
 
 
@@ -51,11 +52,14 @@ def _flow_of(change: FlowChange) -> str:
 def _keys_of(change: FlowChange) -> Iterable[Key]:
     """The nodes it names."""
     flow = _flow_of(change)
-    if isinstance(change, EndNode | ReviveNode):
+    if isinstance(change, EndNode | PauseNode | ReviveNode):
         yield flow, change.node
     elif isinstance(change, SealFlow):
         yield flow, change.join
-    elif not isinstance(change, CancelFlow):
+    elif isinstance(change, CancelFlow):
+        for id in change.nodes:
+            yield flow, id
+    else:
         for node in change.nodes:
             yield flow, node.id
             if node.join:
@@ -134,14 +138,23 @@ def _cancel(work: Work, run: Sequence[CancelFlow]) -> bool:
         flow = work.flows.get(change.flow)
         if flow is not None and flow.state is FlowState.RUNNING:
             work.cancel(flow)
+            call_off(work, [row for id in change.nodes if (row := work.row((change.flow, id))) is not None])
+    return True
+
+
+def _pause(work: Work, run: Sequence[PauseNode]) -> bool:
+    for change in run:
+        row = work.row((change.flow, change.node))
+        if row is not None and row.node.task:
+            pause(work, row)
     return True
 
 
 def _revive(work: Work, run: Sequence[ReviveNode]) -> bool:
     for change in run:
         row = work.row((change.flow, change.node))
-        if row is not None:
-            revive(work, row, change.is_sent)
+        if row is None or not revive(work, row, change.is_sent):
+            return False
     return True
 
 
@@ -159,6 +172,7 @@ _ACTS: dict[type, Callable[[Work, Any], bool]] = {
     AddNodes: _add,
     SealFlow: _seal,
     CancelFlow: _cancel,
+    PauseNode: _pause,
     ReviveNode: _revive,
     ReplaceNode: _replace,
 }

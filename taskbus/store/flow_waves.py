@@ -86,7 +86,9 @@ def complete(work: Work, join: Row, at: float, ended: list[Row]) -> None:
     is_open = join.node.size < 0 and not join.is_sealed
     if join.state is not NodeState.READY or join.left > 0 or is_open:
         return
-    if join.node.policy is Policy.TALLY and join.failed:
+    if join.node.policy is Policy.TALLY and join.failed and work.flows[join.flow].is_cancelled:
+        work.end(join, NodeState.REVOKED, at, cause=join.cause)
+    elif join.node.policy is Policy.TALLY and join.failed:
         work.end(join, NodeState.FAILURE, at, join.failure, join.cause)
     else:
         work.end(join, NodeState.SUCCESS, at)

@@ -26,7 +26,7 @@ The rules, the same in every store (``taskbus/testing/flow_contract.py`` checks 
 *   A flow has ended when all its nodes have: as its ``last`` node did (SKIPPED: as SUCCESS); where it has none, as
     FAILURE if a task failed, else as REVOKED if one was, else as SUCCESS. ``ttl`` seconds later it is as good as gone.
 *   What ends in one ``apply`` ends at once: which of two failures was the first is open.
-*   Of a cancelled flow nothing is made READY any more, but ends as REVOKED; what has started runs on.
+*   Of a cancelled flow nothing is made READY any more, but ends as REVOKED, a join that tallies too; what runs runs on.
 *   A task that ends without having run has its result recorded, if it keeps any: REVOKED, or FAILURE with
     ``Failure("taskbus.errors.FlowFailed", "task NAME (ID) failed: MESSAGE")``, which names the cause. That is the
     node's own ``failure`` too, and that of a join. (MESSAGE is REVOKED, where a join makes FAILURE of that.)
@@ -57,6 +57,8 @@ class NodeState(StrEnum):
         return self in ENDED
 
 
+MAX_PATH = 200
+"""Longest ``Node.path``: what is nested deeper stands where the shape around it does, or paths would grow as n^2."""
 ENDED = frozenset((NodeState.SUCCESS, NodeState.FAILURE, NodeState.REVOKED, NodeState.SKIPPED))
 
 
@@ -99,8 +101,9 @@ class Node(NamedTuple):
     flow publishes, or adds. ``takes``: whether it is given the value of ``after``. ``keeps``: whether its value is kept
     in the flow, as somebody is given it (directly or through joins). ``result_ttl``: seconds for which a result is kept
     that the store records for it; 0: it keeps none. ``size``: of a join, how many members it waits for; -1 for the join
-    of a batch, which is open until ``SealFlow``. ``path``: where it stands in a picture: ``1.0.2`` is the third step of
-    the chain that is the first member of the group that is the second step; "" for members of a batch.
+    of a batch, which is open until ``SealFlow``; -1 of a task: it is not among those that the flow counts. ``path``:
+    where it stands in a picture: ``1.0.2`` is the third step of the chain that is the first member of the group that is
+    the second step; "" for members of a batch.
     ``due_at``: an instant before which it must not start, 0: none; ``delay``: seconds after it was made READY before
     which it must not start. ``sealed`` makes of them what is published.
     """
@@ -126,6 +129,11 @@ class Node(NamedTuple):
     @property
     def is_join(self) -> bool:
         return not self.task
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether it is in ``FlowView.counts``: joins are not, nor are the callbacks of a batch."""
+        return bool(self.task) and self.size >= 0
 
 
 class Flow(NamedTuple):
@@ -188,13 +196,24 @@ class EndNode(NamedTuple):
     failure: Failure | None = None
 
 
+class PauseNode(NamedTuple):
+    """An attempt of a started node is over, and its message will come again: it rests, STARTED as it is, until then.
+
+    In a cancelled flow it ends as REVOKED at once. Nothing happens to a node that is not there, or not STARTED.
+    """
+
+    flow: str
+    node: str
+
+
 class ReviveNode(NamedTuple):
     """Take back the end of a node that ended as FAILURE or REVOKED by itself: it is READY again, to be published anew.
 
     So is all that ended because of it and never started: it WAITS again, without a result; so does its join, if it
     failed and none of its members stands as failed any more. What ran because of the failure stays as it is.
     Where its ``wire`` is kept it is published, unless ``is_sent``: the one who revives it publishes it. Nothing happens
-    to a node that is not there, or has not ended so, or is in a cancelled flow.
+    to a node that has not ended so. Refused where there is no such node, where its flow was cancelled, and while a task
+    that is given what is taken back, directly or among the values of a join, is READY or STARTED.
     """
 
     flow: str
@@ -206,11 +225,11 @@ class ReplaceNode(NamedTuple):
     """A started task put something in its own place: ``nodes``, of which one has its id and is their end.
 
     That one keeps the place (``after``, ``join``, ``keeps`` and whoever waits for it) of the node it replaces, but for
-    ``after`` if it has one of its own. Nodes without ``after`` are published by the same step, by their ``wire``. With
-    ``flow`` new, it is begun: the task was in none. Replacing what is replaced already, or has ended, changes nothing.
-    (It is replaced already if it is not STARTED, or others of ``nodes`` are there, or it is the only one and has that
-    ``wire``.) While the node WAITS, ``begin`` says ENDED of a message of the replaced task, and ``EndNode`` of it ends
-    nothing, but publishes again what it waits for and was not STARTED.
+    ``after`` if it has one of its own; the ``path`` of all goes on from its. Nodes without ``after`` are published by
+    the same step, by their ``wire``. With ``flow`` new, it is begun: the task was in none. Replacing what is replaced
+    already, or has ended, changes nothing. (It is replaced already if it is not STARTED, or others of ``nodes`` are
+    there, or it is the only one and has that ``wire``.) While the node WAITS, ``begin`` says ENDED of a message of the
+    replaced task, and ``EndNode`` of it ends nothing, but publishes again what it waits for and was not STARTED.
     """
 
     flow: Flow
@@ -218,12 +237,17 @@ class ReplaceNode(NamedTuple):
 
 
 class CancelFlow(NamedTuple):
-    """Revoke what has not started: see the rules. Nothing happens to a flow that has ended."""
+    """Revoke what has not started: see the rules. Nothing happens to a flow that has ended.
+
+    Of these ``nodes`` what is READY or rests (``PauseNode``) ends as REVOKED at once, as does an open join: what is
+    awaited there may never come. Who cancels names all there are, a page at a time: ``cancelling.cancel``.
+    """
 
     flow: str
+    nodes: Sequence[str] = ()
 
 
-FlowChange = BeginFlow | AddNodes | SealFlow | EndNode | ReviveNode | ReplaceNode | CancelFlow
+FlowChange = BeginFlow | AddNodes | SealFlow | EndNode | PauseNode | ReviveNode | ReplaceNode | CancelFlow
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------
@@ -248,7 +272,7 @@ class Verdict(StrEnum):
     DUPLICATE = "duplicate"
     """Another copy of the message was started: ack this one."""
     REVOKED = "revoked"
-    """The flow was cancelled before it started: end it as REVOKED."""
+    """The flow was cancelled before it started, or before it was started again: end it as REVOKED."""
     UNKNOWN = "unknown"
     """There is no such flow or node (any more)."""
 
@@ -267,7 +291,8 @@ class Kept(NamedTuple):
 Inputs = Kept | Sequence["Inputs"]
 """What a node is given: the value of a task; of a join that succeeded the values of its members in their order.
 
-What did not succeed is given as itself, whether task or join, also among the values of a join that collects.
+A task that did not succeed is given as itself, also among the values of a join that collects; in the place of a join
+that did not, its ``cause`` is given.
 """
 
 
@@ -294,13 +319,17 @@ class NodeView(NamedTuple):
 
 
 class FlowView(NamedTuple):
-    """A flow as it stands. ``counts``: its tasks (not joins) by state; states without any may be missing."""
+    """A flow as it stands. ``counts``: its tasks by state (``Node.is_counted``); states without any may be missing.
+
+    ``dead``: how many of those that are FAILURE failed by themselves; the others could not run because of them.
+    """
 
     flow: Flow
     state: FlowState
     counts: Mapping[NodeState, int]
     is_cancelled: bool = False
     ended_at: float = 0.0
+    dead: int = 0
 
 
 class FlowStore(Protocol):

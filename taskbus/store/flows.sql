@@ -4,18 +4,18 @@
 
 -- name: one_flow
 SELECT number, id, name, last_id, sent_at, ttl, state, is_cancelled, ended_at,
-       waiting, ready, started, succeeded, failed, revoked, skipped, joins
+       waiting, ready, started, succeeded, failed, revoked, skipped, dead, joins
 FROM taskbus_flows WHERE id = :id AND state <> '' AND (expires_at IS NULL OR expires_at > :now)
 
 -- name: newest_flows
 SELECT number, id, name, last_id, sent_at, ttl, state, is_cancelled, ended_at,
-       waiting, ready, started, succeeded, failed, revoked, skipped, joins
+       waiting, ready, started, succeeded, failed, revoked, skipped, dead, joins
 FROM taskbus_flows WHERE state <> '' AND (expires_at IS NULL OR expires_at > :now)
 ORDER BY sent_at DESC, id DESC LIMIT :limit
 
 -- name: older_flows
 SELECT number, id, name, last_id, sent_at, ttl, state, is_cancelled, ended_at,
-       waiting, ready, started, succeeded, failed, revoked, skipped, joins
+       waiting, ready, started, succeeded, failed, revoked, skipped, dead, joins
 FROM taskbus_flows WHERE state <> '' AND (expires_at IS NULL OR expires_at > :now)
                      AND sent_at <= :before_at AND (sent_at < :before_at OR id < :before_id)
 ORDER BY sent_at DESC, id DESC LIMIT :limit
@@ -23,6 +23,3 @@ ORDER BY sent_at DESC, id DESC LIMIT :limit
 -- name: some_nodes
 SELECT {node}, node.wire FROM taskbus_flow_nodes AS node WHERE node.flow = :flow AND node.id > :after
 ORDER BY node.id LIMIT :limit
-
--- name: is_flow_over
-SELECT 1 FROM taskbus_flows WHERE expires_at <= :now LIMIT 1

@@ -11,7 +11,7 @@ ON DUPLICATE KEY UPDATE id = values(id)
 
 -- name: lock_flows
 SELECT :now, number, id, name, last_id, sent_at, ttl, state, is_cancelled, ended_at,
-       waiting, ready, started, succeeded, failed, revoked, skipped, joins
+       waiting, ready, started, succeeded, failed, revoked, skipped, dead, joins
 FROM taskbus_flows WHERE id IN :ids AND (expires_at IS NULL OR expires_at > :now) ORDER BY id FOR UPDATE
 
 -- name: drop_flows
@@ -19,14 +19,14 @@ DELETE FROM taskbus_flows WHERE state = '' AND id IN :ids
 
 -- name: save_flows
 INSERT INTO taskbus_flows (number, id, state, is_cancelled, ended_at, expires_at,
-                           waiting, ready, started, succeeded, failed, revoked, skipped, joins)
+                           waiting, ready, started, succeeded, failed, revoked, skipped, dead, joins)
 VALUES
-(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 ON DUPLICATE KEY UPDATE
     state = values(state), is_cancelled = values(is_cancelled), ended_at = values(ended_at),
     expires_at = values(expires_at), waiting = values(waiting), ready = values(ready), started = values(started),
     succeeded = values(succeeded), failed = values(failed), revoked = values(revoked), skipped = values(skipped),
-    joins = values(joins)
+    dead = values(dead), joins = values(joins)
 
 -- name: load_nodes
 SELECT {node}

@@ -1,7 +1,9 @@
 """From a URL to a store; a store's module is imported only when its scheme is used."""
 
 import difflib
+from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.errors import ConfigError
@@ -44,6 +46,12 @@ def open_store(url: str, clock: Clock = wall_clock) -> Store:
         ConfigError: no store has that scheme, the rest of the URL cannot be used, or a library it needs is missing.
         StoreError: the database cannot be opened or written to.
     """
+    store: Store = opened(url, lambda module: import_module(module).open_url(url, clock))
+    return store
+
+
+def opened(url: str, opening: Callable[[str], Any]) -> Any:
+    """What ``opening`` makes of the name of the module whose store that URL is of; raises as ``open_store``."""
     spelling, separator, _ = url.partition("://")
     scheme = spelling.partition("+")[0]
     module = SCHEMES.get(scheme)
@@ -55,9 +63,8 @@ def open_store(url: str, clock: Clock = wall_clock) -> Store:
             f"no result store for {spelling}:// ({advice})" if separator else f"{url!r} is no URL; {advice}"
         )
     try:
-        opened: Store = import_module(module).open_url(url, clock)
+        return opening(module)
     except ModuleNotFoundError as error:
         if scheme not in EXTRAS or str(error.name).startswith("taskbus"):
             raise
         raise ConfigError(f"{scheme}:// needs {error.name}: pip install 'taskbus[{EXTRAS[scheme]}]'") from None
-    return opened

@@ -101,7 +101,9 @@ SELECT task_id, attempt, started_at, finished_at, worker, failure_type, failure_
 FROM taskbus_attempts WHERE task_id = ANY(:ids::text[]) ORDER BY task_id, attempt
 
 -- name: is_over
-SELECT 1 FROM taskbus_results WHERE expires_at <= :now LIMIT 1
+-- In one round trip: whether there is a result to sweep, and a flow.
+SELECT EXISTS (SELECT 1 FROM taskbus_results WHERE expires_at <= :now),
+       EXISTS (SELECT 1 FROM taskbus_flows WHERE expires_at <= :now)
 
 -- name: sweep
 -- Workers that sweep at once take different rows, and none that is just being written.

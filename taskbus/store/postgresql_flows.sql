@@ -9,7 +9,7 @@ ON CONFLICT (id) DO NOTHING
 
 -- name: lock_flows
 SELECT :now, number, id, name, last_id, sent_at, ttl, state, is_cancelled, ended_at,
-       waiting, ready, started, succeeded, failed, revoked, skipped, joins
+       waiting, ready, started, succeeded, failed, revoked, skipped, dead, joins
 FROM taskbus_flows
 WHERE id = ANY(:ids::text[]) AND (expires_at IS NULL OR expires_at > :now) ORDER BY id FOR UPDATE
 
@@ -18,15 +18,16 @@ DELETE FROM taskbus_flows WHERE state = '' AND id = ANY(:ids::text[])
 
 -- name: save_flows
 INSERT INTO taskbus_flows (number, id, state, is_cancelled, ended_at, expires_at,
-                           waiting, ready, started, succeeded, failed, revoked, skipped, joins)
+                           waiting, ready, started, succeeded, failed, revoked, skipped, dead, joins)
 SELECT * FROM unnest(:number::bigint[], :id::text[], :state::text[], :is_cancelled::int[], :ended_at::float8[],
                      :expires_at::float8[], :waiting::int[], :ready::int[], :started::int[], :succeeded::int[],
-                     :failed::int[], :revoked::int[], :skipped::int[], :joins::int[])
+                     :failed::int[], :revoked::int[], :skipped::int[], :dead::int[],
+                     :joins::int[])
 ON CONFLICT (number) DO UPDATE
 SET state = excluded.state, is_cancelled = excluded.is_cancelled, ended_at = excluded.ended_at,
     expires_at = excluded.expires_at, waiting = excluded.waiting, ready = excluded.ready, started = excluded.started,
     succeeded = excluded.succeeded, failed = excluded.failed, revoked = excluded.revoked, skipped = excluded.skipped,
-    joins = excluded.joins
+    dead = excluded.dead, joins = excluded.joins
 
 -- name: load_nodes
 SELECT {node} FROM unnest(:flows::bigint[], :nodes::text[]) AS asked (flow, id)

@@ -5,7 +5,7 @@
 -- as much.
 local WAITING, READY, STARTED, SUCCESS, FAILURE, REVOKED, SKIPPED = 0, 1, 2, 3, 4, 5, 6
 local HEAD = ">BddBBBBBi4I4I4i4Hc0Hc0Hc0Hc0"
-local KIND, WHEN, GIVES, HAS_KIDS, COPY = 18, 19, 20, 22, 39 -- the byte of HEAD where these are
+local KIND, WHEN, GIVES, IS_OPEN, HAS_KIDS, LEFT, COPY = 18, 19, 20, 21, 22, 23, 39 -- the byte of HEAD where these are
 local graph = {}
 
 local function decode(id, bytes)
@@ -31,7 +31,8 @@ end
 
 -- Whether this is a task that is to run when that node succeeds, and what becomes of its bytes then.
 function graph.waits_for_success(bytes, node)
-  if string.byte(bytes) ~= WAITING or string.byte(bytes, KIND) ~= 0 or string.byte(bytes, WHEN) ~= 0 then
+  if string.byte(bytes) ~= WAITING or string.byte(bytes, KIND) ~= 0 or string.byte(bytes, WHEN) ~= 0
+    or string.byte(bytes, IS_OPEN) ~= 0 then
     return false
   end
   return graph.edges_of(bytes) == node
@@ -54,6 +55,25 @@ end
 function graph.edges_of(bytes)
   local _, after, join = struct.unpack(">Hc0Hc0Hc0", bytes, COPY)
   return after, join
+end
+
+-- Of a join that failed; "" for any other.
+function graph.cause_of(bytes)
+  local state = string.byte(bytes)
+  if state ~= FAILURE and state ~= REVOKED then
+    return ""
+  end
+  local _, _, _, cause = struct.unpack(">Hc0Hc0Hc0Hc0", bytes, COPY)
+  return cause
+end
+
+-- Whether a task is between two attempts, and what its bytes become with the next one.
+function graph.rests(bytes)
+  return string.byte(bytes, LEFT + 3) > 0
+end
+
+function graph.resumed(bytes)
+  return string.sub(bytes, 1, LEFT - 1) .. "\0\0\0\0" .. string.sub(bytes, LEFT + 4)
 end
 
 -- task, queue, priority, result_ttl, due_at, delay

@@ -3,6 +3,7 @@
 -- A fragment: it only defines `act`, a function by the letter of each change, {letter, flow, ...}; they are packed by
 -- redis_flow_changes.py. Each returns false to refuse the set.
 local act = {}
+local PATH, MAX_PATH = 8, 200 -- where a node's path is in its TAIL; how long it may be
 
 -- --- new nodes: {id, bytes, wire} each ---
 
@@ -148,7 +149,7 @@ end
 function act.S(set, change)
   local flow = graph.find(set, change[2])
   local join = flow and graph.node(flow, change[3])
-  if not join or join.is_open == CLOSED then
+  if not join or join.kind == TASK or join.is_open == CLOSED then
     return true
   elseif has_ended(join) then
     again(set, flow, { join }, set.at)
@@ -167,7 +168,8 @@ local function may_end_simply(bytes)
     return false
   end
   local state = string.byte(bytes)
-  return string.byte(bytes, KIND) == TASK and (state == STARTED or state == READY)
+  return string.byte(bytes, KIND) == TASK and string.byte(bytes, IS_OPEN) == CLOSED
+    and (state == STARTED or state == READY)
 end
 
 -- Most of what ends are tasks that succeed: these by their bytes alone. Returns where in `list` (that of `act.E`) the
@@ -246,14 +248,36 @@ end
 function act.V(set, change)
   local flow = graph.find(set, change[2])
   local node = flow and graph.node(flow, change[3])
-  if node then
-    revive(set, flow, node, change[4], set.at)
+  return node and revive(set, flow, node, change[4], set.at) or false
+end
+
+-- {"P", flow, node}
+function act.P(set, change)
+  local flow = graph.find(set, change[2])
+  local node = flow and graph.node(flow, change[3])
+  if not node or node.kind ~= TASK or node.state ~= STARTED then
+    return true
+  elseif flow.is_cancelled == 1 then
+    finish_unrun(set, flow, node, REVOKED, set.at, nil, "")
+    settle(set, flow, { node }, set.at)
+  else
+    node.left = RESTS
+    graph.touch(flow, node)
   end
   return true
 end
 
+-- Its path goes on from that of the node that is replaced by so many; there is none where that has none.
+local function set_path(node, place, count)
+  local tail = cmsgpack.unpack(node.tail)
+  local inner = place .. "." .. tail[PATH]
+  tail[PATH] = place ~= "" and count > 1 and #inner <= MAX_PATH and inner or place
+  node.tail = cmsgpack.pack(tail)
+end
+
 -- Put a new node in the place of one that was started, under its id, and with it those that it is the end of.
 local function put_in_place(set, flow, node, each, others)
+  local place = cmsgpack.unpack(node.tail)[PATH]
   count(flow, node, -1)
   local new, ended = put(flow, each), {}
   new.state, new.join, new.place, new.has_kids, new.kids = WAITING, node.join, node.place, node.has_kids, node.kids
@@ -264,6 +288,10 @@ local function put_in_place(set, flow, node, each, others)
     new.after = node.after
   end
   add(set, flow, others, new.after ~= node.after and new or nil)
+  for _, other in ipairs(others) do
+    set_path(graph.node(flow, other[1]), place, 1 + #others)
+  end
+  set_path(new, place, 1 + #others)
   if is_ready then
     make_ready(set, flow, new, set.at, ended)
     settle(set, flow, ended, set.at)
@@ -295,11 +323,32 @@ function act.R(set, change)
   return true
 end
 
--- {"C", flow}
+-- End what will not start of these, and joins that nobody may seal any more.
+local function call_off(set, flow, ids)
+  local ended = {}
+  graph.load(flow, ids)
+  for _, id in ipairs(ids) do
+    local node = graph.node(flow, id)
+    if not node then
+      node = nil
+    elseif node.kind == TASK and (node.state == READY or node.state == STARTED and node.left == RESTS) then
+      finish_unrun(set, flow, node, REVOKED, set.at, nil, "")
+      ended[#ended + 1] = node
+    elseif node.kind ~= TASK and node.state == READY and node.is_open == OPEN then
+      node.is_open = SEALED
+      finish(flow, node, REVOKED, set.at, nil, "")
+      ended[#ended + 1] = node
+    end
+  end
+  settle(set, flow, ended, set.at)
+end
+
+-- {"C", flow, nodes}
 function act.C(set, change)
   local flow = graph.find(set, change[2])
   if flow and flow.state == 0 then
     flow.is_cancelled, flow.is_changed = 1, true
+    call_off(set, flow, change[3])
   end
   return true
 end

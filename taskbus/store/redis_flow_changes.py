@@ -12,6 +12,7 @@ from taskbus.store.flows import (
     Flow,
     Node,
     NodeState,
+    PauseNode,
     ReplaceNode,
     ReviveNode,
     SealFlow,
@@ -53,7 +54,7 @@ class Plan:
         for node in nodes.values():
             standing = self._standing(node)
             self.nodes.append((to_bytes(node.id), records.from_node(node, standing, pack)))
-            if node.task:
+            if node.is_counted:
                 counts[standing.state] += 1
         self.rest = list(self._rest(nodes))
         self.state = records.from_counts(len(nodes), counts)
@@ -180,5 +181,6 @@ _PACKERS: dict[type, Callable[[Any, Pack], Packed]] = {
     ReplaceNode: _replace,
     SealFlow: lambda change, _: ("S", to_bytes(change.flow), to_bytes(change.join)),
     ReviveNode: lambda change, _: ("V", to_bytes(change.flow), to_bytes(change.node), change.is_sent),
-    CancelFlow: lambda change, _: ("C", to_bytes(change.flow)),
+    CancelFlow: lambda change, _: ("C", to_bytes(change.flow), list(map(to_bytes, change.nodes))),
+    PauseNode: lambda change, _: ("P", to_bytes(change.flow), to_bytes(change.node)),
 }

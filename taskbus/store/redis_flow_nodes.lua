@@ -12,7 +12,7 @@
 --   flows:{index}      zset: place .. ID, all of score 0: the flows in the order of `sent_at`
 --
 -- A flow is there once it has an `s`: nodes may be put there before, a part at a time.
-local STATE = ">BBddI4I4I4I4I4I4I4I4" -- see redis_flow_records.py
+local STATE = ">BBddI4I4I4I4I4I4I4I4I4" -- see redis_flow_records.py
 local PAGE = 1000 -- values unpacked at once; Lua's stack takes less than 8000
 local MEMBERS = 128
 local FOREVER = 3153600000 -- seconds; PERSIST would be one more command to allow
@@ -27,7 +27,7 @@ local function opened(set, id, static, state)
   }
   local counts = {}
   flow.state, flow.is_cancelled, flow.ended_at, flow.over_at, flow.open, counts[WAITING], counts[READY],
-    counts[STARTED], counts[SUCCESS], counts[FAILURE], counts[REVOKED], counts[SKIPPED] = struct.unpack(STATE, state)
+    counts[STARTED], counts[SUCCESS], counts[FAILURE], counts[REVOKED], counts[SKIPPED], flow.dead = struct.unpack(STATE, state)
   flow.counts, flow.was = counts, flow.state
   flow.last, flow.ttl = unpack(cmsgpack.unpack(static))
   set.flows[id] = flow
@@ -312,7 +312,7 @@ local function write_fields(flow)
   write_all(flow.key, flow.values)
   local list = { "s", struct.pack(STATE, flow.state, flow.is_cancelled, flow.ended_at, flow.over_at, flow.open,
     flow.counts[WAITING], flow.counts[READY], flow.counts[STARTED], flow.counts[SUCCESS], flow.counts[FAILURE],
-    flow.counts[REVOKED], flow.counts[SKIPPED]) }
+    flow.counts[REVOKED], flow.counts[SKIPPED], flow.dead) }
   if flow.static then
     list[3], list[4] = "f", flow.static
   end

@@ -21,11 +21,12 @@ _NUMBERS: dict[str, int] = {each: n for kind in (_WHENS, _POLICIES) for n, each 
 _FLOW_STATES = (FlowState.RUNNING, *(FlowState.__members__.get(state) for state in STATES[1:]))
 _HEAD = Struct(">Bdd5BiIIi")
 """State; when it ended, was started; kind (0 a task, else a join's policy), when, gives (1 keeps, 2 takes), whether it
-is open, whether there are nodes after it; members left, failed, in all; place. Then texts: copy, after, join, cause.
+is open (a task: not counted), whether there are nodes after it; members left (of a task: 1 while it rests), failed, in
+all; place. Then texts: copy, after, join, cause.
 """
 _LENGTH = Struct(">H")
-_STATE = Struct(">BBdd8I")
-"""State, whether it is cancelled; when it ended, when it is over; nodes that have not ended; tasks by state."""
+_STATE = Struct(">BBdd9I")
+"""State, whether it is cancelled; when it ended, when it is over; nodes that have not ended; tasks by state; dead."""
 _NOTHING = _LENGTH.pack(0)
 
 
@@ -140,7 +141,8 @@ def to_node_view(stored: Stored, wire: bytes | None, failure: Failure | None) ->
     node = stored.node._replace(wire=wire or b"")
     if stored.state.has_ended:
         return NodeView(node, stored.state, stored.started_at, stored.ended_at, failure, stored.cause, 0)
-    return NodeView(node, stored.state, stored.started_at, 0.0, None, "", max(0, stored.left))
+    left = 0 if node.task else max(0, stored.left)
+    return NodeView(node, stored.state, stored.started_at, 0.0, None, "", left)
 
 
 # --- flows ---
@@ -153,19 +155,19 @@ def from_flow(flow: Flow, pack: Pack) -> bytes:
 
 def from_counts(open_nodes: int, counts: Mapping[NodeState, int]) -> bytes:
     """How a flow stands that is begun."""
-    return _STATE.pack(0, False, 0.0, float("inf"), open_nodes, *(counts.get(state, 0) for state in STATES))
+    return _STATE.pack(0, False, 0.0, float("inf"), open_nodes, *(counts.get(state, 0) for state in STATES), 0)
 
 
 def to_flow_view(flow_id: str, static: bytes, state: bytes, now: float | None) -> FlowView | None:
     """None: it is over, by the clock that was passed in."""
-    number, is_cancelled, ended_at, over_at, _, *counts = _STATE.unpack(state)
+    number, is_cancelled, ended_at, over_at, _, *counts, dead = _STATE.unpack(state)
     flow_state = _FLOW_STATES[number]
     if flow_state is None or (now is not None and over_at <= now):
         return None
     last, ttl, name, sent_at, *_ = unpack(static)
     by_state = {state: count for state, count in zip(STATES, counts, strict=True) if count}
     flow = Flow(flow_id, name, last, sent_at, ttl)
-    return FlowView(flow, flow_state, by_state, bool(is_cancelled), ended_at)
+    return FlowView(flow, flow_state, by_state, bool(is_cancelled), ended_at, dead)
 
 
 def over_at(state: bytes) -> float:
@@ -189,6 +191,8 @@ def _next_inputs(rest: Any) -> tuple[tuple[int, str], Any]:
     place = (stored.node.place, stored.node.id)
     if kind == 1:
         return place, to_kept(stored, more)
+    if kind == 3:
+        return place, _next_inputs(rest)[1]
     members = sorted((_next_inputs(rest) for _ in range(more)), key=_place)
     return place, [inputs for _, inputs in members]
 

@@ -3,7 +3,8 @@
 -- KEYS   one that does not exist, on a Cluster in the slot of the flow
 -- ARGV   the payload: {prefix, an instant to judge by or 0, the present instant, {flow, node, copy, at}, ...}
 -- Returns a list for each start: its verdict, then what it is given, one item after the other: 1, node, its HEAD and
--- TAIL, its value (or failure, or ""); or 2, node, HEAD and TAIL, how many members follow, then those.
+-- TAIL, its value (or failure, or ""); or 2, node, HEAD and TAIL, how many members follow, then those; or 3, node, HEAD
+-- and TAIL, "", then the task in whose place that join failed.
 local TASK = 0
 local RUN, ENDED, DUPLICATE, REVOKED_FIRST, UNKNOWN = 0, 1, 2, 3, 4
 local prefix, now, at, starts = unpack(cmsgpack.unpack(ARGV[1]))
@@ -18,14 +19,21 @@ local function start(flow, id, copy, started_at)
   local state = string.byte(bytes)
   if state >= SUCCESS or state == WAITING then
     return ENDED
-  elseif state == STARTED then
-    return graph.copy_of(bytes) == copy and RUN or DUPLICATE, bytes
+  elseif state == STARTED and graph.copy_of(bytes) ~= copy then
+    return DUPLICATE
   elseif flow.is_cancelled == 1 then
     return REVOKED_FIRST
+  elseif state == STARTED then
+    if graph.rests(bytes) then
+      graph.splice(flow, id, graph.resumed(bytes))
+    end
+    return RUN, bytes
   end
   graph.splice(flow, id, graph.started(bytes, started_at, struct.pack(">H", #copy) .. copy))
-  flow.counts[READY] = flow.counts[READY] - 1
-  flow.counts[STARTED] = flow.counts[STARTED] + 1
+  if string.byte(bytes, IS_OPEN) == 0 then
+    flow.counts[READY] = flow.counts[READY] - 1
+    flow.counts[STARTED] = flow.counts[STARTED] + 1
+  end
   return RUN, bytes
 end
 
@@ -38,7 +46,14 @@ local function give(flow, ids, answer)
   local nodes, values = graph.raw(flow, ids), graph.raw_rest(flow, fields)
   for n, id in ipairs(ids) do
     local bytes = nodes[n]
-    if bytes then
+    local cause = bytes and string.byte(bytes, KIND) ~= TASK and graph.cause_of(bytes) or ""
+    if cause ~= "" and graph.raw(flow, { cause })[1] then
+      answer[#answer + 1] = 3
+      answer[#answer + 1] = id
+      answer[#answer + 1] = bytes
+      answer[#answer + 1] = ""
+      give(flow, { cause }, answer)
+    elseif bytes then
       local is_list = string.byte(bytes, KIND) ~= TASK and string.byte(bytes) == SUCCESS
       local members = is_list and graph.members(flow, graph.node(flow, id))
       answer[#answer + 1] = is_list and 2 or 1

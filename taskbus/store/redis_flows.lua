@@ -8,6 +8,7 @@
 local TASK, FAIL_FAST, COLLECT, TALLY = 0, 1, 2, 3
 local ON_SUCCESS, ON_FAILURE, ON_DEATH, ALWAYS = 0, 1, 2, 3
 local CLOSED, OPEN, SEALED = 0, 1, 2
+local RESTS = 1 -- `left` of a task between two attempts
 local NAMES = { [FAILURE] = "FAILURE", [REVOKED] = "REVOKED", [SKIPPED] = "REVOKED" }
 local flows = {}
 
@@ -20,8 +21,11 @@ local function has_failed(node)
 end
 
 local function count(flow, node, by)
-  if node.kind == TASK then
+  if node.kind == TASK and node.is_open == CLOSED then
     flow.counts[node.state] = flow.counts[node.state] + by
+    if node.state == FAILURE and node.cause == "" then
+      flow.dead = flow.dead + by
+    end
   end
   if not has_ended(node) then
     flow.open = flow.open + by
@@ -75,8 +79,10 @@ end
 
 -- `cause`: the node whose failure it is, "" where it is its own.
 local function finish(flow, node, state, at, failure, cause)
-  stand(flow, node, state)
-  node.ended_at, node.cause = at, cause
+  count(flow, node, -1)
+  node.state, node.ended_at, node.cause = state, at, cause
+  count(flow, node, 1)
+  graph.touch(flow, node)
   if failure or cause ~= "" or node.kind == TALLY then
     graph.set_rest(flow, "v" .. node.id, failure or false)
   end
@@ -102,6 +108,8 @@ end
 local function complete(flow, join, at, ended)
   if join.state ~= READY or join.left > 0 or join.is_open == OPEN then
     return
+  elseif join.kind == TALLY and join.failed > 0 and flow.is_cancelled == 1 then
+    finish(flow, join, REVOKED, at, nil, join.cause)
   elseif join.kind == TALLY and join.failed > 0 then
     finish(flow, join, FAILURE, at, failure_of(flow, join), join.cause)
   else
@@ -339,6 +347,7 @@ local function reopen(set, flow, node, state)
   node.started_at, node.ended_at, node.copy, node.cause, node.blame = 0, 0, "", "", nil
   graph.set_rest(flow, "v" .. node.id, false)
   if node.kind == TASK then
+    node.left = 0
     set.results[#set.results + 1] = { "d", node.id }
   end
 end
@@ -358,14 +367,45 @@ local function member_revived(set, flow, join)
   return false
 end
 
+-- Whether one that comes after these is given what they gave, and has not ended.
+local function is_given(flow, nodes)
+  local found = false
+  graph.load_kids(flow, nodes)
+  for _, node in ipairs(nodes) do
+    graph.each_kid(flow, node, function(kid)
+      found = found or kid.gives >= 2 and (kid.state == READY or kid.state == STARTED)
+    end)
+  end
+  return found
+end
+
+-- Whether one that has not ended is given these, or the values of a join that they are among.
+local function is_taken_up(set, flow, nodes)
+  while #nodes > 0 do
+    if is_given(flow, nodes) then
+      return true
+    end
+    local joins = {}
+    for _, id in ipairs(joined(flow, nodes)) do
+      local join = graph.node(flow, id)
+      if join and join.state == SUCCESS then
+        joins[#joins + 1] = join
+      end
+    end
+    nodes = joins
+  end
+  return false
+end
+
+-- False: it is refused.
 local function revive(set, flow, first, is_sent, now)
   if flow.is_cancelled == 1 then
-    return
+    return false
   elseif is_unsent(first) and not is_sent then
     publish(set, flow, first, now)
   end
   if not has_failed(first) or first.cause ~= "" or first.kind ~= TASK then
-    return
+    return true
   end
   reopen(set, flow, first, READY)
   if not is_sent then
@@ -373,9 +413,11 @@ local function revive(set, flow, first, is_sent, now)
   end
   local wave = { first }
   while #wave > 0 do
+    if is_taken_up(set, flow, wave) then
+      return false
+    end
     local reopened = {}
     joined(flow, wave)
-    graph.load_kids(flow, wave)
     for _, node in ipairs(wave) do
       local join = node.join ~= "" and graph.node(flow, node.join)
       if join and member_revived(set, flow, join) then
@@ -390,4 +432,5 @@ local function revive(set, flow, first, is_sent, now)
     end
     wave = reopened
   end
+  return true
 end

@@ -83,7 +83,7 @@ def _dead_letters(tables: MetaData) -> None:
 
 
 def _flows(tables: MetaData) -> None:
-    counts = ("waiting", "ready", "started", "succeeded", "failed", "revoked", "skipped", "joins")
+    counts = ("waiting", "ready", "started", "succeeded", "failed", "revoked", "skipped", "dead", "joins")
     Table(
         "taskbus_flows",
         tables,

@@ -155,9 +155,10 @@ class SqlStore:
         given = {"now": now if self._asks_clock else None, "limit": SWEEP_LIMIT}
         swept = 0
         with self._errors():  # without asking for a lock where there is nothing
-            if self._read("is_over", given):
+            has_results, has_flows = self._read("is_over", given)[0]
+            if has_results:
                 swept += self._database.write(lambda cursor: int(cursor.execute(self._sql("sweep"), given).rowcount))
-            if self._read("is_flow_over", given):
+            if has_flows:
                 swept += self._database.write(
                     lambda cursor: sweep_flows(self._dialect, cursor, given["now"], SWEEP_LIMIT)
                 )

@@ -9,6 +9,7 @@ from taskbus.store.flow_rows import FlowRow, Row
 from taskbus.store.flows import (
     AddNodes,
     BeginFlow,
+    CancelFlow,
     EndNode,
     Flow,
     FlowChange,
@@ -45,13 +46,14 @@ def row_of_flow(flow: Flow) -> tuple[Any, ...]:
 
 def flow_of(row: Sequence[Any]) -> FlowRow:
     """A flow; one without a state was just begun."""
-    number, id, name, last, sent_at, ttl, state, is_cancelled, ended_at, *counts, joins = row
+    number, id, name, last, sent_at, ttl, state, is_cancelled, ended_at, *counts, dead, joins = row
     return FlowRow(
         Flow(id, name, last, sent_at, ttl),
         FlowState(state) if state else FlowState.RUNNING,
         bool(is_cancelled),
         ended_at,
         dict(zip(_COUNTED, counts, strict=True)),
+        dead,
         joins,
         number,
         is_new=not state,
@@ -63,7 +65,8 @@ def standing_of_flow(flow: FlowRow) -> tuple[Any, ...]:
     expires_at = None if flow.state is FlowState.RUNNING else flow.ended_at + flow.flow.ttl
     counts = [flow.counts.get(state, 0) for state in _COUNTED]
     state = _TEXT_OF[flow.state]
-    return flow.number, flow.flow.id, state, int(flow.is_cancelled), flow.ended_at, expires_at, *counts, flow.joins
+    standing = flow.number, flow.flow.id, state, int(flow.is_cancelled), flow.ended_at, expires_at
+    return *standing, *counts, flow.dead, flow.joins
 
 
 # --- nodes -----------------------------------------------------------------------------------------------------------
@@ -138,6 +141,8 @@ def storable_change(change: FlowChange) -> FlowChange:
         return change._replace(flow=_spelled(change.flow), nodes=list(map(_storable_node, change.nodes)))
     if isinstance(change, AddNodes):
         return AddNodes(storable(change.flow), list(map(_storable_node, change.nodes)))
+    if isinstance(change, CancelFlow):
+        return CancelFlow(storable(change.flow), list(map(storable, change.nodes)))
     spelled: FlowChange = _spelled(change)
     return spelled
 

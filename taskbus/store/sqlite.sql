@@ -74,7 +74,9 @@ SELECT task_id, attempt, started_at, finished_at, worker, failure_type, failure_
 FROM taskbus_attempts WHERE task_id IN (SELECT value FROM json_each(:ids)) ORDER BY task_id, attempt
 
 -- name: is_over
-SELECT 1 FROM taskbus_results WHERE expires_at <= :now LIMIT 1
+-- In one round trip: whether there is a result to sweep, and a flow.
+SELECT EXISTS (SELECT 1 FROM taskbus_results WHERE expires_at <= :now),
+       EXISTS (SELECT 1 FROM taskbus_flows WHERE expires_at <= :now)
 
 -- name: sweep
 DELETE FROM taskbus_results WHERE task_id IN (

@@ -6,7 +6,7 @@ INSERT INTO taskbus_flows (id, name, last_id, sent_at, ttl) VALUES (?, ?, ?, ?, 
 
 -- name: lock_flows
 SELECT :now, number, id, name, last_id, sent_at, ttl, state, is_cancelled, ended_at,
-       waiting, ready, started, succeeded, failed, revoked, skipped, joins
+       waiting, ready, started, succeeded, failed, revoked, skipped, dead, joins
 FROM taskbus_flows
 WHERE id IN (SELECT value FROM json_each(:ids)) AND (expires_at IS NULL OR expires_at > :now) ORDER BY id
 
@@ -16,7 +16,7 @@ DELETE FROM taskbus_flows WHERE state = '' AND id IN (SELECT value FROM json_eac
 -- name: save_flows
 UPDATE taskbus_flows
 SET state = ?3, is_cancelled = ?4, ended_at = ?5, expires_at = ?6, waiting = ?7, ready = ?8, started = ?9,
-    succeeded = ?10, failed = ?11, revoked = ?12, skipped = ?13, joins = ?14
+    succeeded = ?10, failed = ?11, revoked = ?12, skipped = ?13, dead = ?14, joins = ?15
 WHERE number = ?1 AND id = ?2
 
 -- name: load_nodes

@@ -14,7 +14,7 @@ TABLES = ("taskbus_results", "taskbus_attempts", "taskbus_dead_letters", "taskbu
 
 _FAILURE = ("failure_type", "failure_message", "failure_traceback")
 _VALUE = ("task_id", "task", "state", "value", "content_type", "attempt", "started_at", "finished_at")
-_COUNTS = ("waiting", "ready", "started", "succeeded", "failed", "revoked", "skipped", "joins")
+_COUNTS = ("waiting", "ready", "started", "succeeded", "failed", "revoked", "skipped", "dead", "joins")
 _NODE = (
     "task", "after_id", "run_when", "join_id", "place", "queue", "priority", "wire", "takes", "keeps", "result_ttl",
     "size", "policy", "path", "due_at", "delay",

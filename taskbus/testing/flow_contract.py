@@ -3,8 +3,8 @@
 As ``store_contract``. The rules are those of ``taskbus.store.flows``.
 """
 
+from taskbus.testing.flow_cancellation_contract import CancellationContract
 from taskbus.testing.flow_mending_contract import (
-    CancellationContract,
     RepeatsContract,
     ReplacementContract,
     RevivalContract,

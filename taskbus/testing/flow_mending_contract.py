@@ -1,6 +1,7 @@
-"""The part of the contract of flows about second thoughts: what is repeated, revived, replaced and cancelled."""
+"""The part of the contract of flows about second thoughts: what is repeated, revived and replaced."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,7 @@ from taskbus.store.flows import (
     FlowChange,
     FlowState,
     Node,
+    PauseNode,
     Policy,
     ReplaceNode,
     ReviveNode,
@@ -23,7 +25,6 @@ from taskbus.testing.clock import START
 from taskbus.testing.flow_records import (
     FAILED,
     READY,
-    REVOKED,
     STARTED,
     SUCCESS,
     TTL,
@@ -105,7 +106,8 @@ class RepeatsContract(FlowBasis):
             SealFlow("flow", "open"),
             ReviveNode("flow", "f", is_sent=True),
             ReplaceNode(FLOW, [task("s", wire=wire("s")), task("s2", after="s", wire=wire("s2"))]),
-            CancelFlow("flow"),
+            PauseNode("flow", "s"),
+            CancelFlow("flow", ["m", "open", "s"]),
         ],
         ids=lambda change: type(change).__name__,
     )
@@ -115,7 +117,7 @@ class RepeatsContract(FlowBasis):
         flow.end("f", state=FAILED)
         flow.apply(change)
         before = flow.view(), flow.nodes()
-        flow.apply(change)
+        flow.store.apply([change])
         assert (flow.view(), flow.nodes()) == before
 
 
@@ -185,7 +187,7 @@ class RevivalContract(FlowBasis):
         assert flow.given("body") == [["n"], "x"]
 
     def test_what_ran_because_of_the_failure_stays_as_it_is(self, flow: FlowUnderTest) -> None:
-        callbacks = (task("e", after="a", when=When.FAILURE), task("f", after="b", when=When.ALWAYS))
+        callbacks = task("e", after="a", when=When.FAILURE), task("f", after="b", when=When.ALWAYS, takes=False)
         flow.begin(task("a"), task("b", after="a"), *callbacks, last="b")
         assert flow.end("a", state=FAILED) == ["e", "f"]
         flow.start("e")
@@ -213,22 +215,66 @@ class RevivalContract(FlowBasis):
         flow.begin(task("a"), task("b"), last="a")
         flow.end("a", state=FAILED)
         flow.apply(CancelFlow(flow.id))
-        assert flow.apply(ReviveNode(flow.id, "a", is_sent=True)) == []
-        assert flow.states("a") == [FAILED]
+        flow.refuses(ReviveNode(flow.id, "a", is_sent=True))
+        assert flow.states("a", "b") == [FAILED, READY]
+
+    def test_what_is_not_there_cannot_be_revived(self, flow: FlowUnderTest) -> None:
+        flow.refuses(ReviveNode(flow.id, "a", is_sent=True))
+        flow.begin(task("a"), last="a", ttl=10.0)
+        flow.refuses(ReviveNode(flow.id, "missing", is_sent=True))
+        flow.end("a", state=FAILED)
+        flow.clock.advance(10)
+        flow.refuses(ReviveNode(flow.id, "a", is_sent=True))
 
     def test_a_join_that_collected_the_failure_stays_as_it_is(self, flow: FlowUnderTest) -> None:
         flow.begin(*group("g", 1, policy=Policy.COLLECT), task("body", after="g"), last="body")
         assert flow.end("g-0", state=FAILED) == ["body"]
         flow.start("body")
+        flow.end("body")
         flow.apply(ReviveNode(flow.id, "g-0", is_sent=True))
-        assert (flow.end("g-0"), flow.states("g", "body")) == ([], [SUCCESS, STARTED])
+        assert (flow.end("g-0"), flow.states("g", "body")) == ([], [SUCCESS, SUCCESS])
+
+    @pytest.mark.parametrize("when", [When.FAILURE, When.ALWAYS])
+    def test_a_failure_cannot_be_taken_back_from_a_task_that_is_given_it(self, flow: FlowUnderTest, when: When) -> None:
+        flow.begin(task("a"), task("b", after="a"), task("e", after="b", when=when), last="b")
+        assert flow.end("a", state=FAILED) == ["e"]
+        revival = ReviveNode(flow.id, "a", is_sent=True)
+        flow.refuses(revival)
+        given: Any = flow.start("e").inputs
+        assert given.failure == blamed("a")
+        flow.refuses(revival)  # its worker may die, and then it is given it once more
+        flow.end("e")
+        assert (flow.apply(revival), flow.states("a", "b", "e")) == ([], [READY, WAITING, SUCCESS])
+
+    @pytest.mark.parametrize("ends", [(), ("x",)])
+    def test_nor_from_one_that_is_given_it_among_the_values_of_groups(
+        self, flow: FlowUnderTest, ends: Sequence[str]
+    ) -> None:
+        inner = [join("h", 1, join="g", policy=Policy.COLLECT), task("m"), task("n", after="m", join="h")]
+        flow.begin(join("g", 2), *inner, task("x", join="g", place=1), task("body", after="g"), last="body")
+        flow.end("m", state=FAILED)
+        revival = ReviveNode(flow.id, "m", is_sent=True)
+        if not ends:
+            assert flow.apply(revival) == []
+            return
+        assert flow.end(*ends) == ["body"]
+        flow.refuses(revival)
+        flow.start("body")
+        flow.end("body")
+        assert flow.apply(revival) == []
+
+    def test_but_from_one_that_is_not(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), task("e", after="a", when=When.FAILURE, takes=False), last="a")
+        assert flow.end("a", state=FAILED) == ["e"]
+        assert flow.apply(ReviveNode(flow.id, "a", is_sent=True)) == []
+        assert flow.states("a", "e") == [READY, READY]
 
     def test_only_what_failed_by_itself_is_revived(self, flow: FlowUnderTest) -> None:
         flow.begin(task("a"), task("b", after="a"), task("c"), task("d"))
         flow.end("a", state=FAILED)
         flow.end("c")
         before = flow.nodes()
-        for id in ("b", "c", "d", "missing"):
+        for id in ("b", "c", "d"):
             assert flow.apply(ReviveNode(flow.id, id, is_sent=True)) == []
         assert flow.nodes() == before
 
@@ -260,6 +306,21 @@ class ReplacementContract(FlowBasis):
         assert self.replace(flow, *group("g", 3), task("a", after="g")) == ["g-0", "g-1", "g-2"]
         assert (flow.end("g-0", "g-1", "g-2"), flow.given("a")) == (["a"], ["g-0", "g-1", "g-2"])
         assert (flow.end("a"), flow.end("b"), flow.view().state) == (["b"], [], FlowState.SUCCESS)
+
+    @pytest.mark.parametrize("path", ["1.0", "", "9." * 99 + "9"])
+    def test_what_replaces_a_task_is_drawn_in_its_place(self, flow: FlowUnderTest, path: str) -> None:
+        flow.begin(task("a", path=path), last="a")
+        flow.start("a")
+        self.replace(flow, task("a", path="0"))
+        assert flow.nodes()["a"].node.path == path
+        flow.start("a")
+        members = [node._replace(path=f"0.{n}" if n else "0") for n, node in enumerate(group("g", 2))]
+        self.replace(flow, *members, task("a", after="g", path="1"))
+        inside = f"{path}." if len(path) == 3 else ""
+        paths = {id: view.node.path for id, view in flow.nodes().items()}
+        expected = {"g": "0", "g-0": "0.1", "g-1": "0.2", "a": "1"}
+        assert paths == {id: f"{inside}{each}" if inside else path for id, each in expected.items()}
+        assert flow.end("g-0", "g-1") == ["a"]
 
     def test_one_task_may_replace_another_and_be_replaced(self, flow: FlowUnderTest) -> None:
         flow.begin(task("z"), task("a", after="z"), task("b", after="a"), last="b")
@@ -315,37 +376,3 @@ class ReplacementContract(FlowBasis):
         flow.start("g-0")
         assert flow.end("a", state=FAILED) == ["g-1"]
         assert flow.states("a", "g-0", "g-1") == [WAITING, STARTED, READY]
-
-
-class CancellationContract(FlowBasis):
-    """What has not started is revoked, what has started runs on."""
-
-    def test_what_has_not_started_is_refused_and_ends_as_revoked(self, store: Store, flow: FlowUnderTest) -> None:
-        flow.begin(*CHORD, last="then")
-        flow.start("g-0", "x")
-        assert flow.apply(CancelFlow(flow.id)) == []
-        assert (flow.view().is_cancelled, flow.view().state) == (True, FlowState.RUNNING)
-        assert flow.start("g-1").verdict is Verdict.REVOKED
-        assert flow.start("g-0", "x").verdict is Verdict.RUN
-        assert (flow.end("g-1", state=REVOKED), flow.end("g-0")) == ([], [])
-        assert flow.states("g-0", "g-1", "g", "body", "then") == [SUCCESS, REVOKED, REVOKED, REVOKED, REVOKED]
-        assert flow.view().state is FlowState.REVOKED
-        assert {id: result.state.value for id, result in store.results(["body", "then"]).items()} == {
-            "body": "REVOKED", "then": "REVOKED",
-        }  # fmt: skip
-
-    def test_what_would_be_ready_is_revoked_instead(self, flow: FlowUnderTest) -> None:
-        nodes = (task("a"), task("b", after="a"), task("c", after="b"), task("f", after="c", when=When.ALWAYS))
-        flow.begin(*nodes, last="c")
-        flow.start("a")
-        flow.apply(CancelFlow(flow.id))
-        assert flow.end("a") == []
-        assert flow.states("a", "b", "c", "f") == [SUCCESS, REVOKED, REVOKED, REVOKED]
-        assert flow.view().state is FlowState.REVOKED
-
-    def test_nothing_happens_to_a_flow_that_has_ended_or_is_not_there(self, flow: FlowUnderTest) -> None:
-        assert flow.apply(CancelFlow(flow.id)) == []
-        flow.begin(task("a"), last="a")
-        flow.end("a")
-        assert flow.apply(CancelFlow(flow.id)) == []
-        assert (flow.view().is_cancelled, flow.view().state) == (False, FlowState.SUCCESS)

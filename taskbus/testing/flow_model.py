@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskbus.store.base import Store
-from taskbus.store.flows import CancelFlow, FlowState, Node, NodeState, Policy, When, task_state
+from taskbus.store.cancelling import cancel
+from taskbus.store.flows import FlowState, Node, NodeState, Policy, When, task_state
 from taskbus.testing.clock import MovableClock
 from taskbus.testing.flow_records import (
     FAILED,
@@ -75,7 +76,7 @@ class Graph:
                 after = self._add(each, after=after, join="", place=0)
             return self._add(inner[-1], **{**place, "after": after})
         id = self._id()
-        self.nodes.append(join(id, len(inner), policy=kind, **{**place, "after": "" if inner else place["after"]}))
+        self.nodes.append(join(id, len(inner), policy=kind, **place))
         for number, each in enumerate(inner):
             self._add(each, after=place["after"], join=id, place=number)
         return id
@@ -102,12 +103,23 @@ class Model:
         }
         self.told: dict[str, End] = {}
         self.copies: dict[str, str] = {}
+        self.called_off: set[str] = set()
         self.cancelled_at: int | None = None
         self.tick = 0
 
     def tell(self, id: str, state: NodeState) -> None:
         """Its task has ended."""
         self.told[id] = End(state, self.tick)
+
+    def cancel(self) -> None:
+        """Its flow is cancelled; what is READY ends by that."""
+        self.cancelled_at = self.tick
+        self.tick += 1
+        for id, node in self.nodes.items():
+            if node.task and self.state(id) is READY:
+                self.tell(id, REVOKED)
+                self.called_off.add(id)
+        self.look()
 
     def look(self) -> None:
         """Work it all out anew."""
@@ -234,8 +246,10 @@ class Race:
         begun = self.flow.start(id, copy)
         if state is READY:
             assert begun.verdict == ("revoked" if is_cancelled else "run")
+        elif state is STARTED and self.model.copies[id] != copy:
+            assert begun.verdict == "duplicate"
         elif state is STARTED:
-            assert begun.verdict == ("run" if self.model.copies[id] == copy else "duplicate")
+            assert begun.verdict == ("revoked" if is_cancelled else "run")
         else:
             assert begun.verdict == "ended"
         if begun.verdict == "run":
@@ -247,9 +261,10 @@ class Race:
 
     def cancel(self) -> None:
         """Nothing more is to be made READY."""
-        self.flow.apply(CancelFlow(self.flow.id))
-        if self.flow.view().state is FlowState.RUNNING and self.model.cancelled_at is None:
-            self.model.cancelled_at = self.model.tick
+        is_running = self.flow.view().state is FlowState.RUNNING
+        cancel(self.flow.store, self.flow.id)
+        if is_running and self.model.cancelled_at is None:
+            self.model.cancel()
         self.compare()
 
     def compare(self) -> None:
@@ -277,7 +292,11 @@ class Race:
         while open_ := self.tasks(READY, STARTED):
             self.end(dict.fromkeys(open_, SUCCESS) if self.model.cancelled_at is None else {open_[0]: SUCCESS})
         assert self.flow.view().state is not FlowState.RUNNING
-        unrun = {id: self.model.state(id) for id in self.tasks(*NodeState) if id not in self.model.told}
+        unrun = {
+            id: self.model.state(id)
+            for id in self.tasks(*NodeState)
+            if id in self.model.called_off or id not in self.model.told
+        }
         found = self.flow.store.results(self.tasks(*NodeState))
         assert {id: result.state for id, result in found.items()} == {
             id: task_state(state) for id, state in unrun.items()

@@ -86,6 +86,12 @@ class FlowUnderTest:
         assert isinstance(recorded, Recorded)
         return sorted(ids_of(recorded.ready))
 
+    def refuses(self, *changes: AnyChange) -> None:
+        """It refuses these changes, and nothing happens."""
+        before = self.nodes()
+        assert self.store.apply(changes) is None
+        assert self.nodes() == before
+
     def begin(self, *nodes: Node, last: str = "", ttl: float = TTL, name: str = "") -> list[str]:
         """Begin it, with these nodes."""
         return self.apply(BeginFlow(Flow(self.id, name, last, self.clock(), ttl), nodes))

@@ -7,7 +7,7 @@ import pytest
 from taskbus.message import Sealed
 from taskbus.outcome import Failure, State
 from taskbus.store.base import Store, StoredResult
-from taskbus.store.flows import AddNodes, BeginFlow, Flow, FlowState, NodeState, Policy, SealFlow, When
+from taskbus.store.flows import AddNodes, BeginFlow, Flow, FlowState, NodeState, Policy, ReviveNode, SealFlow, When
 from taskbus.testing.clock import START
 from taskbus.testing.flow_records import (
     FAILED,
@@ -171,6 +171,23 @@ class JoinsContract(FlowBasis):
         assert [flow.given(id) for id in ("g-0", "g-1")] == ["a", "a"]
         assert flow.end("g-0", "g-1") == ["b"]
 
+    @pytest.mark.parametrize("state", [FAILED, REVOKED])
+    @pytest.mark.parametrize("policy", [Policy.FAIL_FAST, Policy.COLLECT])
+    @pytest.mark.parametrize("count", [0, 1, 2])
+    def test_a_group_after_one_that_failed_ends_like_it_whatever_it_does_with_failed_members(
+        self, flow: FlowUnderTest, state: NodeState, policy: Policy, count: int
+    ) -> None:
+        members = [task(f"g-{place}", after="a", join="g", place=place) for place in range(count)]
+        inner = join("h", 0, after="a", join="g", place=count, policy=policy)
+        outer = join("g", count + 1, after="a", policy=policy)
+        flow.begin(task("a"), outer, *members, inner, task("b", after="g"), last="b")
+        assert flow.end("a", state=state) == []
+        nodes = flow.nodes()
+        ends = ["g", "h", "b", *(member.id for member in members)]
+        assert {(nodes[id].state, nodes[id].cause) for id in ends} == {(state, "a")}
+        assert nodes["g"].failure == (blamed("a") if state is FAILED else None)
+        assert flow.view().state is FlowState(state.value)
+
     def test_groups_in_groups_give_lists_in_lists(self, flow: FlowUnderTest) -> None:
         inner = [join("h", 2, join="g", place=1), task("h0", join="h", place=0), task("h1", join="h", place=1)]
         empty = join("e", 0, join="g", place=3)
@@ -198,7 +215,8 @@ class JoinsContract(FlowBasis):
         assert (flow.start("g-2").verdict, flow.end("g-2", state=FAILED)) == ("run", [])
         assert flow.nodes()["g"].cause == "g-1"
         given: Any = flow.start("e").inputs
-        assert (given.node, given.state, given.failure) == ("g", state, nodes["g"].failure)
+        assert (given.node, given.task, given.state) == ("g-1", "tasks.g-1", state)
+        assert given.failure == (FAILURE if state is FAILED else None)
 
     def test_a_failure_in_an_inner_group_names_the_task_that_failed(self, flow: FlowUnderTest) -> None:
         inner = [join("h", 1, join="g", place=0), task("m", join="h")]
@@ -206,6 +224,14 @@ class JoinsContract(FlowBasis):
         flow.end("m", state=FAILED)
         assert [flow.nodes()[id].cause for id in ("h", "g", "body")] == ["m", "m", "m"]
         assert flow.nodes()["body"].failure == blamed("m")
+
+    def test_what_runs_because_a_group_failed_is_given_the_task_that_did(self, flow: FlowUnderTest) -> None:
+        inner = [join("h", 2, join="g", place=0), task("m"), task("n", after="m", join="h"), task("o", join="h")]
+        late = task("e", after="g", when=When.FAILURE)
+        flow.begin(join("g", 2), *inner, task("x", join="g", place=1), late, last="g")
+        assert flow.end("m", state=FAILED) == ["e"]
+        given: Any = flow.start("e").inputs
+        assert values_of(given) == ("m", FAILED, FAILURE)
 
     def test_a_join_that_collects_gives_what_failed_among_its_values(self, flow: FlowUnderTest) -> None:
         flow.begin(*group("g", 3, policy=Policy.COLLECT), task("body", after="g"), last="body")
@@ -228,7 +254,7 @@ class JoinsContract(FlowBasis):
         flow.end("h0", "x")
         assert flow.end("h1", state=FAILED) == ["body"]
         given: Any = flow.start("body").inputs
-        assert tuple(map(values_of, given)) == (("h", FAILED, blamed("h1")), ("x", SUCCESS, None))
+        assert tuple(map(values_of, given)) == (("h1", FAILED, FAILURE), ("x", SUCCESS, None))
 
     def test_a_join_waits_for_what_it_is_after_and_for_its_members(self, flow: FlowUnderTest) -> None:
         flow.begin(task("a"), join("g", 1, after="a"), task("m", join="g"), task("b", after="g"))
@@ -358,11 +384,31 @@ class BatchesContract(FlowBasis):
         assert (flow.end("x"), flow.end("y")) == (["y"], ["all", "good"])
 
     def test_counts_follow_a_batch(self, flow: FlowUnderTest) -> None:
-        flow.begin(*BATCH, last="g")
-        flow.apply(self.add(flow, *"abcdef"))
+        callbacks = [task(f"on_{when}", after="g", when=when, takes=False, size=-1) for when in When]
+        more = task("more", after="on_always", size=-1), task("later", after="more", size=-1)
+        flow.begin(join("g", -1, policy=Policy.TALLY), *callbacks, *more, last="g")
+        flow.apply(self.add(flow, *"abcdef"), AddNodes(flow.id, [task("x"), task("y", after="x", join="g")]))
         flow.start("a")
         flow.start("b")
         flow.end("b", "c")
-        flow.end("d", state=FAILED)
-        counts = {state: count for state, count in flow.view().counts.items() if count}
-        assert counts == {WAITING: 2, READY: 3, STARTED: 1, SUCCESS: 2, FAILED: 1}
+        assert flow.end("d", "x", state=FAILED) == ["on_death"]
+        assert (flow.view().counts, flow.view().dead) == ({READY: 2, STARTED: 1, SUCCESS: 2, FAILED: 3}, 2)
+        flow.start("on_death")
+        flow.end("on_death")
+        flow.end("a", "e", "f")
+        assert flow.apply(SealFlow(flow.id, "g")) == ["on_always", "on_failure"]
+        flow.start("on_always")
+        assert flow.end("on_always") == ["more"]
+        flow.end("more", state=FAILED)
+        flow.end("on_failure")
+        assert (flow.view().counts, flow.view().dead) == ({SUCCESS: 5, FAILED: 3}, 2)
+        assert flow.view().state is FlowState.FAILURE
+        flow.apply(ReviveNode(flow.id, "x", is_sent=True))
+        assert (flow.view().counts, flow.view().dead) == ({SUCCESS: 5, FAILED: 1, READY: 1, WAITING: 1}, 1)
+        assert flow.view().state is FlowState.RUNNING
+
+    def test_what_is_not_counted_keeps_its_flow_open_all_the_same(self, flow: FlowUnderTest) -> None:
+        flow.begin(join("g", 1), task("a", join="g"), task("b", after="g", size=-1), last="g")
+        assert (flow.end("a"), flow.view().state, flow.view().counts) == (["b"], FlowState.RUNNING, {SUCCESS: 1})
+        flow.start("b")
+        assert (flow.end("b"), flow.view().state, flow.view().counts) == ([], FlowState.SUCCESS, {SUCCESS: 1})

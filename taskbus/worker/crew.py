@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from taskbus.config import OVERRIDES, Config
+from taskbus.worker.launch import Launched, launch
 from taskbus.worker.options import WorkerOptions, processes
 from taskbus.worker.runner.executor import Executor
 from taskbus.worker.runner.loading import hello, load_app
@@ -29,11 +30,19 @@ class Departure(NamedTuple):
 class Crew:
     """The runners of one worker, and the server they come from.
 
-    ``watch`` and ``unwatch`` (un)register a socket with the supervisor's loop.
+    ``watch`` and ``unwatch`` (un)register a socket with the supervisor's loop. ``launched``: a server that was started
+    early, to be the first.
     """
 
-    def __init__(self, options: WorkerOptions, watch: Callable[[Any], None], unwatch: Callable[[Any], None]) -> None:
+    def __init__(
+        self,
+        options: WorkerOptions,
+        watch: Callable[[Any], None],
+        unwatch: Callable[[Any], None],
+        launched: Launched | None = None,
+    ) -> None:
         self._options = options
+        self._launched = launched
         self._watch = watch
         self._unwatch = unwatch
         self.runners: dict[int, Runner] = {}
@@ -52,7 +61,7 @@ class Crew:
         """Import the app, in a process of its own, and return what it says of itself."""
         if self._options.pool == "solo":
             return self._start_solo()
-        self.server = RunnerServer(self._options)
+        self.server = RunnerServer(self._launched or launch(self._options))
         said = self.server.hello()
         self._has_imported = True
         self._watch(self.server)
@@ -167,7 +176,7 @@ class Crew:
 
     def _start_server_again(self) -> None:
         """Without waiting for the import, which may take longer than the lease: ``news`` will tell that it is done."""
-        self.server = RunnerServer(self._options)
+        self.server = RunnerServer(launch(self._options))
         self.server.link.setblocking(False)
         self._watch(self.server)
 

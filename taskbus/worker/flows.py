@@ -32,10 +32,14 @@ NONE = b"\xc0"
 
 
 class Flows:
-    """Begins the tasks of flows among what has come, all by one call of ``begin`` (the store's)."""
+    """Begins the tasks of flows among what has come, all by one call of ``begin`` (the store's).
 
-    def __init__(self, begin: Begin) -> None:
+    ``shared``: broker and store are one database.
+    """
+
+    def __init__(self, begin: Begin, *, shared: bool) -> None:
         self._begin = begin
+        self._shared = shared
         self._is_failing = False
 
     def look(self, looked: list[Looked], now: float) -> list[Looked]:
@@ -59,28 +63,29 @@ class Flows:
             return [Ended(held, Released(BACK_FOR)) for held in members]
         self._is_failing = False
         failpoint("flow.begun")
-        return [_answer(held, each, now) for held, each in zip(members, begun, strict=True)]
+        return [self._answer(held, each, now) for held, each in zip(members, begun, strict=True)]
+
+    def _answer(self, held: Held, begun: Begun, now: float) -> Looked:
+        """What is to become of a task of which the store says this."""
+        match begun.verdict:
+            case Verdict.RUN:
+                return held if begun.inputs is None else _given(held, begun.inputs)
+            case Verdict.ENDED if self._shared:  # what it made ready was published by the step that ended it
+                return Settlement(held.delivery)
+            case Verdict.ENDED:  # it changes nothing any more, but what it made ready may not have been published
+                again = Failure("taskbus.worker.AlreadyEnded", "it had ended before")
+                return Settlement(held.delivery, changes=end_of(held, NodeState.FAILURE, again, now))
+            case Verdict.DUPLICATE:
+                return Settlement(held.delivery)
+            case Verdict.REVOKED:
+                return Ended(held, Revoked(Failure("taskbus.errors.TaskRevoked", "its workflow was cancelled")))
+            case Verdict.UNKNOWN:
+                return _forgotten(held)
 
 
 def _start(held: Held, now: float) -> Start:
     assert held.message is not None
     return Start(held.flow, held.message.id, held.message.headers.get(COPY, ""), now)
-
-
-def _answer(held: Held, begun: Begun, now: float) -> Looked:
-    """What is to become of a task of which the store says this."""
-    match begun.verdict:
-        case Verdict.RUN:
-            return held if begun.inputs is None else _given(held, begun.inputs)
-        case Verdict.ENDED:  # it changes nothing any more, but what it made ready may not have been published
-            again = Failure("taskbus.worker.AlreadyEnded", "it had ended before")
-            return Settlement(held.delivery, changes=end_of(held, NodeState.FAILURE, again, now))
-        case Verdict.DUPLICATE:
-            return Settlement(held.delivery)
-        case Verdict.REVOKED:
-            return Ended(held, Revoked(Failure("taskbus.errors.TaskRevoked", "its workflow was cancelled")))
-        case Verdict.UNKNOWN:
-            return _forgotten(held)
 
 
 def _forgotten(held: Held) -> Settlement:

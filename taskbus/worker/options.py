@@ -16,7 +16,7 @@ class WorkerOptions:
     """A worker's command line. None and empty mean: as the app's ``Config`` says.
 
     ``pool`` and ``concurrency`` are a short way to say ``processes``, ``threads`` and ``coroutines``. ``overrides`` are
-    settings of ``Config`` by name, stronger than what the app's code says.
+    settings of ``Config`` by name, stronger than what the app's code says. ``beat``: run one in this process too.
     """
 
     app: str
@@ -31,6 +31,7 @@ class WorkerOptions:
     grace: float | None = None
     lease: float | None = None
     name: str = ""
+    beat: bool = False
     log_level: str = "INFO"
     log_format: str = "text"
     overrides: Mapping[str, Any] = field(default_factory=dict)

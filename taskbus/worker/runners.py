@@ -1,19 +1,16 @@
 """The supervisor's side of its runners: the server that forks them, and a handle for each."""
 
-import json
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from taskbus.config import OVERRIDES
 from taskbus.errors import ConfigError
 from taskbus.outcome import Released
-from taskbus.worker.options import WorkerOptions
+from taskbus.worker.launch import Launched
 from taskbus.worker.runner.board import Board, Running
 from taskbus.worker.runner.protocol import Frames, Job, Report, pack, unpack_report
 from taskbus.worker.settlement import Held
@@ -25,24 +22,8 @@ KILL_AFTER = 1.0
 class RunnerServer:
     """The process that imports the app and forks runners; user code lives below it, never in the supervisor."""
 
-    def __init__(self, options: WorkerOptions) -> None:
-        self.link, theirs = socket.socketpair()
-        command = [
-            sys.executable,
-            "-m",
-            "taskbus.worker.runner.server",
-            "--app",
-            options.app,
-            "--fd",
-            str(theirs.fileno()),
-        ]
-        command += ["--parent", str(os.getpid())]
-        command += ["--log-level", options.log_level, "--log-format", options.log_format]
-        environment = {**os.environ, OVERRIDES: json.dumps(options.settings())}
-        # A session of its own: Ctrl-C in the terminal is for the supervisor alone, else it would end the programs that
-        # tasks run; and one that asks for a password there is refused, where it would be stopped and never go on.
-        self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, start_new_session=True)
-        theirs.close()
+    def __init__(self, launched: Launched) -> None:
+        self.process, self.link = launched.process, launched.link
         self.frames = Frames(self.link)
 
     def hello(self, timeout: float = 60.0) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from taskbus.store.base import (
     SaveResult,
     StoredResult,
 )
-from taskbus.store.flows import EndNode, Flow, Node, NodeState, Policy, ReplaceNode, When
+from taskbus.store.flows import EndNode, Flow, Node, NodeState, PauseNode, Policy, ReplaceNode, When
 from taskbus.worker.options import TaskSpec
 
 Changes = tuple[AnyChange, ...]
@@ -215,6 +215,8 @@ def _retry(ended: Ended, delay: float, failure: Failure, worker: str, now: float
     if ended.held.spec.store_results:
         stored = _result(ended, message, State.RETRY, failure=failure)
         changes = (*changes, SaveResult(stored, ended.held.spec.result_ttl))
+    if flow := ended.held.flow:
+        changes = (*changes, PauseNode(flow, message.id))
     return _ack(ended.held, (again,), changes)
 
 

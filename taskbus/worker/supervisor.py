@@ -23,6 +23,7 @@ from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
+from taskbus.worker.beating import beat_beside
 from taskbus.worker.celery_desk import CeleryDesk
 from taskbus.worker.celery_ends import CeleryEnds
 from taskbus.worker.celery_errands import CeleryErrands
@@ -30,6 +31,7 @@ from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
 from taskbus.worker.flows import Flows, stamped
 from taskbus.worker.intake import Intake
+from taskbus.worker.launch import Launched
 from taskbus.worker.leases import Leases
 from taskbus.worker.mourning import estate
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
@@ -50,23 +52,27 @@ AFTER_KILL = 10.0
 """Seconds the loop goes on after it has killed its runners, to give back what they held."""
 
 
-def run(options: WorkerOptions, on_ready: Callable[[WorkerInfo], None] = lambda _: None) -> int:
-    """Run a worker until it is told to stop; returns its exit status.
+def run(
+    options: WorkerOptions,
+    on_ready: Callable[[WorkerInfo], None] = lambda _: None,
+    launched: Launched | None = None,
+) -> int:
+    """Run a worker until it is told to stop; returns its exit status. ``launched``: its runners' server, if started.
 
     0: stopped in good order. 1: stopped at once by a second signal, or could not give everything back.
     Raises ``ConfigError`` if the app cannot be imported, ``BrokerError`` if the broker cannot be used.
     """
-    with contextlib.closing(Supervisor(options)) as supervisor:
+    with contextlib.closing(Supervisor(options, launched)) as supervisor:
         return supervisor.run(on_ready)
 
 
 class Supervisor:
     """One worker. See the module's docstring for its loop."""
 
-    def __init__(self, options: WorkerOptions) -> None:
+    def __init__(self, options: WorkerOptions, launched: Launched | None = None) -> None:
         started = time.monotonic()
         self._selector = selectors.DefaultSelector()
-        self._crew = Crew(options, self._watch, self._unwatch)
+        self._crew = Crew(options, self._watch, self._unwatch, launched)
         self._closing = contextlib.ExitStack()
         self._closing.callback(self._crew.close)
         try:
@@ -100,7 +106,7 @@ class Supervisor:
         self._celery_ends, self._celery_errands = CeleryEnds(desk), CeleryErrands(desk, self._store)
         self._admission = Admission(
             Intake({**specs, **desk.tasks}, config),
-            Flows(self._store.begin),
+            Flows(self._store.begin, shared=self._shares),
             self._consumer,
             self._record,
             shared=self._shares,
@@ -117,6 +123,8 @@ class Supervisor:
         self._stop_deadline: float | None = None
         self._is_killing = False
         self._is_announced = False
+        if options.beat:
+            self._closing.enter_context(beat_beside(hello, broker, self._store, config))
         self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
         self.info = WorkerInfo(
             app=options.app,
@@ -270,6 +278,7 @@ class Supervisor:
             with self._sweeping.trying_to("sweep", now):
                 self._store.sweep(time.time())
                 self._celery_desk.sweep(time.time())
+            self._leases.rest()
             self._may_fetch = True
 
     def _abandon(self, now: float) -> None:
@@ -366,6 +375,7 @@ class Supervisor:
     def _begin_to_stop(self, now: float) -> None:
         self._stop_deadline = now + self.config.grace
         self._crew.is_stopping = True
+        self._leases.stop_sweeping()
         self._other += self._quarantine.give_up()
         parked = self._dispatcher.empty()
         self._ended += (Ended(held, Released()) for held in parked)

@@ -8,7 +8,7 @@ from typing import Any
 from taskbus import context
 from taskbus.errors import ConfigError, PublishFailed
 from taskbus.message import new_id
-from taskbus.store.flows import CancelFlow, Flow, Node, Policy, SealFlow, When
+from taskbus.store.flows import Flow, Node, Policy, SealFlow, When
 from taskbus.workflow.canvas import Canvas, canvas
 from taskbus.workflow.counts import Counts, counts_of
 from taskbus.workflow.flows import Flows, Refused
@@ -65,7 +65,7 @@ class Batch:
         """Add a signature, a workflow that is one member, or any number of them from an iterable.
 
         Within a task of this batch adding may be repeated: what an attempt that was cut short or failed had added
-        already, with the same arguments, is not added again.
+        already, with the same arguments, is not added again. Nor is a task of the same ``task_id``: it runs once.
 
         Raises as ``Canvas.delay``; ``PublishFailed`` also where the batch has ended. What was added before stays.
         """
@@ -77,9 +77,9 @@ class Batch:
                 self._flush()
 
     def counts(self) -> Counts:
-        """How many of its tasks wait, run and have ended, callbacks included; of nested batches those of them all."""
+        """How many of its members' tasks wait, run and have ended; of nested batches those of them all."""
         view = self._flows.home.store.flow(self.flow_id)
-        return Counts() if view is None else counts_of(view.counts)
+        return Counts() if view is None else counts_of(view)
 
     def __enter__(self) -> "Batch":
         if self._is_new:
@@ -117,12 +117,15 @@ class Batch:
         if not self._is_new:
             return
         with suppress(PublishFailed):  # the error of the block is what counts
-            sealing = SealFlow(self.flow_id, self._join)
-            self._flows.change(*(() if self._parent is not None else (CancelFlow(self.flow_id),)), sealing)
+            if self._parent is None:
+                self._flows.cancel(self.flow_id)
+            else:
+                self._flows.change(SealFlow(self.flow_id, self._join))
 
     def _begin(self) -> None:
         home, is_inner = self._flows.home, self._parent is not None
-        now, weaver = home.now(), self._new_weaver()
+        now = home.now()
+        weaver = Weaver(self.flow_id, now, is_counted=False)
         path = None if is_inner else "0"
         of = self._parent._join if self._parent is not None else ""
         join = Node(self._join, join=of, size=-1, policy=Policy.TALLY, path=path or "")
@@ -148,9 +151,9 @@ class Batch:
         weaver, self._weaver = self._weaver, self._new_weaver()
         if not weaver.nodes:
             return
-        nodes, again = kept(weaver.nodes), self._repeatable is not None
+        nodes, again, known = kept(weaver.nodes), self._repeatable is not None, weaver.has_given_ids
         try:
-            self._flows.add(self.flow_id, nodes, weaver.roots, again=again)
+            self._flows.add(self.flow_id, nodes, weaver.roots, again=again, may_be_known=known)
         except Refused:
             if not (self._is_new and again):
                 raise
@@ -158,7 +161,7 @@ class Batch:
             ended, self._join = self._join, new_id()
             self._begin()
             nodes = [node._replace(join=self._join) if node.join == ended else node for node in nodes]
-            self._flows.add(self.flow_id, nodes, weaver.roots, again=again)
+            self._flows.add(self.flow_id, nodes, weaver.roots, again=again, may_be_known=known)
 
     def _new_weaver(self) -> Weaver:
         return Weaver(self.flow_id, self._flows.home.now())

@@ -1,15 +1,16 @@
 """How far a workflow is, in numbers."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
 
-from taskbus.store.flows import NodeState
+from taskbus.store.flows import FlowView, NodeState
 
 
-class Counts(NamedTuple):
-    """Tasks of a workflow by how they stand. ``failed``: buried as dead letters, or not run because of one.
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Tasks of a workflow by how they stand, each in one of six; of a batch its members' tasks, not its callbacks.
 
-    ``skipped``: callbacks of what did not happen.
+    ``failed``: buried as dead letters, which are the ``dead`` among them, or not run because of one. ``skipped``:
+    callbacks of what did not happen.
     """
 
     pending: int = 0
@@ -18,18 +19,20 @@ class Counts(NamedTuple):
     failed: int = 0
     revoked: int = 0
     skipped: int = 0
+    dead: int = 0
 
     @property
     def total(self) -> int:
-        return sum(self)
+        return self.pending + self.running + self.ended
 
     @property
     def ended(self) -> int:
         return self.succeeded + self.failed + self.revoked + self.skipped
 
 
-def counts_of(states: Mapping[NodeState, int]) -> Counts:
-    """As ``FlowView.counts`` has them."""
+def counts_of(view: FlowView) -> Counts:
+    """As a flow has them."""
+    states = view.counts
     return Counts(
         pending=states.get(NodeState.WAITING, 0) + states.get(NodeState.READY, 0),
         running=states.get(NodeState.STARTED, 0),
@@ -37,4 +40,5 @@ def counts_of(states: Mapping[NodeState, int]) -> Counts:
         failed=states.get(NodeState.FAILURE, 0),
         revoked=states.get(NodeState.REVOKED, 0),
         skipped=states.get(NodeState.SKIPPED, 0),
+        dead=view.dead,
     )

@@ -9,7 +9,7 @@ What is published outside a transaction is stamped with ``COPY``: should a repea
 the copies is run.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, Protocol
 
@@ -21,10 +21,12 @@ from taskbus.errors import BrokerError, ConfigError, PublishFailed, PublishUnkno
 from taskbus.message import COPY, FLOW, Message, Sealed, new_id
 from taskbus.middleware import Middleware, sending
 from taskbus.store.base import AnyChange, Store
+from taskbus.store.cancelling import cancel
 from taskbus.store.dead_letters import DeadLetters
-from taskbus.store.flows import AddNodes, BeginFlow, CancelFlow, EndNode, FlowChange, Node, NodeState, ReviveNode
+from taskbus.store.flows import AddNodes, BeginFlow, EndNode, FlowChange, Node, NodeState, ReviveNode
 from taskbus.wire import compact
 from taskbus.workflow.plan import Plan
+from taskbus.workflow.wrapping import same, wrapped
 
 AT_ONCE = 5000
 """Nodes that are begun in one step: about 50 ms of a database during which nobody else writes."""
@@ -71,31 +73,42 @@ class Flows:
     def begin(self, plan: Plan, session: Any = None) -> None:
         """Begin a flow; with a ``session`` by its commit, or never. Raises as ``Canvas.delay``."""
         flow, what = plan.flow, f"workflow {plan.flow.name!r} ({plan.flow.id})"
-        with self._sending(plan.roots) as roots, _outcome(what):
+        with self._sending(plan.roots, plan.nodes) as (roots, nodes), _outcome(what):
             if session is not None:
-                self._begin_in(session, plan, roots)
-            elif self.home.shares_database and len(plan.nodes) <= AT_ONCE:
+                self._begin_in(session, BeginFlow(flow, nodes), roots)
+            elif self.home.shares_database and len(nodes) <= AT_ONCE:
                 try:
-                    self._enact([BeginFlow(flow, plan.nodes)], roots)
+                    self._enact([BeginFlow(flow, nodes)], roots)
                 except PublishUnknown:
                     if not self._is_there(flow.id):  # what is there was accepted, with its messages
                         raise
             else:
-                first, *more = _pieces(plan.nodes)
+                first, *more = _pieces(nodes)
                 changes: list[FlowChange] = [BeginFlow(flow, first), *(AddNodes(flow.id, each) for each in more)]
-                self._apart(changes, roots, [CancelFlow(flow.id)])
+                self._apart(changes, roots, lambda unsent: self.cancel(flow.id))
 
-    def add(self, flow_id: str, nodes: Sequence[Node], roots: Sequence[Message], *, again: bool = False) -> None:
+    def add(
+        self,
+        flow_id: str,
+        nodes: Sequence[Node],
+        roots: Sequence[Message],
+        *,
+        again: bool = False,
+        may_be_known: bool = False,
+    ) -> None:
         """Add nodes to a flow that was begun, and publish the ``roots`` among them.
 
-        ``again``: the same may have been added before, by an attempt that was cut short; each runs once all the same.
+        ``again``: the same may have been added before, by an attempt that was cut short. ``may_be_known``: some of it
+        may have been, under a user's own ids. Each runs once all the same.
         Raises ``PublishFailed`` where a join that they are members of has ended.
         """
-        with self._sending(roots) as messages, _outcome(f"{len(nodes)} more tasks for workflow {flow_id}"):
+        what = f"{len(nodes)} more tasks for workflow {flow_id}"
+        with self._sending(roots, nodes) as (messages, nodes), _outcome(what):
             if self.home.shares_database and len(nodes) <= AT_ONCE:
-                self._enact([AddNodes(flow_id, nodes)], map(stamped, messages) if again else messages)
+                self._enact([AddNodes(flow_id, nodes)], map(stamped, messages) if again or may_be_known else messages)
             else:
-                self._apart([AddNodes(flow_id, each) for each in _pieces(nodes)], messages, None if again else [])
+                changes = [AddNodes(flow_id, each) for each in _pieces(nodes)]
+                self._apart(changes, messages, None if again else self._revoke)
 
     def change(self, *changes: FlowChange) -> None:
         """Record changes, and publish what becomes READY by them. Raises as ``begin``."""
@@ -105,13 +118,20 @@ class Flows:
                 return
             self.home.broker.publish_all([stamped(message) for message in self._recorded(changes)])
 
+    def cancel(self, flow_id: str) -> None:
+        """Revoke what has not started. Raises as ``begin``."""
+        with _outcome(f"the cancellation of workflow {flow_id}"):
+            cancel(self.home.store, flow_id)
+
     def letters(self) -> DeadLetters:
         """The dead letters; a replay goes on with the flow of its task."""
         home = self.home
 
         def transact(message: Message, changes: Sequence[AnyChange]) -> bool:
             if not home.shares_database:  # recorded first, or a worker may find that the task has ended
-                home.store.apply([change for change in changes if isinstance(change, ReviveNode)])
+                revivals = [change for change in changes if isinstance(change, ReviveNode)]
+                if revivals and home.store.apply(revivals) is None:
+                    return False
                 changes = [change for change in changes if not isinstance(change, ReviveNode)]
             settlement = Settlement(None, follow_ups=[message], changes=changes)
             return home.broker.transact(settlement, home.record, shared=home.shares_database)
@@ -122,33 +142,36 @@ class Flows:
         if not self.home.broker.enact(changes, list(messages), self.home.record):
             raise Refused("there is no such workflow (any more), or the batch has ended")
 
-    def _begin_in(self, session: Any, plan: Plan, roots: Sequence[Message]) -> None:
+    def _begin_in(self, session: Any, change: BeginFlow, roots: Sequence[Message]) -> None:
         if not self.home.shares_database:
             raise ConfigError(
                 "a workflow is sent using(session) where broker and results are both in the session's database;"
                 " make them one, or send it after the commit"
             )
-        self.home.broker.enact_in(session, [BeginFlow(plan.flow, plan.nodes)], roots, self.home.record)
+        self.home.broker.enact_in(session, [change], roots, self.home.record)
 
     def _apart(
-        self, changes: Sequence[FlowChange], roots: Sequence[Message], undo: Sequence[FlowChange] | None
+        self,
+        changes: Sequence[FlowChange],
+        roots: Sequence[Message],
+        undo: Callable[[Sequence[Message]], None] | None,
     ) -> None:
-        """Record, then publish. Where that fails, ``undo`` and revoke what was surely not published: no worker will."""
+        """Record, then publish. Where that fails, ``undo`` is told what was surely not published: no worker will."""
         messages = list(roots)
         try:
             messages += [message for change in changes for message in self._recorded([change])]
             self.home.outlet.publish_all([stamped(message) for message in messages])
         except (PublishFailed, StoreError) as error:
             if undo is not None:
-                self._undo(undo, _unsent(messages, error))
+                with suppress(StoreError, PublishFailed):
+                    undo(_unsent(messages, error))
             raise
 
-    def _undo(self, changes: Sequence[FlowChange], unsent: Sequence[Message]) -> None:
+    def _revoke(self, unsent: Sequence[Message]) -> None:
         now = self.home.now()
         ends = [EndNode(each.headers[FLOW], each.id, NodeState.REVOKED, now) for each in unsent]
-        with suppress(StoreError, PublishFailed):
-            ready = [message for some in _pieces([*changes, *ends]) for message in self._recorded(some)]
-            self.home.broker.publish_all([stamped(message) for message in ready])
+        ready = [message for some in _pieces(ends) for message in self._recorded(some)]
+        self.home.broker.publish_all([stamped(message) for message in ready])
 
     def _recorded(self, changes: Sequence[FlowChange]) -> list[Message]:
         """What is to be published after these changes are recorded."""
@@ -164,13 +187,17 @@ class Flows:
             return False
 
     @contextmanager
-    def _sending(self, roots: Sequence[Message]) -> Iterator[Sequence[Message]]:
-        """The messages as the middleware wants them; those of tasks that wait were put into their wire form before."""
-        if not self.home.middleware:
-            yield roots
+    def _sending(
+        self, roots: Sequence[Message], nodes: Sequence[Node]
+    ) -> Iterator[tuple[Sequence[Message], Sequence[Node]]]:
+        """The messages as the middleware wants them, and the nodes, with those of tasks that wait."""
+        middleware = self.home.middleware
+        if not middleware:
+            yield roots, nodes
             return
         with ExitStack() as stack:
-            yield [_same(root, stack.enter_context(sending(self.home.middleware, root))) for root in roots]
+            first = [same(root, stack.enter_context(sending(middleware, root))) for root in roots]
+            yield first, wrapped(middleware, nodes, stack, self.home.config.max_message_bytes)
 
 
 def stamped(message: Message) -> Message:
@@ -185,13 +212,6 @@ def _unsent(messages: Sequence[Message], error: Exception) -> Sequence[Message]:
     if not places:
         return messages
     return messages[places[-1] + 1 if isinstance(error, PublishUnknown) else places[0] :]
-
-
-def _same(message: Message, changed: Message) -> Message:
-    """A middleware may change what a message says, not which node it is."""
-    if changed is message:
-        return message
-    return changed._replace(id=message.id, headers={**changed.headers, FLOW: message.headers[FLOW]})
 
 
 def _unsealed(sealed: Sealed) -> Message:

@@ -12,15 +12,12 @@ from typing import Any, NamedTuple
 from taskbus import codec
 from taskbus.broker.broker import checked
 from taskbus.errors import BadArguments, ConfigError
-from taskbus.message import CELERY_FLOWS, CHUNK, FLOW, FOR_CELERY, NO_HEADERS, Message, new_id
+from taskbus.message import CELERY_FLOWS, CHUNK, FLOW, FOR_CELERY, NO_HEADERS, TAKES, Message, new_id
 from taskbus.options import PLAIN, CallOptions
-from taskbus.store.flows import Flow, Node, When
+from taskbus.store.flows import MAX_PATH, Flow, Node, When
 from taskbus.workflow.picture import label
 from taskbus.workflow.plan import Plan
 from taskbus.workflow.shape import NO_KWARGS, AtOnce, Callee, InTurn, Link, OneCall, Sender, Shape, own_id
-
-MAX_PATH = 200
-"""Longest ``Node.path``: what is nested deeper stands where the shape around it does, or paths would grow as n^2."""
 
 
 def plan(
@@ -60,23 +57,6 @@ def woven(
     return Plan(flow, kept(weaver.nodes), weaver.roots), weaver
 
 
-def replacement(shape: Shape, message: Message, *, now: float, ttl: float) -> tuple[Flow, list[Node]]:
-    """What takes the place of the task that ``message`` called; all nodes carry their wire.
-
-    The node that ends it has the message's id. The flow is the message's own, or a new one where it is in none.
-    """
-    end = shape
-    while isinstance(end, InTurn):
-        end = end.steps[-1]
-    if isinstance(end, AtOnce):
-        raise ConfigError(
-            f"task {message.task!r} cannot be replaced by a group: end it with a task that takes the list of its values"
-        )
-    weaver = Weaver(message.headers.get(FLOW) or new_id(), now, seals_all=True)
-    weaver.weave(shape, id=message.id)
-    return Flow(weaver.flow_id, message.task, message.id, now, ttl), kept(weaver.nodes)
-
-
 class _Place(NamedTuple):
     """Where a shape stands. ``is_fed``: what it is ``after`` has a value for it. ``path`` None: it has no place."""
 
@@ -98,18 +78,29 @@ class Weaver:
 
     ``nodes`` are without ``keeps``: see ``kept``. ``calls``: whose call each node is. ``session``: the one that their
     tasks are to be sent in. ``seals_all``: the store publishes the roots too, so they carry their wire and make no
-    messages. ``ids`` makes ids.
+    messages. ``is_counted``: see ``Node.is_counted``. ``ids`` makes ids; ``has_given_ids``: some are a user's own.
     """
 
-    def __init__(self, flow_id: str, now: float, *, seals_all: bool = False, ids: Callable[[], str] = new_id) -> None:
+    def __init__(
+        self,
+        flow_id: str,
+        now: float,
+        *,
+        seals_all: bool = False,
+        is_counted: bool = True,
+        ids: Callable[[], str] = new_id,
+    ) -> None:
         self.flow_id = flow_id
         self.nodes: list[Node] = []
         self.roots: list[Message] = []
         self.calls: dict[str, OneCall] = {}
+        self.has_given_ids = False
         self._now = now
         self._seals_all = seals_all
+        self._task_size = 0 if is_counted else -1
         self.ids = ids
         self._headers = {FLOW: flow_id}
+        self._taking = {FLOW: flow_id, TAKES: "1"}
         self.session: Any = None
         self._known: set[str] = set()
         self._sender: Sender | None = None
@@ -131,7 +122,7 @@ class Weaver:
         """Add the nodes of a shape, which is given no value by what it is after. Returns the id of its end."""
         if path == "" and not isinstance(shape, InTurn):
             path = "0"  # a picture has a line for it, as for the only step of a chain
-        end = id or own_id(shape) or self.ids()
+        end = id or self._given_id(shape) or self.ids()
         stack = [_Place(shape, end, path, PLAIN, after, when, join, place, False, args, kwargs)]
         while stack:
             at = stack.pop()
@@ -152,7 +143,7 @@ class Weaver:
         after, ends, steps = at.after, len(line.steps) - 1, []
         for number, step in enumerate(line.steps):
             is_first, is_last = number == 0, number == ends
-            id = at.id if is_last else own_id(step) or self.ids()
+            id = at.id if is_last else self._given_id(step) or self.ids()
             steps.append(
                 _Place(
                     step, id, _inside(at.path, number), first if is_first else rest,
@@ -176,8 +167,8 @@ class Weaver:
         )  # fmt: skip
         return [
             _Place(
-                member, own_id(member) or self.ids(), _inside(at.path, place), options, at.after, at.when, at.id,
-                place, at.is_fed, at.args, at.kwargs,
+                member, self._given_id(member) or self.ids(), _inside(at.path, place), options, at.after, at.when,
+                at.id, place, at.is_fed, at.args, at.kwargs,
             )
             for place, member in enumerate(group.members)
         ]  # fmt: skip
@@ -189,7 +180,7 @@ class Weaver:
         links: Sequence[Link] = at.shape.links
         return [
             _Place(
-                link.shape, own_id(link.shape) or self.ids(), _inside(at.path, inner + number), after=at.id,
+                link.shape, self._given_id(link.shape) or self.ids(), _inside(at.path, inner + number), after=at.id,
                 when=link.when, is_fed=True,
             )
             for number, link in enumerate(links)
@@ -212,7 +203,7 @@ class Weaver:
             at.id, callee.name, codec.encode_call(args, kwargs, callee.serializer), callee.serializer,
             queue, callee.priority if options.priority is None else options.priority,
             1, self._now, None if is_sealed else resolved.due_at, resolved.expires_at,
-            {**self._headers_of(call, options), **others},
+            {**self._headers_of(call, options, takes), **others},
         )  # fmt: skip
         wire = checked(message, self._max_bytes)
         if not is_sealed:
@@ -222,15 +213,16 @@ class Weaver:
             Node(
                 at.id, callee.name, at.after, at.when, at.join, at.place, message.queue, message.priority,
                 wire if is_sealed else b"", takes,
-                result_ttl=callee.result_ttl if callee.store_results else 0.0, path=at.path or "",
+                result_ttl=callee.result_ttl if callee.store_results else 0.0, size=self._task_size, path=at.path or "",
                 due_at=due_at, delay=delay,
             )
         )  # fmt: skip
 
-    def _headers_of(self, call: OneCall, options: CallOptions) -> Mapping[str, str]:
+    def _headers_of(self, call: OneCall, options: CallOptions, takes: bool) -> Mapping[str, str]:
+        own = self._taking if takes else self._headers
         if not options.headers and not call.is_chunk:
-            return self._headers
-        return {**(options.headers or {}), **({CHUNK: "1"} if call.is_chunk else {}), **self._headers}
+            return own
+        return {**(options.headers or {}), **({CHUNK: "1"} if call.is_chunk else {}), **own}
 
     def _must_be_one_of(self, callee: Callee) -> None:
         sender: Sender = callee.application()
@@ -244,6 +236,12 @@ class Weaver:
             if self.session is not None:
                 raise ConfigError("the tasks of this workflow are using() several sessions; give all the same one")
             self.session = callee.session
+
+    def _given_id(self, shape: Shape) -> str | None:
+        """The id that a user gave its end."""
+        id = own_id(shape)
+        self.has_given_ids = self.has_given_ids or id is not None
+        return id
 
     def _add(self, node: Node) -> None:
         if node.id in self._known:

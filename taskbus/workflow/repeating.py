@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from itertools import count
 
 from taskbus.context import Context
+from taskbus.message import Message
 from taskbus.workflow.graph import Weaver
 from taskbus.workflow.shape import Shape
 
@@ -41,6 +42,15 @@ class Repeatable:
         probe = Weaver("", 0.0, ids=lambda: str(next(numbers)))
         probe.weave(shape, path=None)
         return self.ids_in(self.id(f"{join} {hashlib.blake2b(repr((probe.nodes, probe.roots)).encode()).hexdigest()}"))
+
+
+def ids_of(message: Message) -> Callable[[], str]:
+    """Ids for what takes the place of the task that the message called.
+
+    What takes its place may be replaced in its turn, under the same id: its message was sent at another time.
+    """
+    places = count()
+    return lambda: _id(f"{message.id} {message.sent_at!r} {next(places)}")
 
 
 _added: ContextVar[tuple[Context, Counter[str]] | None] = ContextVar("taskbus_added", default=None)

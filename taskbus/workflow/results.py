@@ -17,10 +17,11 @@ R = TypeVar("R", covariant=True)
 class GroupResult(Generic[R]):
     """The results of a group, in the order of its members. A member that ends in a group is a ``GroupResult`` itself.
 
-    ``children`` are the results, ``id`` names the group in its workflow, which ``flow_id`` names.
+    ``children`` are the results, ``id`` names the group in its workflow, which ``flow_id`` names. ``before`` is the
+    result of what it runs after, where its members cannot say that it was not run: there are none, or it collects.
     """
 
-    __slots__ = ("_is_collecting", "_sender", "children", "flow_id", "id")
+    __slots__ = ("_is_collecting", "_sender", "before", "children", "flow_id", "id")
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class GroupResult(Generic[R]):
         self.id = group_id
         self.flow_id = flow_id
         self.children = tuple(children)
+        self.before: AsyncResult[Any] | GroupResult[Any] | None = None
         self._is_collecting = is_collecting
         self._sender = sender
 
@@ -44,17 +46,18 @@ class GroupResult(Generic[R]):
 
         Raises:
             ResultTimeout: not within ``timeout`` seconds; the tasks may still finish.
-            ResultError, RemoteError and so on: as ``AsyncResult.get`` of the member that failed.
+            ResultError, RemoteError and so on: as ``AsyncResult.get`` of the member that failed, or of what failed
+                before the group could run.
         """
         fatal = self._fatal()
-        for result in as_completed(self._ends(), timeout):
+        for result in as_completed(self._awaited(), timeout):
             if result.id in fatal:
                 result.get(0)
         return self._values()
 
     async def aget(self, timeout: float | None = None) -> list[R]:
         """As ``get``; the event loop goes on meanwhile."""
-        fatal, ends = self._fatal(), list(self._ends())
+        fatal, ends = self._fatal(), list(self._awaited())
         for each in ends:
             each._must_be_kept()
         await asyncio.to_thread(refresh, ends)
@@ -92,7 +95,7 @@ class GroupResult(Generic[R]):
     @property
     def state(self) -> State:
         """``SUCCESS`` when all have succeeded, as the first that failed when one has, else ``PENDING``."""
-        ends = list(self._ends())
+        ends = list(self._awaited())
         refresh(ends)
         fatal = self._fatal()
         finals = [each.final for each in ends]
@@ -106,7 +109,9 @@ class GroupResult(Generic[R]):
     @property
     def is_ready(self) -> bool:
         """Whether all results are final."""
-        return self.completed_count() == sum(1 for _ in self._ends())
+        ends = list(self._awaited())
+        refresh(ends)
+        return all(each.final is not None for each in ends)
 
     def completed_count(self) -> int:
         """How many of the results are final; a group inside it counts as many as it has."""
@@ -143,11 +148,28 @@ class GroupResult(Generic[R]):
     # Groups may be nested deeper than Python's stack is: what follows goes through them with lists of its own.
 
     def _groups(self) -> "list[GroupResult[Any]]":
-        """This group and all inside it, each before those that are in it."""
-        found: list[GroupResult[Any]] = [self]
-        for group in found:  # grows while it is gone through
-            found += [each for each in group.children if isinstance(each, GroupResult)]
+        """This group, all inside it and what they run after; each comes after those that it is made of."""
+        found: list[GroupResult[Any]] = []
+        seen: set[int] = set()
+        stack: list[tuple[GroupResult[Any], bool]] = [(self, False)]
+        while stack:
+            group, is_over = stack.pop()
+            if is_over:
+                found.append(group)
+            elif id(group) not in seen:
+                seen.add(id(group))
+                stack.append((group, True))
+                stack += [(each, False) for each in (*group.children, group.before) if isinstance(each, GroupResult)]
         return found
+
+    def _awaited(self) -> Iterator[AsyncResult[Any]]:
+        """All results that say what became of the group: those of its members, and of what must succeed before."""
+        seen: set[str] = set()
+        for group in reversed(self._groups()):
+            for each in (group.before, *group.children):
+                if isinstance(each, AsyncResult) and each.id not in seen:
+                    seen.add(each.id)
+                    yield each
 
     def _ends(self) -> Iterator[AsyncResult[Any]]:
         stack: list[AsyncResult[Any] | GroupResult[Any]] = [self]
@@ -160,24 +182,31 @@ class GroupResult(Generic[R]):
 
     def _fatal(self) -> set[str]:
         """The ids of those whose failure fails this group, whatever becomes of the others."""
-        hopeful = {id(group) for group in self._groups() if group._is_collecting}
         fatal: set[str] = set()
-        for group in self._groups():
-            for each in group.children:
-                if id(group) not in hopeful:
+        groups = {id(self)}
+        for group in reversed(self._groups()):
+            if id(group) in groups:
+                for each in (group.before, *(() if group._is_collecting else group.children)):
                     if isinstance(each, AsyncResult):
                         fatal.add(each.id)
-                elif isinstance(each, GroupResult):
-                    hopeful.add(id(each))
+                    elif each is not None:
+                        groups.add(id(each))
         return fatal
 
     def _values(self) -> list[Any]:
         """The list, when all are final: from the inside out. What fails this group was raised before."""
         made: dict[int, list[Any] | _Lost] = {}
-        for group in reversed(self._groups()):
-            values = [made[id(each)] if isinstance(each, GroupResult) else _value(each) for each in group.children]
+
+        def of(each: "AsyncResult[Any] | GroupResult[Any]") -> Any:
+            return made[id(each)] if isinstance(each, GroupResult) else _value(each)
+
+        for group in self._groups():
+            before = _lost(group.before) if isinstance(group.before, AsyncResult) else made.get(id(group.before))
+            values = [of(each) for each in group.children]
             lost = [value for value in values if isinstance(value, _Lost)]
-            if lost and not group._is_collecting:
+            if isinstance(before, _Lost):
+                made[id(group)] = before
+            elif lost and not group._is_collecting:
                 made[id(group)] = lost[0]
             else:
                 made[id(group)] = [value.failed if isinstance(value, _Lost) else value for value in values]
@@ -192,9 +221,13 @@ class _Lost(NamedTuple):
 
 
 def _value(result: AsyncResult[Any]) -> Any:
+    return _lost(result) or result.get(0)
+
+
+def _lost(result: AsyncResult[Any]) -> _Lost | None:
     final = result.final
     if final is None or final.state is State.SUCCESS:
-        return result.get(0)
+        return None
     failure = final.failure or Failure("taskbus.errors.TaskRevoked", "the task was revoked before it ran")
     return _Lost(FailedTask(final.task_id, final.task, failure.type, failure.message))
 

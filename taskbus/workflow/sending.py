@@ -65,18 +65,9 @@ def _alone(message: Message) -> Message:
 
 def _result(plan: Plan, weaver: Weaver, sender: Sender | None, flow_id: str) -> Result:
     """What to wait for: the end of the flow, and where that is a join, those of its members."""
-    last = plan.flow.last
-    seen: list[Node] = []
-    members: dict[str, list[str]] = {}
-    for node in plan.nodes:  # a join stands before its members
-        if node.id == last or node.join in members:
-            seen.append(node)
-            if node.is_join:
-                members[node.id] = [""] * node.size
-            if node.id != last:
-                members[node.join][node.place] = node.id
+    nodes, members = {node.id: node for node in plan.nodes}, _members(plan.nodes)
     made: dict[str, Result] = {}
-    for node in reversed(seen):
+    for node in reversed(_told_of(plan, nodes, members)):
         if node.is_join:
             made[node.id] = GroupResult(
                 node.id,
@@ -88,7 +79,54 @@ def _result(plan: Plan, weaver: Weaver, sender: Sender | None, flow_id: str) -> 
         elif sender is not None:
             made[node.id] = result = _expected(sender, weaver.calls[node.id], node.id)
             result.flow_id = flow_id
-    return made[last]
+    for id, each in made.items():
+        if isinstance(each, GroupResult):
+            each.before = made.get(nodes[id].after)
+    return made[plan.flow.last]
+
+
+def _members(nodes: Sequence[Node]) -> dict[str, list[str]]:
+    """The ids of the members of each join, in their order."""
+    members = {node.id: [""] * node.size for node in nodes if node.is_join}
+    for node in nodes:
+        if node.join:
+            members[node.join][node.place] = node.id
+    return members
+
+
+def _told_of(plan: Plan, nodes: Mapping[str, Node], members: Mapping[str, Sequence[str]]) -> list[Node]:
+    """The nodes whose results say what becomes of the flow's last one; a join stands before its members.
+
+    A join of no members, or one that collects, does not run where what it is after fails; only that can tell.
+    """
+    found: set[str] = set()
+    kept: dict[str, bool] = {"": False}
+    stack = [plan.flow.last]
+    while stack:
+        id = stack.pop()
+        if id in found:
+            continue
+        found.add(id)
+        node = nodes[id]
+        if node.is_join:
+            stack += members[id]
+            if not node.size or node.policy is Policy.COLLECT:
+                if node.after not in kept:
+                    kept[node.after] = _keeps_results(nodes, members, node.after)
+                stack += [node.after] * kept[node.after]
+    return [node for node in plan.nodes if node.id in found]
+
+
+def _keeps_results(nodes: Mapping[str, Node], members: Mapping[str, Sequence[str]], id: str) -> bool:
+    """Whether all results that say what becomes of a node are kept."""
+    stack = [id]
+    while stack:
+        node = nodes[stack.pop()]
+        if node.is_join:
+            stack += members[node.id]
+        elif not node.result_ttl:
+            return False
+    return True
 
 
 def _expected(sender: Sender, call: OneCall, task_id: str) -> AsyncResult[Any]:

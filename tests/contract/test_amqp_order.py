@@ -120,7 +120,6 @@ def test_a_worker_that_was_hungry_once_is_not_pushed_as_much_for_ever(
     monkeypatch.setattr(holding, "NOT_HUNGRY_FOR", 0.0)
     consumer.renew()
     monkeypatch.undo()
-    takes_one()
     rest = fetch_all(other)
     assert len(rest) > 40
     assert [each.losses for each in rest] == [0] * len(rest)

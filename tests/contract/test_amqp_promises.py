@@ -75,25 +75,6 @@ def join(broker: Broker) -> Iterator[Callable[..., Consumer]]:
 # --- a lease is a connection ---
 
 
-@pytest.mark.parametrize("kind", ["quorum", "classic"])
-def test_what_a_lost_connection_held_is_delivered_again_with_one_more_loss(node: RabbitServer, kind: str) -> None:
-    broker = Broker(prefixed(node, f"&queue_type={kind}"))
-    send(broker, "a")
-    consumer, other = (broker.consumer(["default"], name=name, lease=LEASE) for name in ("w", "other"))
-    for losses in range(3):
-        held = fetch_when_there(consumer, 5)
-        assert (ids(held), held[0].losses) == (["a"], losses)
-        hang_up(consumer)
-        with pytest.raises(LeaseLost):
-            consumer.renew()
-        assert consumer.settle(acks(held), None, shared=False) == held
-        consumer.rejoin()
-    assert fetch_when_there(other)[0].losses == 3
-    consumer.close()
-    other.close()
-    broker.close()
-
-
 def hang_up(consumer: Consumer) -> None:
     """End its connection as a network would, and wait until the broker has noticed."""
     wire = consumer._storage._in.line.open_wire  # type: ignore[attr-defined]

@@ -11,10 +11,14 @@ import pytest
 
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Settlement
+from taskbus.clock import Clock
 from taskbus.errors import BrokerError, PublishFailed
 from taskbus.store.flows import BeginFlow, CancelFlow, EndNode, Flow, Node, NodeState, ReviveNode, Start
 from taskbus.store.opening import open_store
+from taskbus.store.schedule_opening import open_schedules
+from taskbus.store.schedules import ScheduleStore
 from taskbus.testing.records import FAILURE, saved
+from taskbus.testing.schedule_contract import ScheduleContract
 from taskbus.testing.transport_basis import ids, message, send
 from taskbus.testing.transport_kombu import KombuContract
 from taskbus.testing.transport_leases import LeasesContract
@@ -56,6 +60,15 @@ class TestTheLeastPrivileges(MessagesContract, PublishingContract, LeasesContrac
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
+
+
+class TestSchedulesWithTheLeastPrivileges(ScheduleContract):
+    @pytest.fixture(autouse=True)
+    def empty(self, url: str) -> None:
+        self.url = url
+
+    def open(self, folder: Path, clock: Clock) -> ScheduleStore:
+        return open_schedules(self.url, clock)
 
 
 def test_a_worker_settles_with_its_results_and_is_refused_nothing(server: RedisServer, url: str) -> None:

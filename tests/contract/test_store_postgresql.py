@@ -52,7 +52,7 @@ SPELLINGS = ("postgresql", "postgres", "postgresql+psycopg", "postgres+psycopg")
     [
         "one_result", "many_results", "attempts", "is_over", "delete_letters", "delete_attempts", "sweep",
         "lock_flows", "load_nodes", "kept_nodes", "nodes_after", "members", "wires", "delete_nodes", "one_flow",
-        "newest_flows", "some_nodes", "is_flow_over", "flows_over", "sweep_nodes", "sweep_flows",
+        "newest_flows", "some_nodes", "flows_over", "sweep_nodes", "sweep_flows",
     ],
 )  # fmt: skip
 def test_a_hot_statement_searches_an_index(statement: str) -> None:

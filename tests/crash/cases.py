@@ -247,13 +247,15 @@ def warm_stop(place: Place) -> Verdict:
 def cold_stop(place: Place) -> Verdict:
     with Cell(place, replace(RULES, sigterm_interrupts=True)) as cell:
         ids = cell.send("hold", GATE, count=2)
+        worker = cell.worker(grace=0.5)
         for turn in range(1, 5):  # more often than a crash would be forgiven
-            worker = cell.worker(grace=0.5)
             cell.until(lambda turn=turn: len(cell.of("start", *ids)) == 2 * turn, f"run {turn} of both", 10.0)
+            heir = cell.worker(grace=0.5)
+            cell.until(is_complete(heir), "the next worker")  # before, lest the time it takes to start be measured
             cell.strike(worker, "term", "supervisor")
-            cell.until(lambda worker=worker: not worker.is_alive, "the worker to leave", 5.0)
+            cell.until(lambda worker=worker: not worker.is_alive, "the worker to leave", 10.0)
             assert worker.process.returncode == 0
-        cell.worker()
+            worker = heir
         cell.open(GATE)
         verdict = cell.finish()
         assert verdict.recovered_after <= 0.5 + 2.0, verdict

@@ -306,6 +306,7 @@ def slow_line(place: Place) -> Verdict:
         cell.send("quick", count=6)
         verdict = cell.finish(90.0)
         assert verdict.reruns == 0, verdict
+        assert len(cell.of("pub_ok")) > 6, "connecting and sending does not fit into a send's deadline"
         return verdict
 
 

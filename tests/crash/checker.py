@@ -30,7 +30,7 @@ class Verdict:
     gone: Sequence[str] = ()
     """Accepted, not finished, nowhere."""
     unexpected: Sequence[str] = ()
-    """Started though nobody sent it, or under another id than it was sent with."""
+    """Started though nobody sent it, under another id than it was sent with, or though what it waits for failed."""
     ghost: Sequence[str] = ()
     """Started though its send was rejected."""
     dup: Sequence[str] = ()
@@ -197,11 +197,14 @@ def _unexpected(joined: Joined) -> list[str]:
         id
         for id, runs in joined.runs.items()
         if any(id not in joined.tried or run.lib != joined.tried[id].get("lib", run.lib) for run in runs)
+        or (runs and joined.tried[id].get("expect") in ("blocked", "never"))
     ]
 
 
 def _stale(joined: Joined, rules: Rules) -> list[str]:
     """Tasks where a smaller token won: at the sink, in the result, or because the starts' tokens did not grow."""
+    if not rules.fences_grow:
+        return []
     stale = []
     for id, runs in joined.runs.items():
         known = [run for run in runs if not any(fault.woke_stale(run, rules) for fault in joined.faults)]
@@ -236,7 +239,10 @@ def _unstable(joined: Joined) -> tuple[list[str], list[str]]:
                 continue
             if after["state"] == "PENDING" and joined.replays.get(id) and before["state"] == "FAILURE":
                 continue  # the replay that had begun has taken the failure out; its own result is still to come
-            (vanish if after["state"] == "PENDING" else flip).append(id)
+            if after["state"] != "PENDING":
+                flip.append(id)
+            elif joined.tried.get(id, {}).get("results", True):
+                vanish.append(id)
     return flip, vanish
 
 

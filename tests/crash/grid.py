@@ -10,6 +10,7 @@ from itertools import product
 
 from taskbus import chain, chord
 
+from . import flow_sending
 from .checker import Verdict
 from .harness import Cell
 from .history import Rules
@@ -62,16 +63,11 @@ def held_only(cell: Cell) -> None:
 
 
 def flows(cell: Cell) -> None:
-    """Workflows: a chord in a chain, one with a member that fails first, and a chain."""
-    cell.send_flow(
-        6,
-        lambda part: chain(
-            part("quick"), chord([part("quick"), part("aquick"), part("quick")], part("joined", 3, takes=True)),
-            part("quick"),
-        ),
-    )  # fmt: skip
-    cell.send_flow(3, lambda part: chord([part("flaky"), part("brief")], part("joined", 2, takes=True)))
-    cell.send_flow(3, lambda part: chain(part("quick"), part("aquick"), part("quick")))
+    """Workflows: a chord in a chain, with a member that fails first, with one that fails for good, and a chain."""
+    cell.send_flow(flow_sending.line)
+    cell.send_flow(lambda part: chord([part("flaky"), part("brief")], part("joined", 2, takes=True)))
+    cell.send_flow(flow_sending.doomed_line)
+    cell.send_flow(lambda part: chain(part("quick"), part("aquick"), part("quick")))
 
 
 def crashes(cell: Cell) -> None:

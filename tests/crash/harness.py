@@ -22,7 +22,7 @@ from taskbus.errors import BrokerError, CodecError, StoreError
 from taskbus.store.base import Filter
 from taskbus.wire import compact
 
-from . import chaos, producer
+from . import chaos, flow_sending, producer
 from .checker import Verdict, check
 from .environment import BROKER, CLOCK, FAILPOINTS, LEDGER, MUTANT, RESULTS
 from .history import Rules, join
@@ -96,13 +96,13 @@ class Cell:
             producer.send(self.app, self.ledger, task, id, *args, **options)
         return ids
 
-    def send_flow(self, count: int, build: Callable[[Callable[..., Any]], Any]) -> list[str]:
-        """Send a workflow of ``count`` tasks from this process; see ``producer.send_flow``."""
-        ids = [self.new_id() for _ in range(count)]
-        if not self.app.tasks:
-            self.app.include(f"{__package__}.tasks")
-        producer.send_flow(self.app, self.ledger, ids, build)
-        return ids
+    def send_flow(self, build: flow_sending.Build) -> Any:
+        """Send a workflow from this process; see ``flow_sending.send_flow``."""
+        return flow_sending.send_flow(self.app, self.ledger, iter(self.new_id, ""), build)
+
+    def send_batch(self, build: Callable[[flow_sending.Parts], flow_sending.Filling]) -> None:
+        """Fill a batch from this process; see ``flow_sending.send_batch``."""
+        flow_sending.send_batch(self.app, self.ledger, iter(self.new_id, ""), build)
 
     def new_id(self) -> str:
         self._count += 1
@@ -110,15 +110,16 @@ class Cell:
 
     def produce(
         self,
-        sends: Sequence[tuple[str, str, dict[str, Any]]],
+        sends: Sequence[tuple[str, str, dict[str, Any]]] = (),
         *,
         batch: int = 0,
+        flows: Mapping[str, Any] | None = None,
         faults: str = "",
         mutant: str = "",
         environment: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[bytes]:
-        """Send from a process of its own, which ``faults`` may kill."""
-        asked = json.dumps({"sends": sends, "batch": batch})
+        """Send from a process of its own, which ``faults`` may kill; ``flows`` as ``producer.send_flows`` takes it."""
+        asked = json.dumps({"sends": sends, "batch": batch, "flows": flows})
         with (self.folder / "producer.log").open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", "crash.producer", asked],

@@ -17,7 +17,8 @@ class Rules:
     ``runner_death`` and ``lease + sweep + slack`` are the longest times after which an interrupted task must run again,
     ``handover`` (if not 0) the one after a SIGTERM. ``drain``: how long everything accepted may take to come to an end.
     ``sigterm_interrupts``: SIGTERM may interrupt attempts (they outlast the grace period). ``forks``: settling takes
-    the broker several steps, so that what a fault interrupts may go on as two messages.
+    the broker several steps, so that what a fault interrupts may go on as two messages. ``fences_grow``: from one
+    delivery of a message to the next, which they cannot where they are by the clocks of hosts, and these differ.
     """
 
     lease: float = 2.0
@@ -32,6 +33,7 @@ class Rules:
     handover: float = 0.0
     sigterm_interrupts: bool = False
     forks: bool = False
+    fences_grow: bool = True
 
 
 @dataclass(slots=True)
@@ -136,7 +138,12 @@ class Joined:
             any(run.ended and run.life == life for run in self.runs[id])
             or any(self.life(id, event["t"]) == life for event in self.dead[id])
             or any(event["state"] == "REVOKED" for event in self.seen[id])
+            or (self.is_blocked(id) and any(event["state"] == "FAILURE" for event in self.seen[id]))
         )
+
+    def is_blocked(self, id: str) -> bool:
+        """Whether it must not run, as what it waits for fails."""
+        return id in self.tried and self.tried[id].get("expect") == "blocked"
 
 
 def join(events: Iterable[Event]) -> Joined:

@@ -11,7 +11,8 @@ host share. The checker joins the files afterwards. Events and their fields beyo
     nem(fault, on, action, victim, worker, pids)  gone(of)               the nemesis, and deaths it has seen
     drain_begin  quiesced(left, ids)  exit(worker, status)                the harness
 
-``expect`` is "end" (the task should succeed), "dead" (it should be buried) or "any".
+``expect`` is "end" (the task should succeed), "dead" (it should be buried), "blocked" (it is a FAILURE without having
+run, as what it waits for fails), "never" (it does not run, and nothing is said of it) or "any".
 """
 
 import itertools

@@ -4,18 +4,20 @@
 """
 
 import ctypes
+import itertools
 import json
 import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskbus import TaskBus
 from taskbus.errors import PublishUnknown, SendError
+from taskbus.workflow import batch
 
-from . import chaos, mutants
+from . import chaos, flow_sending, mutants
 from .environment import BROKER, LEDGER, MUTANT, RESULTS, SPOOL
 from .ledger import Ledger, now
 
@@ -46,33 +48,22 @@ def send(
     return lib
 
 
-def send_flow(app: TaskBus, ledger: Ledger, ids: Sequence[str], build: Callable[[Callable[..., Any]], Any]) -> None:
-    """Send a workflow; it is accepted or refused as a whole.
+def send_flows(app: TaskBus, ledger: Ledger, asked: Mapping[str, Any]) -> None:
+    """Send ``count`` workflows, or fill as many batches, each as the function of ``flow_sending`` named ``kind`` says.
 
-    ``build`` makes it, of the function it is given: ``part("quick")`` is the call of a task with the next of ``ids``.
+    ``cancel``: instead, cancel the workflow of that id. ``together``: how many members of a batch are sent at once.
     """
-    left = iter(ids)
-
-    def part(task: str, *args: Any, takes: bool = False) -> Any:
-        id, lib = next(left), str(uuid.uuid4())
-        ledger.log("pub_try", id, lib=lib, expect="end", results=True, eta=None)
-        made = app.tasks[task]
-        return (made.s if takes else made.si)(id, *args).options(task_id=lib)
-
-    flow = build(part)
-    try:
-        flow.delay()
-    except PublishUnknown as error:
-        _for_all(ledger, "pub_unk", ids, why=str(error))
-    except SendError as error:
-        _for_all(ledger, "pub_rej", ids, why=str(error))
-    else:
-        _for_all(ledger, "pub_ok", ids)
-
-
-def _for_all(ledger: Ledger, ev: str, ids: Sequence[str], **more: Any) -> None:
-    for id in ids:
-        ledger.log(ev, id, **more)
+    if asked.get("cancel"):
+        app.flow(asked["cancel"]).cancel()
+        return
+    ids = (f"{flow_sending.PRODUCED}{number:04}" for number in itertools.count())
+    build = getattr(flow_sending, asked["kind"])
+    for _ in range(asked["count"]):
+        if "together" in asked:
+            batch.FLUSH_AT = asked["together"]
+            flow_sending.send_batch(app, ledger, ids, build)
+        else:
+            flow_sending.send_flow(app, ledger, ids, build)
 
 
 def send_together(app: TaskBus, ledger: Ledger, sends: Sequence[Sequence[Any]], size: int) -> None:
@@ -104,7 +95,9 @@ def main() -> int:
     asked = json.loads(sys.argv[1])
     spool = {"spool": os.environ[SPOOL]} if os.environ.get(SPOOL) else {}
     with TaskBus("crash", broker=os.environ[BROKER], results=os.environ.get(RESULTS) or None, **spool) as app:
-        if asked.get("batch"):
+        if asked.get("flows"):
+            send_flows(app, ledger, asked["flows"])
+        elif asked.get("batch"):
             send_together(app, ledger, asked["sends"], asked["batch"])
         else:
             for task, id, options in asked["sends"]:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from . import (
     cases,
+    cases_of_beats,
     cases_of_clocks,
+    cases_of_flows,
     cases_of_networks,
     cases_of_postgresql,
     cases_of_rabbitmq,
@@ -22,6 +24,7 @@ from . import (
 from .cases_of_mutants import MUTATIONS
 from .checker import Verdict
 from .grid import GRID, Square
+from .grid_of_flows import FLOWS
 from .grounds import GROUNDS, Ground
 from .place import Place
 from .registry import Case
@@ -34,9 +37,11 @@ MODULES = (
     cases_of_networks,
     cases_of_results,
     cases_of_clocks,
+    cases_of_beats,
     cases_of_redis,
     cases_of_rabbitmq,
     cases_of_postgresql,
+    cases_of_flows,
 )
 CASES: list[Case] = [case for module in MODULES for case in module.case.all]
 QUICK_SQUARES = (
@@ -48,6 +53,12 @@ QUICK_SQUARES = (
     "release.before/supervisor/kill9",
 )
 """The part of the grid that every run of the tests plays on SQLite."""
+QUICK_FLOWS = (
+    "flows begun settle.inside@2/producer/kill9",
+    "flows filled settle.after@3/producer/kill9",
+    "flows batches settle.inside@3/supervisor/kill9",
+)
+"""The same of workflows."""
 QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
     "redis": (
         "grid publish.inside:single/producer/kill9",
@@ -56,12 +67,14 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
         "grid settle.inside:plain/supervisor/cut",
         "grid reap.inside/supervisor/kill9",
         "grid release.before/supervisor/kill9",
+        "case 6b:",
         "case 8:",
         "case 22b:",
         "case 24:",
         "case 24b:",
         "case 29b:",
         "case 33:",
+        "grid flows filled settle.inside@3/producer",
     ),
     "postgresql": (
         "grid fetch.inside/group/kill9",
@@ -76,14 +89,12 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
         "grid settle.inside:retries/group/kill9",
         "grid settle.inside:plain/supervisor/cut",
     ),
-    "rabbitmq+redis": ("grid settle.inside:plain/group/kill9",),
+    "rabbitmq+redis": ("grid settle.inside:plain/group/kill9", "grid flows replaced flow.recorded@3/supervisor"),
 }
 """What every run of the tests plays on the other brokers; names of cells, or how they begin."""
 
 NEEDS = {
-    "beat, which does not exist yet": "6 7 51 52",
     "revocation, which does not exist yet": "70",
-    "workflows, which do not exist yet": "62 63",
     "the page and remote control, which do not exist yet": "75 76",
     "Celery on the other side of the wire": "77",
     "hours": "60 61",
@@ -93,9 +104,12 @@ NEEDS = {
 }
 ELSEWHERE = {
     "14": "played by the grid's SIGTERM squares",
+    "51": "played by the unit tests of cron lines, against an oracle in every zone",
+    "52": "played by the unit tests of cron lines",
     "54": "played by case 53",
     "57": "played by case 55 and the property tests of the codec and the wire",
     "59": "played by the unit tests of sending",
+    "63": "played by tests/system/test_random_flows.py",
 }
 NOT_RUN = {
     "68": "no command is cancelled half-way: async sends run in a thread of their own, to their end",
@@ -177,10 +191,12 @@ def _on(ground: Ground) -> list[Playable]:
         and (ground.is_whole or _is_apart(square))
         and (ground.results or square.step.point != BETWEEN)
     ]
+    of_flows = [square for square in FLOWS if square.exists_on(ground)]
     named = [case for case in CASES if _is_played(case, ground)]
     mutants = [mutant for mutant in MUTATIONS if ground.is_whole and ground.broker in mutant.on]
     found = [
         *(Playable(f"grid {each.name}", ground, each.run, each.name in QUICK_SQUARES) for each in squares),
+        *(Playable(f"grid {each.name}", ground, each.run, each.name in QUICK_FLOWS) for each in of_flows),
         *(Playable(each.name, ground, each.run, each.is_quick, each.obstacle) for each in named),
         *(Playable(f"mutant {each.name}", ground, each.play, each.is_quick) for each in mutants),
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tenacity import stop_after_attempt, wait_fixed
 
-from taskbus import Context, RetryPolicy, task
+from taskbus import Context, FailedTask, RetryPolicy, chord, task
 
 from .environment import LEDGER, SUPERVISOR
 from .ledger import Ledger, write_sink
@@ -158,6 +158,44 @@ def joined(ctx: Context, values: list[int], id: str, count: int) -> int:
     with logged(ctx, id):
         if len(values) != count or not all(isinstance(value, int) for value in values):
             ctx.reject(f"given {values!r}")
+        return ctx.fencing_token
+
+
+@task(name="tallied")
+def tallied(ctx: Context, values: list[int | FailedTask], id: str, good: int, bad: int) -> int:
+    """Is given so many values, each of them a token, and so many failures."""
+    with logged(ctx, id):
+        failed = sum(isinstance(value, FailedTask) for value in values)
+        if (len(values) - failed, failed) != (good, bad):
+            ctx.reject(f"given {values!r}")
+        return ctx.fencing_token
+
+
+@task(name="told")
+def told(ctx: Context, failed: FailedTask, id: str, why: str) -> int:
+    """Is told of a failure, whose message ends so."""
+    with logged(ctx, id):
+        if not failed.message.endswith(why):
+            ctx.reject(f"told {failed!r}")
+        return ctx.fencing_token
+
+
+@task(name="unfolds")
+def unfolds(ctx: Context, id: str, end: str, members: list[list[str]]) -> int:
+    """Ends, and is replaced by a chord of calls with these ids and task ids."""
+    with logged(ctx, id):
+        pass
+    made = [quick.si(member).options(task_id=lib) for member, lib in members]
+    ctx.replace(chord(made, joined.s(end, len(members))))
+
+
+@task(name="adds")
+def adds(ctx: Context, id: str, members: list[list[str]]) -> int:
+    """Adds calls with these ids and task ids to its batch."""
+    with logged(ctx, id):
+        with quick.application().open_batch(ctx.flow_id) as batch:
+            for member, lib in members:
+                batch.add(quick.si(member).options(task_id=lib))
         return ctx.fencing_token
 
 

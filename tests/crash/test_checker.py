@@ -111,6 +111,21 @@ def plant_ghost(story: Story) -> None:
     story.result("x", 1.2)
 
 
+def plant_blocked_and_yet_run(story: Story) -> None:
+    story.send("x", expect="blocked")
+    story.run("x", 1.0, 1.1)
+    story.result("x", 1.2)
+
+
+def plant_never_and_yet_run(story: Story) -> None:
+    story.send("x", answer="", expect="never", results=False)
+    story.run("x", 1.0, 1.1)
+
+
+def plant_blocked_and_forgotten(story: Story) -> None:
+    story.send("x", expect="blocked")
+
+
 def plant_dup(story: Story) -> None:
     story.send("x")
     story.run("x", 1.0, 1.1)
@@ -227,6 +242,9 @@ PLANTED: list[tuple[str, Callable[[Story], None]]] = [
     ("parked", plant_parked),
     ("unexpected", plant_unexpected),
     ("unexpected", plant_another_library_id),
+    ("unexpected", plant_blocked_and_yet_run),
+    ("unexpected", plant_never_and_yet_run),
+    ("gone", plant_blocked_and_forgotten),
     ("ghost", plant_ghost),
     ("dup", plant_dup),
     ("extra_start", plant_extra_start),
@@ -265,6 +283,13 @@ def test_one_planted_defect_is_reported_as_exactly_that(name: str, plant: Callab
 
 def test_every_violation_has_a_planted_defect() -> None:
     assert {name for name, _ in PLANTED} == set(VIOLATIONS)
+
+
+def test_what_could_not_run_is_finished_by_the_result_that_says_so() -> None:
+    story = healthy()
+    story.send("x", expect="blocked")
+    story.result("x", 2.0, "FAILURE", token=None)
+    assert check(story.events, Rules()).valid
 
 
 def test_a_worker_stopped_for_longer_than_its_lease_excuses_the_second_run() -> None:
@@ -349,3 +374,10 @@ def test_where_settling_takes_several_steps_a_fault_excuses_a_second_life_of_wha
         story.result(id, 9.1, token=3)
     assert check([event for event in story.events if event["id"] != "b"], Rules(forks=True)).valid
     assert check([event for event in story.events if event["id"] != "b"], Rules()).dup == ("a",)
+
+
+def test_where_fences_are_by_clocks_that_differ_they_say_nothing() -> None:
+    story = healthy()
+    plant_stale_sink(story)
+    assert not check(story.events, Rules()).valid
+    assert check(story.events, Rules(fences_grow=False)).valid

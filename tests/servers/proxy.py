@@ -45,6 +45,7 @@ class Proxy:
         self.target = target
         self.accepted = 0
         """Connections ever accepted."""
+        self._round_trips = 0
         self._listener: socket.socket | None = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
         self._pairs: list[Pair] = []
@@ -140,6 +141,11 @@ class Proxy:
     def connections(self) -> int:
         """How many connections pass through it now."""
         return self._order(lambda: len(self._pairs))
+
+    @property
+    def round_trips(self) -> int:
+        """How often a server has said something after its client had, or first of all: what a slow line costs."""
+        return self._order(lambda: self._round_trips)
 
     def close(self) -> None:
         """Cut everything, and listen no more."""
@@ -302,6 +308,9 @@ class Proxy:
             except OSError:
                 self._end(pair, reset=True)  # one side was reset: so is the other
                 return
+            if piece and stream.way is not pair.spoke_last:
+                self._round_trips += stream.way is Way.TO_CLIENT
+                pair.spoke_last = stream.way
             if not piece:
                 stream.has_ended = True
             elif stream.way is Way.TO_CLIENT and pair.swallowing is not None:

@@ -87,6 +87,7 @@ class Pair:
     def __init__(self, client: socket.socket, server: socket.socket) -> None:
         self.client, self.server = client, server
         self.streams = (Stream(Way.TO_SERVER, client, server), Stream(Way.TO_CLIENT, server, client))
+        self.spoke_last: Way | None = None
         self.swallowing: tuple[LostReply, Finder | None] | None = None
         self.dying: bool | None = None
         """True: to be reset, False: to be closed, as soon as the kernel has delivered what was passed on."""

@@ -73,6 +73,20 @@ def test_the_programs_about_workflows_send_them(tmp_path: Path, monkeypatch: pyt
         assert app.flow(names["batch"].flow_id).counts().pending >= 2_500
 
 
+def test_the_programs_about_schedules_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "shop"}
+    for block in python_blocks(ROOT / "docs/howto/schedule_tasks.md"):
+        exec(compile(block.text, "schedule_tasks.md", "exec"), names)
+    with names["app"] as app:
+        assert {info.name for info in app.schedules.list()} == {
+            "shop.sweep",
+            "report of the north",
+            "report of the south",
+        }
+        assert [size.ready for size in app.broker.queues()] == [1]
+
+
 def test_the_programs_about_outages_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "shop"}

@@ -6,8 +6,9 @@ from pathlib import Path
 from threading import Event
 
 from sample import AT_ONCE, ONCE, note
+from tenacity import stop_after_attempt, wait_fixed
 
-from taskbus import Context, FailedTask, TaskBus, group
+from taskbus import Context, FailedTask, RetryPolicy, TaskBus, group
 
 app = TaskBus("sample_flows", unknown_task_grace=0, sweep=0.5)
 
@@ -50,6 +51,11 @@ def outcomes(values: list[int | FailedTask]) -> list[str]:
 
 @app.task(retry=ONCE)
 def fails(path: str = "") -> int:
+    raise ValueError("no")
+
+
+@app.task(retry=RetryPolicy(stop=stop_after_attempt(2), wait=wait_fixed(86_400)))
+def fails_until_tomorrow() -> int:
     raise ValueError("no")
 
 

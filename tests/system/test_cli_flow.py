@@ -52,9 +52,10 @@ def test_a_cancelled_workflow_runs_nothing_more(app: TaskBus, tmp_path: Path) ->
     result = chain(tasks.record.si(str(tmp_path / "ran"), "one"), tasks.record.si(str(tmp_path / "ran"), "two")).delay()
     done = taskbus("flow", "cancel", result.flow_id)
     assert (done.status, done.err.strip()) == (0, "2 tasks will not run.")
-    assert "cancelled" in taskbus("flow", "list").out
+    assert "REVOKED" in taskbus("flow", "list").out
     with Worker(app.broker_url, tmp_path, "-c", "1", app="sample_flows:app"):
-        wait_until(lambda: app.flow(result.flow_id).state is FlowState.REVOKED, what="the end of the workflow")
+        wait_until(lambda: not sum(each.ready + each.running for each in app.broker.queues()), what="an empty queue")
+    assert app.flow(result.flow_id).state is FlowState.REVOKED
     assert not (tmp_path / "ran").exists()
     assert "It had ended already." in taskbus("flow", "cancel", result.flow_id).err
     refused = taskbus("flow", "retry", result.flow_id)

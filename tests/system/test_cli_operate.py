@@ -261,6 +261,20 @@ def test_the_bench_measures_every_figure_on_the_given_broker(tmp_path: Path) -> 
     assert sum(item["ready"] + item["delayed"] + item["running"] for item in queues) == 0
 
 
+def test_the_bench_measures_workflows_and_what_they_write(tmp_path: Path) -> None:
+    words = ("--mode", "workflow", "--members", "40", "--chains", "5", "--processes", "1")
+    done = taskbus("bench", *words, "-b", "sqlite:///bench.db", "-o", "json")
+    assert done.status == 0, done.err
+    found = [(each["name"], each["results"], each["tasks"]) for each in done.json["measures"]]
+    sizes = [("chord of 40", 41), ("5 chains of 5", 25)]
+    assert found == [(name, results, tasks) for results in (False, True) for name, tasks in sizes]
+    assert all(each["tasks_per_second"] > 0 for each in done.json["measures"])
+    assert sum(each["bytes_per_task"] for each in done.json["measures"]) > 0
+    assert done.json["bytes"] == ["bytes by which the SQLite file grows"]
+    queues = taskbus("queues", "-b", "sqlite:///bench.db", "-o", "json").json["items"]
+    assert not any(queue["name"].startswith("bench-") for queue in queues)
+
+
 def test_the_bench_says_when_a_broker_cannot_be_shared() -> None:
     done = taskbus("bench", "--tasks", "100", "-b", "memory://bench")
     assert done.status == 2

@@ -15,7 +15,7 @@ from worker_process import Worker, wait_until
 from taskbus import State, TaskBus, chain, chord, group
 from taskbus.errors import FlowFailed, TaskRevoked
 from taskbus.outcome import Reason
-from taskbus.store.flows import CancelFlow, FlowState, FlowView, NodeView
+from taskbus.store.flows import FlowState, FlowView, NodeView
 from tests.crash.grounds import GROUNDS
 from tests.crash.place import Place
 from tests.crash.town import Town
@@ -168,12 +168,24 @@ def test_a_cancelled_workflow_runs_nothing_more(bus: TaskBus, start_worker: Star
     result = chord(members, tasks.total.s()).delay()
     start_worker("-c", "1", "-Q", "default")
     wait_until(lambda: lines(Path(path)) == ["start1"], what="the first member")
-    bus.store.apply([CancelFlow(the_flow(bus).flow.id)])
+    bus.flow(the_flow(bus).flow.id).cancel()
     Path(until).touch()
     start_worker("-c", "1", "-Q", "later")
     assert ended(bus).state is FlowState.REVOKED
     assert lines(Path(path)) == ["start1", "end1"]
     assert states(bus) == {"SUCCESS": 1, "REVOKED": 2}
+    with pytest.raises(TaskRevoked):
+        result.get(timeout=SOON)
+
+
+@everywhere
+def test_a_cancelled_workflow_does_not_wait_for_a_retry(bus: TaskBus, start_worker: StartWorker) -> None:
+    result = (tasks.fails_until_tomorrow.s() | tasks.double.s()).delay()
+    start_worker("-c", "1")
+    wait_until(lambda: sum(size.delayed for size in bus.broker.queues()) == 1, timeout=SOON, what="the retry's message")
+    assert states(bus) == {"STARTED": 1, "WAITING": 1}
+    bus.flow(the_flow(bus).flow.id).cancel()
+    assert (the_flow(bus).state, states(bus)) == (FlowState.REVOKED, {"REVOKED": 2})
     with pytest.raises(TaskRevoked):
         result.get(timeout=SOON)
 

@@ -15,7 +15,23 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from sqlalchemy.orm import Session, scoped_session
 
-from taskbus import AsyncResult, Config, Context, Middleware, RetryPolicy, State, Task, TaskBus, as_completed, task
+from taskbus import (
+    AsyncResult,
+    Config,
+    Context,
+    Middleware,
+    RetryPolicy,
+    State,
+    Task,
+    TaskBus,
+    any_of,
+    as_completed,
+    at,
+    cron,
+    every,
+    solar,
+    task,
+)
 
 app = TaskBus("typed")
 
@@ -171,3 +187,17 @@ class Tenant(Middleware):
 with TaskBus("other", broker="memory://x", middleware=[Tenant()], raises=[KeyError], lease=10.0) as other:
     other.include("tasks")
     assert_type(other.config, Config)
+
+
+@app.task(schedule=cron("*/5 * * * *", tz="Europe/Paris", jitter=3) | every(30))
+def scheduled(ctx: Context) -> None:
+    assert_type(ctx.scheduled_at, float | None)
+    assert_type(ctx.schedule, str)
+
+
+def right_schedules() -> None:
+    app.schedule("a", add.s(1), every(timedelta(minutes=5), anchor=0), catch_up="all", overlap="skip")
+    app.schedule("b", scheduled, at(datetime(2027, 1, 1, tzinfo=UTC)))
+    app.schedules.add("c", add.s(1, b=2), any_of(solar("sunset", latitude=1, longitude=2), every(7)), replace=True)
+    assert_type(app.schedules.next("c")[0], tuple[float, float])
+    assert_type(app.schedules.get("c").next_at, float | None)

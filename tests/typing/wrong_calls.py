@@ -79,6 +79,7 @@ async def wrong_waiting() -> None:
 def wrong_definitions() -> None:
     app.task(color="red")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
     app.task(retry=3)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
+    app.task(schedule="* * * * *")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
     app.task("name")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     RetryPolicy(stop=3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     TaskBus("x", raises=[3])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]

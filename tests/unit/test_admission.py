@@ -68,7 +68,9 @@ def delivery(id: str, task: str = "app.add", flow: str = "", tag: int = 1, losse
 
 
 def admission(begin: Begin, queue: Queue | None = None) -> Admission:
-    return Admission(Intake(SPECS, Config()), Flows(begin), queue or Queue(), lambda *_: Recorded(), shared=True)  # type: ignore[arg-type]
+    return Admission(
+        Intake(SPECS, Config()), Flows(begin, shared=False), queue or Queue(), lambda *_: Recorded(), shared=True
+    )  # type: ignore[arg-type]
 
 
 def admit(begun: Begun, **fields: Any) -> Admitted:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -30,6 +31,35 @@ def test_help_and_version_load_no_broker_and_no_other_command(arguments: str) ->
     assert "taskbus.cli.main" in modules
     unwanted = {f"taskbus.cli.{name}" for name in COMMANDS} - {f"taskbus.cli.{arguments}"}
     assert not modules & (unwanted | {"kombu", "sqlalchemy", "msgpack", "tenacity", "taskbus.app", "asyncio"})
+
+
+def test_the_runners_server_is_started_before_what_the_supervisor_needs_is_imported(tmp_path: Path) -> None:
+    """Both import for as long as it takes to run a first task: at the same time."""
+    program = (
+        "import subprocess, sys\n"
+        "class Popen(subprocess.Popen):\n"
+        "    def __init__(self, command, **_):\n"
+        "        print('started', *command)\n"
+        "        print('loaded', *sys.modules)\n"
+        "        sys.exit(0)\n"
+        "subprocess.Popen = Popen\n"
+        "from taskbus.cli.main import main\n"
+        "main(['worker', '-A', 'shop:app'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert "started" in done.stdout and "taskbus.worker.runner.server" in done.stdout, done.stdout + done.stderr
+    modules = set(done.stdout.rpartition("loaded ")[2].split())
+    assert not modules & {"kombu", "msgpack", "tenacity", "taskbus.app", "taskbus.worker.supervisor"}
+
+
+def test_a_broker_that_cannot_be_is_told_of_though_the_server_was_started(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "taskbus", "worker", "-A", "nothing:app", "-b", "memory://here"],
+        capture_output=True, text=True, timeout=60, cwd=tmp_path,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "lives inside one process" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_help_lists_every_command_with_what_it_does() -> None:

@@ -11,11 +11,22 @@ from taskbus import TaskBus
 from taskbus.broker.delivery import Record, Settlement
 from taskbus.cli.dlq_options import dead_letters_of
 from taskbus.errors import PublishFailed
-from taskbus.message import CHUNK, COPY, FLOW, Message
+from taskbus.message import CHUNK, COPY, FLOW, TAKES, Message
 from taskbus.outcome import Reason, State
 from taskbus.store.base import Bury, Change, Exhume, Filter, Store
 from taskbus.store.dead_letters import DeadLetters
-from taskbus.store.flows import BeginFlow, CancelFlow, EndNode, Flow, Node, NodeState, ReviveNode, Start, Verdict
+from taskbus.store.flows import (
+    BeginFlow,
+    CancelFlow,
+    EndNode,
+    Flow,
+    Node,
+    NodeState,
+    ReviveNode,
+    Start,
+    Verdict,
+    When,
+)
 from taskbus.store.opening import open_store
 from taskbus.testing.clock import START, MovableClock
 from taskbus.testing.records import FAILURE, attempted, dead, saved
@@ -245,9 +256,9 @@ def test_groups_are_those_of_the_store(store: Store, letters: DeadLetters) -> No
 # --- of workflows ----------------------------------------------------------------------------------------------------
 
 
-def bury_member(store: Store, flow: str, task_id: str = "t1") -> None:
+def bury_member(store: Store, flow: str, *more: Node, task_id: str = "t1") -> None:
     """A dead task of a flow of two, in which the other waits for it."""
-    nodes = [Node(task_id, "mail.send"), Node("next", "mail.count", after=task_id, wire=b"wire", queue="q")]
+    nodes = [Node(task_id, "mail.send"), Node("next", "mail.count", after=task_id, wire=b"wire", queue="q"), *more]
     store.apply([BeginFlow(Flow(flow, "mails", "next", START, 3600.0), nodes)])
     store.begin([Start(flow, task_id, "", START)])
     headers = {"trace": "abc", FLOW: flow, COPY: "c", CHUNK: "1", CRASHES_IN_COMPANY: "1"}
@@ -294,6 +305,40 @@ def test_a_task_of_a_workflow_that_is_forgotten_is_replayed_alone(
     (done,) = letters.replay()
     assert done.refused == ""
     assert outbox.sent[0].headers == {CHUNK: "1"}
+
+
+def test_one_that_was_given_a_value_by_it_is_refused(store: Store, outbox: Outbox, letters: DeadLetters) -> None:
+    wire = compact.encode(Message("t1", "mail.send", b"\x92\x90\x80", headers={FLOW: "gone", TAKES: "1"}))
+    store.apply([Bury(dead("t1", START, task="mail.send", wire=wire))])
+    for dry_run in (True, False):
+        (done,) = letters.replay(dry_run=dry_run)
+        assert "its workflow gone ended longer than flow_ttl ago" in done.refused
+    assert outbox.sent == [] and letters.count() == 1
+
+
+def test_a_failure_is_not_taken_back_while_a_task_that_is_given_it_has_not_ended(
+    store: Store, outbox: Outbox, letters: DeadLetters
+) -> None:
+    bury_member(store, "F", Node("e", "tell", after="t1", when=When.FAILURE, takes=True, wire=b"wire"))
+    (done,) = letters.replay()
+    assert "a task of its workflow F that is given its failure has not ended yet" in done.refused
+    assert outbox.sent == [] and letters.count() == 1
+    store.apply([EndNode("F", "e", NodeState.SUCCESS, START)])
+    (done,) = letters.replay()
+    assert done.refused == "" and len(outbox.sent) == 1
+
+
+def test_a_workflow_that_is_forgotten_meanwhile_takes_no_letter_with_it(
+    store: Store, outbox: Outbox, letters: DeadLetters, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bury_member(store, "F")
+    view = store.flow("F")
+    answers = iter([view, None])
+    monkeypatch.setattr(store, "flow", lambda id: next(answers))
+    clock.advance(1_000_000)
+    (done,) = letters.replay()
+    assert "F ended longer than flow_ttl ago" in done.refused
+    assert outbox.sent == [] and letters.count() == 1
 
 
 def test_where_broker_and_store_are_apart_the_workflow_waits_for_the_task_before_it_is_sent(

@@ -109,6 +109,53 @@ def test_quick_tasks_are_fetched_and_sent_ahead(bench: Bench) -> None:
     assert bench.dispatcher.parked == 0
 
 
+def test_tasks_of_a_few_milliseconds_are_sent_ahead_lest_runners_idle_for_a_round_trip(bench: Bench) -> None:
+    bench.teach("quick", 0.005)
+    assert bench.room() > 10
+    bench.park(*["quick"] * 8)
+    bench.assign()
+    assert bench.loads() == [4, 4]
+    assert bench.dispatcher.parked == 0
+
+
+@pytest.mark.parametrize("ran_for", [0.0005, 0.005, 0.009])
+def test_no_more_than_25_ms_of_work_is_sent_ahead_to_a_runner_and_twice_that_is_fetched(
+    bench: Bench, ran_for: float
+) -> None:
+    bench.teach("quick", ran_for)
+    room = bench.room()
+    assert room * ran_for <= 2 * (0.050 + ran_for)
+    bench.park(*["quick"] * room)
+    bench.assign()
+    assert all((load - 1) * ran_for <= 0.025 for load in bench.loads())
+    assert bench.room() == 0
+    parked = bench.dispatcher.parked
+    assert parked + sum(bench.loads()) == room
+    assert len(bench.dispatcher.empty()) == parked  # as at shutdown: runners return the rest
+
+
+def test_tasks_longer_than_that_wait_for_a_free_slot(bench: Bench) -> None:
+    bench.teach("quick", 0.012)
+    assert bench.room() == 2
+    bench.park(*["quick"] * 4)
+    bench.assign()
+    assert bench.loads() == [1, 1]
+    assert bench.dispatcher.parked == 2
+
+
+def test_tasks_of_a_few_milliseconds_are_not_sent_behind_a_slow_one(bench: Bench) -> None:
+    bench.teach("quick", 0.005)
+    bench.park("slow")
+    bench.assign()
+    bench.park(*["quick"] * 4)
+    for _ in range(3):  # of what is parked each gets its share, what is left is looked at again
+        bench.assign()
+    assert sorted(bench.loads()) == [1, 4]
+    assert [["recall"] in bench.frames(position) for position in (0, 1)] == [False, False]
+    bench.dispatcher.misplaced(bench.runners, PATIENCE * 2)
+    assert sum(["recall"] in bench.frames(position) for position in (0, 1)) == 1
+
+
 def test_no_more_than_a_bound_is_sent_ahead(bench: Bench) -> None:
     bench.teach("quick", 0.000001)
     bench.park(*["quick"] * 2000)

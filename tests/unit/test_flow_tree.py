@@ -69,8 +69,37 @@ def test_a_chain_that_failed_is_drawn_among_many() -> None:
     assert drawn_lines[-1].endswith(f"and {MANY + 4} more: {MANY + 4} SUCCESS")
 
 
-def test_members_without_a_place_are_not_drawn() -> None:
-    assert lines(view("0", "", NodeState.READY), view("")) == ["flow", "└── group of 0 parts  READY"]
+def test_of_a_batch_some_that_failed_are_drawn_and_the_rest_counted() -> None:
+    batch = NodeView(Node("b", path="0", size=-1), NodeState.READY, left=2)
+    failure = Failure("builtins.KeyError", "'x'")
+    failed = [view("", state=NodeState.FAILURE, failure=failure) for _ in range(MANY + 3)]
+    rest = [view("", state=NodeState.FAILURE, cause="id-"), view("", state=NodeState.STARTED), *[view("")] * 5]
+    drawn_lines = lines(batch, *failed, *rest, view("1", "app.tell", NodeState.WAITING))
+    assert drawn_lines[1] == "├── batch  READY  2 to go"
+    assert [line for line in drawn_lines if "KeyError" in line] == drawn_lines[2 : 2 + MANY]
+    assert drawn_lines[2 + MANY :] == [
+        "│   └── and 10 more: 4 FAILURE, 1 STARTED, 5 SUCCESS",
+        "└── app.tell  WAITING  id-1",
+    ]
+
+
+def test_a_batch_in_which_all_is_well_is_two_lines() -> None:
+    batch = NodeView(Node("b", path="0", size=-1), NodeState.SUCCESS)
+    assert lines(batch, *[view("")] * 3) == ["flow", "└── batch  SUCCESS", "    └── 3 tasks: 3 SUCCESS"]
+
+
+def test_what_replaced_a_task_stands_in_its_place() -> None:
+    replaced = [view("1.0", ""), view("1.0.0", "app.fetch"), view("1.0.1", "app.fetch"), view("1.1", "app.merge")]
+    assert lines(view("0", "app.plan"), *replaced, view("2", "app.report")) == [
+        "flow",
+        "├── app.plan  SUCCESS  id-0",
+        "├── chain",
+        "│   ├── group of 2 parts  SUCCESS",
+        "│   │   ├── app.fetch  SUCCESS  id-1.0.0",
+        "│   │   └── app.fetch  SUCCESS  id-1.0.1",
+        "│   └── app.merge  SUCCESS  id-1.1",
+        "└── app.report  SUCCESS  id-2",
+    ]
 
 
 def test_names_have_no_power_over_the_terminal() -> None:

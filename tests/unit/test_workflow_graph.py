@@ -7,12 +7,13 @@ import pytest
 
 from taskbus import Context, TaskBus, chain, chord, codec, group
 from taskbus.errors import BadArguments, ConfigError, PayloadTooLarge
-from taskbus.message import CHUNK, FLOW, Message
+from taskbus.message import CHUNK, FLOW, TAKES, Message
 from taskbus.store.flows import Node, Policy, When
 from taskbus.wire import compact
 from taskbus.workflow import graph
-from taskbus.workflow.graph import plan, replacement
+from taskbus.workflow.graph import plan
 from taskbus.workflow.plan import Plan
+from taskbus.workflow.replacing import replacement
 
 NOW = 1_800_000_000.0
 app = TaskBus("graph", broker="memory://graph", max_message_bytes=10_000)
@@ -80,7 +81,7 @@ def test_a_chain_is_a_line() -> None:
 def test_every_message_names_the_flow_and_every_node_says_where_it_goes() -> None:
     made = planned(chain(a.s(1), b.s(), c.s()))
     messages = [*made.roots, *wires(made.nodes)]
-    assert [each.headers for each in messages] == [{FLOW: made.flow.id}] * 3
+    assert [each.headers for each in messages] == [{FLOW: made.flow.id}, *[{FLOW: made.flow.id, TAKES: "1"}] * 2]
     assert [each.id for each in messages] == [node.id for node in made.nodes]
     assert [(node.queue, node.priority, node.result_ttl) for node in made.nodes] == [
         ("default", 0, 86_400.0), ("other", 7, 60.0), ("default", 0, 0.0),
@@ -296,6 +297,21 @@ def test_a_task_that_is_in_no_flow_is_replaced_by_a_new_one() -> None:
     assert (flow.name, flow.last, flow.ttl) == ("a", "the-task", 9.0)
     assert flow.id not in ("", "the-task")
     assert [(node.id, node.delay) for node in nodes] == [("the-task", 5.0)]
+
+
+def test_what_is_replaced_again_by_the_same_message_is_the_same() -> None:
+    shape = chain(group(a.s(1), a.s(2)), c.s())
+    made = [replacement(shape, message(flow), now=now, ttl=9.0) for flow in ("", "F") for now in (NOW, NOW + 60)]
+    assert [[node.id for node in nodes] for _, nodes in made] == [[node.id for node in made[0][1]]] * 4
+    assert made[0][0].id == made[1][0].id and {flow.id for flow, _ in made[2:]} == {"F"}
+
+
+def test_what_replaces_a_task_may_be_replaced_in_its_turn() -> None:
+    shape = chain(a.s(1), b.s())
+    _, (first, end) = replacement(shape, message(), now=NOW, ttl=9.0)
+    _, (second, again) = replacement(shape, wires([end])[0], now=NOW + 1, ttl=9.0)
+    assert end.id == again.id == "the-task"
+    assert first.id != second.id
 
 
 def test_a_group_alone_cannot_replace_a_task() -> None:

@@ -58,6 +58,43 @@ def jobs(app: TaskBus) -> Jobs:
     return Jobs(app)
 
 
+@pytest.mark.parametrize("members", [0, 1, 2])
+def test_a_group_that_collects_or_is_empty_fails_with_what_it_runs_after(
+    app: TaskBus, jobs: Jobs, members: int
+) -> None:
+    result = (jobs.boom.s(7) | group([jobs.add.s(1) for _ in range(members)], collect=True)).delay()
+    assert result.state is State.PENDING
+    assert not result.is_ready
+    run(app)
+    with pytest.raises(ValueError, match="no 7"):
+        result.get(timeout=0)
+    with pytest.raises(ValueError, match="no 7"):
+        asyncio.run(result.aget(timeout=0))
+    assert (result.state, result.is_ready, len(result)) == (State.FAILURE, True, members)
+
+
+def test_a_group_that_runs_after_others_fails_with_the_first_of_them(app: TaskBus, jobs: Jobs) -> None:
+    nothing = group(collect=True)
+    result = chain(group(jobs.add.s(1, 1), jobs.boom.s(7)), group(nothing, collect=True), nothing).delay()
+    run(app)
+    with pytest.raises(ValueError, match="no 7"):
+        result.get(timeout=0)
+
+
+def test_what_could_not_run_within_a_group_that_collects_is_told_in_its_place(app: TaskBus, jobs: Jobs) -> None:
+    result = group(jobs.boom.s(7) | group(), jobs.add.s(1, 1) | group(collect=True), collect=True).delay()
+    run(app)
+    lost, empty = result.get(timeout=0)
+    assert isinstance(lost, FailedTask)
+    assert (lost.task, lost.message, empty) == ("boom", "no 7", [])
+
+
+def test_what_keeps_no_results_cannot_tell_a_group_that_it_failed(app: TaskBus, jobs: Jobs) -> None:
+    result = (jobs.keen.s(1) | group(jobs.add.s(1), collect=True)).delay()
+    run(app)
+    assert result.get(timeout=0) == [2]
+
+
 # --- values ---------------------------------------------------------------------------------------------------------
 
 
@@ -263,4 +300,4 @@ def test_a_dead_letter_is_sent_again_where_there_is_one(app: TaskBus, jobs: Jobs
     assert flow.retry(sent[1].id) == [], "a first task has no message but its dead letter"
     assert flow.retry() == [sent[0].id]
     assert run(app) == ["boom"]
-    assert flow.counts() == Counts(succeeded=1, failed=2)
+    assert flow.counts() == Counts(succeeded=1, failed=2, dead=1)

@@ -12,6 +12,11 @@ INSERT INTO taskbus_message (queue, `rank`, due_at, owner, sent_at, body, proper
 -- name: publish_row
 (%s, %s, %s, IF(%s > {now}, -1, 0), {now}, %s, %s)
 
+-- name: publish_fresh
+-- One row, if its id bears this token: a round trip less than asking first.
+INSERT INTO taskbus_message (queue, `rank`, due_at, owner, sent_at, body, properties)
+SELECT %s, %s, %s, IF(%s > {now}, -1, 0), {now}, %s, %s FROM taskbus_sent WHERE id = %s AND token = %s
+
 -- name: note_sent
 -- Of those who publish the same id at once one writes its token; the window, in seconds, is given twice.
 INSERT INTO taskbus_sent (id, at, token) VALUES {rows} ON DUPLICATE KEY UPDATE
@@ -89,8 +94,11 @@ SELECT max(fence) FROM taskbus_message WHERE owner = %s AND owner > 0
 -- name: is_there
 SELECT id FROM taskbus_worker WHERE id = %s
 
--- name: expired
-SELECT count(*) FROM taskbus_worker WHERE lease_until < {now}
+-- name: to_reap
+-- In one round trip: whether a lease has expired, a queue is unused, an id may be forgotten.
+SELECT EXISTS (SELECT 1 FROM taskbus_worker WHERE lease_until < {now}),
+       EXISTS (SELECT 1 FROM taskbus_queue WHERE expires IS NOT NULL AND used_at + expires < {now}),
+       EXISTS (SELECT 1 FROM taskbus_sent WHERE at < {now} - %s)
 
 -- name: lock_expired
 -- One that is claiming or renewing this very moment is left for the next time.

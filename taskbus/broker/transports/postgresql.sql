@@ -158,8 +158,11 @@ RETURNING (SELECT max(fence) FROM taskbus_message WHERE owner = worker.id AND ow
 -- name: is_there
 SELECT id FROM taskbus_worker WHERE id = %s
 
--- name: expired
-SELECT count(*) FROM taskbus_worker WHERE lease_until < {now}
+-- name: to_reap
+-- In one round trip: whether a lease has expired, a queue is unused, an id may be forgotten.
+SELECT EXISTS (SELECT 1 FROM taskbus_worker WHERE lease_until < {now}),
+       EXISTS (SELECT 1 FROM taskbus_queue WHERE expires IS NOT NULL AND used_at + expires < {now}),
+       EXISTS (SELECT 1 FROM taskbus_sent WHERE at < {now} - %s)
 
 -- name: lock_expired
 -- One that is claiming or renewing this very moment is left for the next time.

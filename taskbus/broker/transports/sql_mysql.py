@@ -35,25 +35,26 @@ class MysqlSteps:
     def publish(self, cursor: Any, parcels: Sequence[Parcel], window: float) -> set[str]:
         ids = sorted({parcel.id for parcel in parcels if parcel.id}) if window else []
         if ids:
-            fresh = self._note_sent(cursor, ids, window)
+            token = self._note_sent(cursor, ids, window)
+            if len(parcels) == 1:
+                cursor.execute(self.sql["publish_fresh"], (*_values(parcels[0]), parcels[0].id, token))
+                return set()
+            found = cursor.execute(self._with_marks("fresh", ids), (*ids, token)).fetchall()
+            fresh = {id for (id,) in found}
             parcels = [parcel for parcel in parcels if not parcel.id or parcel.id in fresh]
         for some in pieces(parcels, MOST_BYTES):
             rows = ", ".join([self.sql["publish_row"]] * len(some))
-            values = [
-                value
-                for key, body, priority, due_at, properties, *_ in some
-                for value in (key, 9 - priority, due_at, due_at, body, properties)
-            ]
+            values = [value for parcel in some for value in _values(parcel)]
             cursor.execute(self.sql["publish"].replace("{rows}", rows), values)
         return set()
 
-    def _note_sent(self, cursor: Any, ids: Sequence[str], window: float) -> set[str]:
-        """Those of these ids that were not accepted within the window; now they are."""
+    def _note_sent(self, cursor: Any, ids: Sequence[str], window: float) -> int:
+        """Those of these ids that were not accepted within the window are now, and bear the token that is returned."""
         token = random.getrandbits(62)
         rows = ", ".join([self.sql["note_sent_row"]] * len(ids))
         values = [value for id in ids for value in (id, token)]
         cursor.execute(self.sql["note_sent"].replace("{rows}", rows), (*values, window, window))
-        return {id for (id,) in cursor.execute(self._with_marks("fresh", ids), (*ids, token)).fetchall()}
+        return token
 
     # --- out ---
 
@@ -166,6 +167,12 @@ class MysqlSteps:
 
     def _with_marks(self, statement: str, values: Sequence[Any]) -> str:
         return self.sql[statement].replace("{marks}", ", ".join(["%s"] * len(values)))
+
+
+def _values(parcel: Parcel) -> tuple[Any, ...]:
+    """What stands for a row to publish."""
+    key, body, priority, due_at, properties, *_ = parcel
+    return key, 9 - priority, due_at, due_at, body, properties
 
 
 def _sort_out(probed: Sequence[Any]) -> tuple[list[str], list[str], float | None]:

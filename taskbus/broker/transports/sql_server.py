@@ -109,12 +109,12 @@ class ServerStorage:
         self._doubts.compare(holder.id, largest)
 
     def reap(self) -> int:
-        reaped = 0
-        if self._session.read("expired")[0][0]:
-            reaped = self._session.write(self._reap)
-        for (queue,) in self._session.read("unused_queues"):
+        has_expired, has_unused, has_old = self._session.read("to_reap", (self._window,))[0]
+        reaped = self._session.write(self._reap) if has_expired else 0
+        for (queue,) in self._session.read("unused_queues") if has_unused else ():
             self.delete_queue(queue, if_unused=True, if_empty=False)
-        self._forget_sent()
+        if has_old and self._window:
+            self._forget_sent()
         return reaped
 
     def _reap(self, cursor: Any) -> int:
@@ -124,8 +124,6 @@ class ServerStorage:
         return reaped
 
     def _forget_sent(self) -> None:
-        if not self._window:
-            return
         text, values = self._sql["forget_sent"], (self._window, FORGET_LIMIT)
         for _ in range(FORGET_STEPS):
             if self._session.single(lambda cursor: cursor.execute(text, values).rowcount) < FORGET_LIMIT:

@@ -5,6 +5,7 @@ task does, what comes out is a ``Report``: this is the one place of TaskBus that
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import ExitStack
 from contextvars import copy_context
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
@@ -33,7 +34,8 @@ from taskbus.worker.runner.call import AnyTask, arguments_of, as_called, chunk_o
 from taskbus.worker.runner.failing import failure_of
 from taskbus.worker.runner.limits import hard_message, soft_message, within
 from taskbus.worker.runner.protocol import Job, Report
-from taskbus.workflow.graph import replacement
+from taskbus.workflow.replacing import replacement
+from taskbus.workflow.wrapping import wrapped
 
 Call = Callable[[AnyTask, Sequence[Any], Mapping[str, Any]], Any]
 """How the body of a ``def`` task is called: a slot adds its limits here. Raises what the body raises."""
@@ -255,7 +257,9 @@ class Executor:
         try:
             if message.celery is not None:
                 raise ConfigError("a task that Celery sent cannot be replaced: its chain and chord would be lost")
-            flow, nodes = replacement(verdict.canvas, message, now=self._clock(), ttl=ttl)
+            flow, made = replacement(verdict.canvas, message, now=self._clock(), ttl=ttl)
+            with ExitStack() as stack:
+                nodes = wrapped(self._middleware, made, stack, self._max_bytes)
         except Exception as error:  # noqa: BLE001 - it encodes arguments, and calls methods of the user's classes
             error.__context__ = verdict  # whose traceback says where in the task
             return self._failed(message, task, error)

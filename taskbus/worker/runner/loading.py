@@ -60,6 +60,7 @@ def hello(app: TaskBus) -> dict[str, Any]:
         "config": dataclasses.asdict(app.config),
         "broker": app.broker_url,
         "results": app.results_url,
+        "schedules": app.schedules.packed(),
         "tasks": {
             name: {
                 "is_async": task.is_async,

@@ -8,13 +8,14 @@ import heapq
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from taskbus.broker.delivery import Delivery, Settlement
 from taskbus.broker.transports.amqp import aftermath, frames, properties
 from taskbus.broker.transports.amqp.aftermath import Part
+from taskbus.broker.transports.amqp.alibis import Alibis
 from taskbus.broker.transports.amqp.arrival import await_flows
 from taskbus.broker.transports.amqp.calls import Got, Refused
 from taskbus.broker.transports.amqp.inbox import Arrived, Delivered, Flow, Inbox, Subscription
@@ -50,11 +51,15 @@ class Held(NamedTuple):
 
 
 class Holding:
-    """Belongs to one storage, under its lock. ``accepted``: what settlements that are not done yet have published."""
+    """Belongs to one storage, under its lock. ``accepted``: what settlements that are not done yet have published.
+
+    ``alibis``: which of the losses that the broker counts were lost connections of this process, which lives.
+    """
 
     def __init__(
-        self, holder: Holder, queues: Sequence[str], line: Line, topology: Topology, now: Clock, give_back: GiveBack
-    ) -> None:
+        self, holder: Holder, queues: Sequence[str], line: Line, topology: Topology, now: Clock, give_back: GiveBack,
+        alibis: Alibis,
+    ) -> None:  # fmt: skip
         self.holder = holder
         self.queues = tuple(queues)
         self.held: dict[int, Held] = {}
@@ -63,6 +68,7 @@ class Holding:
         self._topology = topology
         self._now = now
         self._give_back = give_back
+        self._alibis = alibis
         self._inbox: Inbox | None = None
         self._prefetch = 0
         self._levels = Levels(self.queues, topology)
@@ -84,6 +90,8 @@ class Holding:
             return
         why = inbox.wire.failure or (inbox.closed.text if inbox.closed else "it was closed")
         had_any = bool(self.held)
+        if inbox.closed is None:  # else the broker took it all away, and would again: that counts
+            self._alibis.note(self._everything(inbox))
         self._inbox = None
         self._prefetch = 0
         self._levels.forget()
@@ -93,6 +101,14 @@ class Holding:
         self.held.clear()
         if had_any:
             raise LeaseLost(f"{self._line.address.where}: {why}; what this worker held belongs to others now")
+
+    def _everything(self, inbox: Inbox) -> Iterator[bytes]:
+        """The bytes of all that the broker pushed here and that is not acked."""
+        yield from (each.body for each in inbox.fresh)
+        yield from (held.arrived.body for held in self.held.values())
+        yield from (arrived.body for buffer in self._buffers.values() for arrived in buffer)
+        yield from (arrived.body for _, _, arrived in self._waiting)
+        yield from (arrived.body for arrived, _, _ in self._to_send_on)
 
     def renew(self, until: float) -> None:
         """Tell the broker that this worker lives, and find out whether the broker does."""
@@ -201,10 +217,14 @@ class Holding:
         fresh, inbox.fresh = inbox.fresh, []
         for subscription, number, is_redelivered, where, packed, body in fresh:
             label = properties.label_of(packed)
+            counts = self._topology.counts_losses(subscription.queue)
+            if counts and label.counters.losses and (alibis := self._alibis.of(body)):
+                losses = max(0, label.counters.losses - alibis)
+                label = label._replace(counters=label.counters._replace(losses=losses))
             counters = label.counters
             queue = subscription.queue
             arrived = Arrived(9 - label.priority, subscription.level != "~back", number, queue, body, where, label)
-            if is_redelivered and not self._topology.counts_losses(queue):
+            if is_redelivered and not counts and not self._alibis.use(body):
                 # A classic queue does not count; so the loss is written on the message before anybody gets it.
                 self._to_send_on.append((arrived, counters._replace(losses=counters.losses + 1), 0.0))
             elif not counters.wait:
@@ -232,12 +252,13 @@ class Holding:
 
     def _return(self, messages: list[Back], until: float) -> None:
         """Put copies back into their queues, then ack these. Those that were not accepted stay on the list."""
-        numbers = {arrived.number for arrived, _, _ in messages}
+        arrived = {arrived.number: arrived for arrived, _, _ in messages}
         try:
             self._give_back(messages, until)
         finally:
-            numbers.difference_update(arrived.number for arrived, _, _ in messages)
-            self.ack(list(numbers), max(until, time.monotonic() + ACK_FOR))
+            for kept, _, _ in messages:
+                del arrived[kept.number]
+            self._ack(list(arrived.values()), max(until, time.monotonic() + ACK_FOR))
 
     def _is_anything_for(self, queues: Iterable[str]) -> bool:
         return any(self._buffers.get(queue) for queue in queues)
@@ -274,9 +295,9 @@ class Holding:
 
     def finish(self, settlements: Iterable[Settlement], until: float) -> None:
         """Ack what was settled."""
-        numbers = [self.held.pop(each.delivery.tag).arrived.number for each in settlements if each.delivery]
+        arrived = [self.held.pop(each.delivery.tag).arrived for each in settlements if each.delivery]
         try:
-            self.ack(numbers, until)
+            self._ack(arrived, until)
         except WireLost:
             pass  # they come again, to whoever holds a lease; all else was done
 
@@ -292,11 +313,13 @@ class Holding:
         if self.accepted:
             self.accepted -= Counter(part for each in settlements for part in aftermath.parts(each))
 
-    def ack(self, numbers: Sequence[int], until: float) -> None:
-        if not numbers:
+    def _ack(self, messages: Sequence[Arrived], until: float) -> None:
+        if not messages:
             return
         assert self._inbox is not None
-        self._inbox.ack(numbers)
+        self._inbox.ack([arrived.number for arrived in messages])
+        for arrived in messages:
+            self._alibis.forget(arrived.body)
         self._inbox.wire.flush(until)
 
     # --- giving back ---

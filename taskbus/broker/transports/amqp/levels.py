@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from taskbus.broker.transports.amqp.inbox import Inbox, Subscription
-from taskbus.broker.transports.amqp.naming import MAIN
+from taskbus.broker.transports.amqp.naming import BACK, MAIN
 from taskbus.broker.transports.amqp.topology import Topology
 
 
@@ -44,6 +44,11 @@ class Levels:
                 inbox.listen(self._queues, naming, until)
             found = self._topology.scan(self._queues, until)
             self._known = {queue: {MAIN, *levels} for queue, levels in found.items()}
+            for queue in self._queues:
+                # Made when something is first given back, it would be the youngest queue of all: after a kill of its
+                # node such a one may have no leader, and whoever consumes from it waits for ever (RabbitMQ 3.10).
+                # Whoever first uses it announces it, as if it were made then.
+                self._topology.present(queue, BACK, until)
             return True
         news, inbox.news = inbox.news, []
         is_new = False

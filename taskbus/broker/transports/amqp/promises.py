@@ -16,7 +16,8 @@ FEATURES = Features(
     pushes=True,
     notes=(
         "a batch is not accepted whole or not at all: PublishUnknown says how many were accepted",
-        "RabbitMQ has no clock to ask: due times and expiry are by the clocks of the hosts, which must agree",
+        "RabbitMQ has no clock to ask: due times, expiry and fencing tokens are by the clocks of the hosts, which must"
+        " agree",
         "no second publish of the same id is refused",
         "settling is not one step: a worker that dies in between repeats a message, and never loses one",
         "a lease is a connection: a worker that is cut off loses it after between half and all of its time",

@@ -19,6 +19,7 @@ from taskbus.broker.delivery import Delivery, Record, Settlement
 from taskbus.broker.queues import QueueSize, WorkerEntry
 from taskbus.broker.transports.amqp import address, aftermath, examination, outbox, peeking, properties
 from taskbus.broker.transports.amqp.aftermath import Part
+from taskbus.broker.transports.amqp.alibis import Alibis
 from taskbus.broker.transports.amqp.calls import Refused
 from taskbus.broker.transports.amqp.desk import Desk
 from taskbus.broker.transports.amqp.holding import Held, Holding
@@ -58,6 +59,7 @@ class AmqpStorage:
         naming = Naming(self._address, self._celery_queues)
         self._in = self._out = Desk(self._address, naming)
         self._holdings: dict[int, Holding] = {}
+        self._alibis = Alibis()
         self._watches: list[AmqpWatch] = []
         self._tags = count(1)
         self._holders = count(1)
@@ -138,7 +140,9 @@ class AmqpStorage:
                 line.close(self._timeout)  # it was made before the lease was known
             line.heartbeat = min(heartbeat, line.heartbeat) if self._holdings else heartbeat
             holder = Holder(next(self._holders), uuid.uuid4().hex, lease)
-            self._holdings[holder.id] = Holding(holder, queues, line, self._in.topology, self.now, self._give_back)
+            self._holdings[holder.id] = Holding(
+                holder, queues, line, self._in.topology, self.now, self._give_back, self._alibis
+            )
         return holder
 
     def renew(self, holder: Holder) -> None:

@@ -1,0 +1,1 @@
+"""The scheduler: what schedules mean, who sends their ticks, and what may be said of them at run time."""
