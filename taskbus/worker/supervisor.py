@@ -24,8 +24,6 @@ from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
 from taskbus.worker.beating import beat_beside
-from taskbus.worker.celery_desk import CeleryDesk
-from taskbus.worker.celery_ends import CeleryEnds
 from taskbus.worker.celery_errands import CeleryErrands
 from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
@@ -101,16 +99,13 @@ class Supervisor:
         inspection.inspect(self._consumer, self._store, shared=self._shares)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._record = self._store.apply if self._shares else stamped(self._store.apply)
-        self._celery_desk = desk = CeleryDesk(specs, config, self.name)
-        self._closing.callback(desk.close)
-        self._celery_ends, self._celery_errands = CeleryEnds(desk), CeleryErrands(desk, self._store)
-        self._admission = Admission(
-            Intake({**specs, **desk.tasks}, config),
+        self._celery = CeleryErrands(specs, config, self.name, self._store)
+        self._closing.callback(self._celery.desk.close)
+        intake, flows = (
+            Intake({**specs, **self._celery.desk.tasks}, config),
             Flows(self._store.begin, shared=self._shares),
-            self._consumer,
-            self._record,
-            shared=self._shares,
         )
+        self._admission = Admission(intake, flows, self._consumer, self._record, shared=self._shares)
         self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)
         self._watchdog = Watchdog(lambda: list(self._crew.runners.values()))
@@ -241,12 +236,10 @@ class Supervisor:
             self._take_in(harmless, now)
 
     def _take_in(self, deliveries: Sequence[Delivery], now: float) -> None:
-        admitted = self._admission.admit(deliveries)
+        admitted = self._celery.relieved(self._admission.admit(deliveries), self._consumer.now())
         self._ended += admitted.ended
         self._other += admitted.other
-        to_run, unlocked = self._celery_errands.take(admitted.to_run, self._consumer.now())
-        self._other += unlocked
-        for held in to_run:
+        for held in admitted.to_run:
             if held.spec.time_limit is not None:  # a call of Celery's may bring one
                 self._watchdog.start()
             self._dispatcher.park(held, now)
@@ -263,10 +256,10 @@ class Supervisor:
         wall = self._consumer.now()
         settlements = [*(settlement(each, self.name, wall, self.config) for each in ended), *other]
         with self._patience.trying_to("settle", now):
-            extended = self._celery_ends.extend(ended, settlements, wall)
+            extended = self._celery.ends.extend(ended, settlements, wall)
             settlements = [each for each in extended.settlements if each.delivery or each.changes or each.follow_ups]
             stale = self._consumer.settle(settlements, self._record, shared=self._shares)
-            self._ended, self._other = [], self._celery_ends.settled(extended, stale)
+            self._ended, self._other = [], self._celery.ends.settled(extended, stale)
             if any(map(brings_more, settlements)):
                 self._may_fetch = True
             if stale:
@@ -277,7 +270,7 @@ class Supervisor:
         if self._leases.tick(now):
             with self._sweeping.trying_to("sweep", now):
                 self._store.sweep(time.time())
-                self._celery_desk.sweep(time.time())
+                self._celery.desk.sweep(time.time())
             self._leases.rest()
             self._may_fetch = True
 
