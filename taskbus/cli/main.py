@@ -30,6 +30,7 @@ COMMANDS = {
     "bench": "Measure this machine, with a real worker on a real broker.",
     "demo": "See a worker at work: nothing to install, ten seconds.",
     "config": "Show or validate the settings.",
+    "migrate": "Come over from Celery: what ports, what differs, what to write.",
     "completion": "Print the completion script of a shell.",
     "version": "Print the versions of TaskBus and its parts.",
 }
@@ -69,7 +70,7 @@ class LazyGroup(click.RichGroup):
     "Look and mend",
     commands=["queues", "dlq", "flow", "schedule", "spool", "status", "inspect", "control", "doctor", "config"],
 )
-@click.command_panel("Try", commands=["demo", "bench", "completion", "version"])
+@click.command_panel("Try", commands=["demo", "migrate", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
 @click.pass_context
 def cli(ctx: click.Context) -> None:

@@ -198,11 +198,13 @@ class PublishingContract(Basis):
         assert abs(broker.now() - wall_clock()) < 60  # nothing more can be said of another host's clock
         due_at = broker.now() + 0.3
         send(broker, "a", due_at=due_at)
-        assert consumer.fetch(1) == []
-        assert consumer.next_due_at() == pytest.approx(due_at, abs=0.01)
-        while not (deliveries := consumer.fetch(1)):
+        deliveries = consumer.fetch(1)
+        if not deliveries and broker.now() < due_at:  # else the machine stood still
+            assert consumer.next_due_at() == pytest.approx(due_at, abs=0.01)
+        while not deliveries:
             assert broker.now() < due_at + DEADLINE
             readable(consumer, 0.02)
+            deliveries = consumer.fetch(1)
         assert ids(deliveries) == ["a"]
         assert consumer.now() >= due_at - 0.05
         consumer.close()

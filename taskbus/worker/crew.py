@@ -4,9 +4,11 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from taskbus.config import OVERRIDES, Config
+from taskbus.middleware import serving, working
 from taskbus.worker.launch import Launched, launch
 from taskbus.worker.options import WorkerOptions, processes
 from taskbus.worker.runner.executor import Executor
@@ -48,6 +50,7 @@ class Crew:
         self.runners: dict[int, Runner] = {}
         self.server: RunnerServer | None = None
         self.is_stopping = False
+        self._lives = ExitStack()
         self._config = Config()
         self.size = 0
         self._slots = 0
@@ -72,6 +75,8 @@ class Crew:
         os.environ[OVERRIDES] = json.dumps(self._options.settings())  # the app reads them where it is imported: here
         app = load_app(self._options.app)
         del os.environ[OVERRIDES]
+        self._lives.enter_context(working(app.middleware))
+        self._lives.enter_context(serving(app.middleware))
         executor = Executor(app.tasks, app.middleware, app.config.max_message_bytes, app.clock)
         self.runners[0] = SoloRunner(executor)
         self._watch(self.runners[0])
@@ -206,6 +211,7 @@ class Crew:
             self._unwatch(runner)
             runner.close()
         self.runners.clear()
+        self._lives.close()
         if self.server is not None:
             self._unwatch(self.server)
             self.server.close()

@@ -178,6 +178,14 @@ def test_what_is_given_back_comes_before_what_waits(broker: Broker, join: Callab
     assert (ids(came), came[0].crashes) == (["m0"], 1)
 
 
+def test_the_queue_of_what_is_given_back_is_as_old_as_its_worker(
+    node: RabbitServer, url: str, join: Callable[..., Consumer]
+) -> None:
+    """After a kill of the node a younger one may have no leader, and whoever consumes from it stands still."""
+    assert join().fetch(1) == []
+    assert f"{url.partition('prefix=')[2]}default~back" in node.control("list_queues", "name").split()
+
+
 def test_nothing_is_left_behind_by_a_worker_that_has_gone(
     node: RabbitServer, broker: Broker, url: str, join: Callable[..., Consumer]
 ) -> None:

@@ -182,7 +182,8 @@ def test_a_cancelled_workflow_runs_nothing_more(bus: TaskBus, start_worker: Star
 def test_a_cancelled_workflow_does_not_wait_for_a_retry(bus: TaskBus, start_worker: StartWorker) -> None:
     result = (tasks.fails_until_tomorrow.s() | tasks.double.s()).delay()
     start_worker("-c", "1")
-    wait_until(lambda: sum(size.delayed for size in bus.broker.queues()) == 1, timeout=SOON, what="the retry's message")
+    (first,) = (view.node.id for view in bus.flow(the_flow(bus).flow.id).nodes() if not view.node.after)
+    wait_until(lambda: bus.result(first).state is State.RETRY, timeout=SOON, what="the end of the first attempt")
     assert states(bus) == {"STARTED": 1, "WAITING": 1}
     bus.flow(the_flow(bus).flow.id).cancel()
     assert (the_flow(bus).state, states(bus)) == (FlowState.REVOKED, {"REVOKED": 2})
