@@ -18,8 +18,7 @@ from taskbus.beat.book import Schedules
 from taskbus.broker.broker import Broker
 from taskbus.broker.delivery import Record
 from taskbus.broker.joining import Transaction, run_in
-from taskbus.celery_results.opening import open_celery_results
-from taskbus.celery_results.reading import CeleryResultStore
+from taskbus.celery_results.reading import CeleryReader
 from taskbus.clock import Clock, wall_clock
 from taskbus.config import DEFAULT_DATABASE, load
 from taskbus.database.urls import absolute
@@ -31,7 +30,7 @@ from taskbus.options import TaskOptions
 from taskbus.schedule.timetable import Timetable
 from taskbus.spool.outlet import Outlet
 from taskbus.spool.spool import Spool
-from taskbus.store.base import ResultStore, Store
+from taskbus.store.base import Store
 from taskbus.store.flows import FlowView, When
 from taskbus.store.notes import Notes
 from taskbus.store.opening import SCHEMES as STORE_SCHEMES
@@ -87,10 +86,10 @@ class TaskBus:
         self._opening = threading.RLock()
         self._broker: Broker | None = None
         self._store: Store | None = None
-        self._celery_store: CeleryResultStore | None = None
         self._outlet: Outlet | None = None
         self._outbox: tuple[int, ThreadPoolExecutor] | None = None
         self._store_when_asked = lambda: self.store
+        self._celery = CeleryReader(self.config)
         self._flows = Flows(self)
         self.schedules = Schedules(self)
         self.notes = Notes(self)
@@ -248,7 +247,7 @@ class TaskBus:
         """
         return AsyncResult(
             task_id,
-            self._results_of(queue),
+            self._celery.asked_of(queue) or self._store_when_asked,
             decode=decode or task.arguments.result,
             allowed=self.raises,
             is_kept=task.store_results,
@@ -257,11 +256,9 @@ class TaskBus:
 
     def result(self, task_id: str, *, queue: str = "") -> AsyncResult[Any]:
         """The result of any task, by id; ``queue``: as for ``expect``."""
-        return AsyncResult(task_id, self._results_of(queue), decode=codec.decode, allowed=self.raises)
-
-    def _results_of(self, queue: str) -> Callable[[], ResultStore]:
-        is_celerys = bool(self.config.celery_results) and queue in self.config.celery_queues
-        return (lambda: self.celery_store) if is_celerys else self._store_when_asked
+        return AsyncResult(
+            task_id, self._celery.asked_of(queue) or self._store_when_asked, decode=codec.decode, allowed=self.raises
+        )
 
     # --- parts ---------------------------------------------------------------------------------------------------
 
@@ -317,16 +314,6 @@ class TaskBus:
         return self._store
 
     @property
-    def celery_store(self) -> CeleryResultStore:
-        """The results of tasks on queues shared with Celery, opened when first used."""
-        if self._celery_store is None:
-            with self._opening:
-                if self._celery_store is None:
-                    opened = open_celery_results(self.config.celery_results, self.config.result_ttl)
-                    self._celery_store = CeleryResultStore(opened)
-        return self._celery_store
-
-    @property
     def record(self) -> Record:
         """What a settlement calls to write to the store."""
         return self.store.apply
@@ -341,12 +328,11 @@ class TaskBus:
         with self._opening:
             broker, self._broker = self._broker, None
             store, self._store = self._store, None
-            celery_store, self._celery_store = self._celery_store, None
             outbox, self._outbox = self._outbox, None
             outlet, self._outlet = self._outlet, None
         if outbox is not None and outbox[0] == os.getpid():
             outbox[1].shutdown()
-        for part in (outlet, self.schedules, store, celery_store, broker):
+        for part in (outlet, self.schedules, store, self._celery, broker):
             if part is not None:
                 part.close()
 

@@ -19,7 +19,7 @@ from taskbus import codec
 from taskbus.celery_results.errors import failure_of, stored_error
 from taskbus.celery_results.signature import Outcome
 from taskbus.codec import celery as body_codec
-from taskbus.errors import DecodeError, EncodeError
+from taskbus.errors import CodecError, DecodeError, EncodeError
 from taskbus.outcome import Failure, State
 from taskbus.store.base import StoredResult
 
@@ -117,12 +117,23 @@ def read(text: bytes) -> Any:
     return body_codec.decode(text, body_codec.kind(body_codec.JSON))
 
 
+def unreadable(error: CodecError) -> dict[str, Any]:
+    """What stands for a document that cannot be read: whoever asks for it hears why."""
+    failure = Failure("taskbus.errors.DecodeError", f"its document in Celery's results cannot be read: {error}")
+    return {"status": "FAILURE", "result": stored_error(failure), "traceback": None}
+
+
 def stored(fields: Mapping[str, Any], task_id: str) -> StoredResult:
     """A document as TaskBus's results have it. States that only Celery knows count as not ended."""
     status = fields.get("status")
     state = State[status] if isinstance(status, str) and status in State.__members__ else State.STARTED
     failure = failure_of(fields.get("result"), _text(fields.get("traceback"))) if state in _WITH_ERROR else None
-    value = codec.encode(fields.get("result")) if state is State.SUCCESS else None
+    value = None
+    if state is State.SUCCESS:
+        try:
+            value = codec.encode(fields.get("result"))
+        except EncodeError as error:
+            return stored(unreadable(error), task_id)
     retries = fields.get("retries")
     return StoredResult(
         task_id,

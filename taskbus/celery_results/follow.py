@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from taskbus.celery_results.errors import chord_error, failure_of, stored_error
+from taskbus.celery_results.hostile import decoding
 from taskbus.celery_results.parts import Signature, group_of, kind_of, listed, terminals, whole
 from taskbus.celery_results.port import Joined, Part
 from taskbus.celery_results.signature import Call, Chord, Outcome, Sending
@@ -70,6 +71,7 @@ class Following:
         self.calls += more.calls
 
 
+@decoding("a signature of Celery's")
 def follow(
     headers: Mapping[str, Any],
     embed: Embed,
@@ -94,6 +96,7 @@ def follow(
     return Following()
 
 
+@decoding("a signature of Celery's")
 def complete(came: Came, joined: Joined, takes_error: TakesError = lambda _: False) -> Following:
     """What follows when all parts of a chord are in: its body, with their values, or its failure, with the first."""
     for task_id, state, result in joined.parts:

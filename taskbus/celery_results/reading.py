@@ -1,10 +1,13 @@
 """Celery's results as those of TaskBus's: what an ``AsyncResult`` asks of a store."""
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from taskbus.celery_results.document import stored
+from taskbus.celery_results.opening import open_celery_results
 from taskbus.celery_results.port import CeleryResults
-from taskbus.store.base import StoredResult
+from taskbus.config import Config
+from taskbus.store.base import ResultStore, StoredResult
 
 
 class CeleryResultStore:
@@ -25,3 +28,31 @@ class CeleryResultStore:
 
     def close(self) -> None:
         self.celery_results.close()
+
+
+class CeleryReader:
+    """Celery's results for an application that shares queues with it, opened when first used."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._opening = threading.Lock()
+        self._store: CeleryResultStore | None = None
+
+    def asked_of(self, queue: str) -> Callable[[], ResultStore] | None:
+        """Where the result of a task is that was sent to ``queue``; None: where all others are."""
+        is_shared = bool(self._config.celery_results) and queue in self._config.celery_queues
+        return self._opened if is_shared else None
+
+    def _opened(self) -> ResultStore:
+        with self._opening:
+            if self._store is None:
+                opened = open_celery_results(self._config.celery_results, self._config.result_ttl)
+                self._store = CeleryResultStore(opened)
+            return self._store
+
+    def close(self) -> None:
+        """Release connections; it opens again when it is used again."""
+        with self._opening:
+            store, self._store = self._store, None
+        if store is not None:
+            store.close()

@@ -9,14 +9,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from taskbus.celery_results.document import Document, read, written
+from taskbus.celery_results.document import Document, read, unreadable, written
+from taskbus.celery_results.hostile import decoding
 from taskbus.celery_results.port import Ability, Joined, Part
 from taskbus.celery_results.redis_ears import Ears
 from taskbus.celery_results.signature import Chord
 from taskbus.celery_results.unlocking import leaves, shaped
 from taskbus.database.redis import RedisDatabase, RedisError, load
 from taskbus.database.redis_link import Call
-from taskbus.errors import DecodeError, StoreError
+from taskbus.errors import CodecError, DecodeError, StoreError
 from taskbus.outcome import State
 
 CLAIM_FOR = 10
@@ -97,7 +98,7 @@ class RedisResults:
             for part, (there, more, size, claimed) in zip(parts, replies, strict=True):
                 is_complete = size is not None and there == int(size) + int(more or 0) and there >= 0
                 is_ours = claimed or (is_complete and self._is_claimed(part.group))
-                answers.append(self._joined(part.group) if is_ours else None)
+                answers.append(self._joined_or_failed(part.group) if is_ours else None)
             return answers
 
     def finish(self, groups: Sequence[str]) -> None:
@@ -128,6 +129,13 @@ class RedisResults:
         keys = [self._group(group, ".c"), self._group(group, ".s")]
         return bool(self._database.link().script(self._claim, keys, [_token(group), CLAIM_FOR], repeatable=True))
 
+    def _joined_or_failed(self, group: str) -> Joined:
+        try:
+            return self._joined(group)
+        except CodecError as error:
+            return Joined([(group, "FAILURE", unreadable(error)["result"])])
+
+    @decoding("a chord of Celery's")
     def _joined(self, group: str) -> Joined:
         values, whole = self._database.link().pipeline(
             [("ZRANGE", self._group(group, ".j"), 0, -1), ("GET", self._group(group))], repeatable=True
@@ -164,9 +172,12 @@ def _token(group: str) -> str:
 
 
 def _fields(text: bytes) -> Mapping[str, Any]:
-    fields = read(text)
-    if not isinstance(fields, dict):
-        raise DecodeError(f"{text[:100]!r} is none of Celery's documents")
+    try:
+        fields = read(text)
+        if not isinstance(fields, dict):
+            raise DecodeError(f"{text[:100]!r} is none of Celery's documents")
+    except CodecError as error:
+        return unreadable(error)
     return fields
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from taskbus.celery_results.hostile import decoding
 from taskbus.celery_results.signature import Call
 from taskbus.codec import celery as body_codec
 from taskbus.message import MAX_PRIORITY, Message
@@ -11,6 +12,7 @@ from taskbus.message import MAX_PRIORITY, Message
 LONGEST_REPR = 1024
 
 
+@decoding("a signature of Celery's")
 def message_of(call: Call, queue: str, now: float) -> Message:
     """The message that Celery would send for a call, to the queue that its options name, else to ``queue``.
 

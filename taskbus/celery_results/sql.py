@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
-from taskbus.celery_results.document import Document, read, stored, written
+from taskbus.celery_results.document import Document, read, stored, unreadable, written
 from taskbus.celery_results.port import Ability, Joined, Part
 from taskbus.celery_results.signature import Chord
-from taskbus.errors import ConfigError, StoreError
+from taskbus.errors import CodecError, ConfigError, StoreError
 from taskbus.outcome import State
 from taskbus.store.sql_polling import Polling
 
@@ -217,10 +217,13 @@ def open_sql(url: str, *, is_extended: bool) -> SqlResults:
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row as a document says it."""
     found = {name: value for name, value in row.items() if name != "id"}
-    for name in _ENCODED:
-        if found.get(name) is not None:
-            found[name] = read(bytes(found[name]))
+    try:
+        for name in _ENCODED:
+            if found.get(name) is not None:
+                found[name] = read(bytes(found[name]))
+    except CodecError as error:
+        return {"task_id": row["task_id"], **unreadable(error)}
     stamps = found.pop("stamps", None)
-    if isinstance(stamps, dict):
-        found |= {**(stamps.get("stamps") or {}), "stamped_headers": stamps.get("stamped_headers")}
+    if isinstance(stamps, dict) and isinstance(stamps.get("stamps"), dict):
+        found |= {**stamps["stamps"], "stamped_headers": stamps.get("stamped_headers")}
     return found

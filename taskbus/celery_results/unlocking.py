@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from taskbus.celery_results.follow import Came
+from taskbus.celery_results.hostile import decoding
 from taskbus.celery_results.port import Joined, Part
 from taskbus.celery_results.signature import Call, Chord
-from taskbus.errors import DecodeError
 
 TASK = "celery.chord_unlock"
 AGAIN_AFTER = 1.0
@@ -55,13 +55,11 @@ def unlock_of(chord: Chord) -> Call:
     return Call(TASK, f"{chord.group}-unlock", [chord.group, chord.body], kwargs, given)
 
 
+@decoding(f"the arguments of {TASK}")
 def asked(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Unlock:
     """What the arguments of a task ask. Raises ``DecodeError`` for what no Celery would send."""
-    try:
-        group, body, *_ = args
-        results = [_checked(each) for each in kwargs["result"]]
-    except (ValueError, TypeError, KeyError) as error:
-        raise DecodeError(f"not the arguments of {TASK}: {type(error).__name__}: {error}") from error
+    group, body, *_ = args
+    results = [_checked(each) for each in kwargs["result"]]
     interval = kwargs.get("interval")
     is_number = isinstance(interval, int | float) and not isinstance(interval, bool) and interval > 0
     return Unlock(str(group), body, results, float(interval or 0) if is_number else AGAIN_AFTER)

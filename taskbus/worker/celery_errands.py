@@ -1,27 +1,36 @@
 """Tasks that the supervisor runs itself, for the sake of Celery: they read and write results, and send."""
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 from taskbus.broker.delivery import Settlement
 from taskbus.celery_results import unlocking
+from taskbus.config import Config
 from taskbus.store.base import Store
+from taskbus.worker.admission import Admitted
 from taskbus.worker.celery_desk import CeleryDesk
+from taskbus.worker.celery_ends import CeleryEnds
 from taskbus.worker.celery_flows import CeleryFlows
 from taskbus.worker.celery_unlock import CeleryUnlock
+from taskbus.worker.options import TaskSpec
 from taskbus.worker.settlement import Held
 
 
 class CeleryErrands:
-    """``celery.chord_unlock``, and members of flows on their way to Celery and back."""
+    """``celery.chord_unlock``, and members of flows on their way to Celery and back; and what such tasks end in."""
 
-    def __init__(self, desk: CeleryDesk, store: Store) -> None:
-        self._unlock = CeleryUnlock(desk)
-        self._flows = CeleryFlows(desk, store)
+    def __init__(self, specs: Mapping[str, TaskSpec], config: Config, worker: str, store: Store) -> None:
+        self.desk = CeleryDesk(specs, config, worker)
+        self.ends = CeleryEnds(self.desk)
+        self._unlock = CeleryUnlock(self.desk)
+        self._flows = CeleryFlows(self.desk, store)
 
-    def take(self, to_run: list[Held], now: float) -> tuple[list[Held], list[Settlement]]:
-        """Of what is to be run, that which is for the runners; and how to settle the rest. ``now`` is the broker's."""
+    def relieved(self, admitted: Admitted, now: float) -> Admitted:
+        """What was admitted, with these errands done, to be settled as they say. ``now`` is the broker's."""
         others: list[Held] = []
         unlocks: list[Held] = []
         settled: list[Settlement] = []
-        for held in to_run:
+        for held in admitted.to_run:
             message = held.message
             if message is None:
                 others.append(held)
@@ -31,4 +40,6 @@ class CeleryErrands:
                 settled.append(self._flows.settled(held, now))
             else:
                 others.append(held)
-        return others, settled + (self._unlock.settled(unlocks, now) if unlocks else [])
+        if unlocks:
+            settled += self._unlock.settled(unlocks, now)
+        return replace(admitted, to_run=others, other=[*admitted.other, *settled])

@@ -55,7 +55,7 @@ class CeleryFlows:
         except StoreError as error:
             logger.warning("a task of Celery's in a workflow waits, results cannot be used: %s", error)
             return settlement(Ended(held, Released(1.0)), self._desk.worker, now, self._desk.config)
-        except (CodecError, ValueError, TypeError) as error:
+        except (CodecError, ValueError, TypeError, LookupError) as error:
             reason = Reason.BAD_ARGUMENTS
             dead = Dead(reason, Failure(f"taskbus.errors.{type(error).__name__}", str(error)))
             return settlement(Ended(held, dead), self._desk.worker, now, self._desk.config)

@@ -41,16 +41,22 @@ class CeleryUnlock:
                 args, kwargs = codec.decode(held.message.body, held.message.content_type)
                 asked.append((held, unlocking.asked(args, kwargs)))
             except CodecError as error:
-                dead = Dead(Reason.BAD_ARGUMENTS, Failure("taskbus.errors.DecodeError", str(error)))
-                settled.append(settlement(Ended(held, dead), self._desk.worker, now, self._desk.config))
+                settled.append(self._buried(held, error, now))
         documents = results.documents(list({task_id for _, unlock in asked for task_id in unlock.ids()}))
         for held, unlock in asked:
             joined = unlock.joined(documents)
             if joined is None:
                 settled.append(Settlement(held.delivery, Act.RELEASE, unlock.interval))
             else:
-                settled.append(self._go_on(results, held, unlock, joined, now))
+                try:
+                    settled.append(self._go_on(results, held, unlock, joined, now))
+                except CodecError as error:
+                    settled.append(self._buried(held, error, now))
         return settled
+
+    def _buried(self, held: Held, error: CodecError, now: float) -> Settlement:
+        dead = Dead(Reason.BAD_ARGUMENTS, Failure("taskbus.errors.DecodeError", str(error)))
+        return settlement(Ended(held, dead), self._desk.worker, now, self._desk.config)
 
     def _go_on(
         self, results: CeleryResults, held: Held, unlock: unlocking.Unlock, joined: Joined, now: float

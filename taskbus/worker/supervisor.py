@@ -25,8 +25,6 @@ from taskbus.store.opening import open_store
 from taskbus.worker import inspection
 from taskbus.worker.admission import Admission
 from taskbus.worker.beating import beat_beside
-from taskbus.worker.celery_desk import CeleryDesk
-from taskbus.worker.celery_ends import CeleryEnds
 from taskbus.worker.celery_errands import CeleryErrands
 from taskbus.worker.crew import Crew
 from taskbus.worker.dispatch import Dispatcher
@@ -106,10 +104,9 @@ class Supervisor:
         inspection.inspect(self._consumer, self._store, shared=self._shares)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._record = self._store.apply if self._shares else stamped(self._store.apply)
-        self._celery_desk = desk = CeleryDesk(own, config, self.name)
-        self._closing.callback(desk.close)
-        self._celery_ends, self._celery_errands = CeleryEnds(desk), CeleryErrands(desk, self._store)
-        specs = {**own, **desk.tasks}
+        self._celery = CeleryErrands(own, config, self.name, self._store)
+        self._closing.callback(self._celery.desk.close)
+        specs = {**own, **self._celery.desk.tasks}
         flows = Flows(self._store.begin, shared=self._shares)
         self._admission = Admission(Intake(specs, config), flows, self._consumer, self._record, shared=self._shares)
         self._dispatcher = Dispatcher(own, config.threads, config.coroutines)
@@ -243,16 +240,14 @@ class Supervisor:
             self._take_in(harmless, now)
 
     def _take_in(self, deliveries: Sequence[Delivery], now: float) -> None:
-        admitted = self._admission.admit(deliveries)
+        admitted = self._celery.relieved(self._admission.admit(deliveries), self._consumer.now())
         if self._telemetry.is_on:
             self._telemetry.received(admitted.to_run)
         if self._standing.is_any:
             admitted = self._standing.screen(admitted, now)
         self._ended += admitted.ended
         self._other += admitted.other
-        to_run, unlocked = self._celery_errands.take(admitted.to_run, self._consumer.now())
-        self._other += unlocked
-        for held in to_run:
+        for held in admitted.to_run:
             if held.spec.time_limit is not None:  # a call of Celery's may bring one
                 self._watchdog.start()
             self._dispatcher.park(held, now)
@@ -271,10 +266,10 @@ class Supervisor:
         results = [settlement(each, self.name, wall, self.config) for each in ended]
         settlements = [*results, *other]
         with self._patience.trying_to("settle", now):
-            extended = self._celery_ends.extend(ended, settlements, wall)
+            extended = self._celery.ends.extend(ended, settlements, wall)
             settlements = [each for each in extended.settlements if each.delivery or each.changes or each.follow_ups]
             stale = self._consumer.settle(settlements, self._record, shared=self._shares)
-            self._ended, self._other = [], self._celery_ends.settled(extended, stale)
+            self._ended, self._other = [], self._celery.ends.settled(extended, stale)
             if any(map(brings_more, settlements)):
                 self._may_fetch = True
             if stale:
@@ -287,7 +282,7 @@ class Supervisor:
         if self._leases.tick(now):
             with self._sweeping.trying_to("sweep", now):
                 self._store.sweep(time.time())
-                self._celery_desk.sweep(time.time())
+                self._celery.desk.sweep(time.time())
             self._leases.rest()
             self._may_fetch = True
 

@@ -206,6 +206,14 @@ def test_what_celery_stored_is_read(results: CeleryResults, celery: Celery) -> N
     assert found[bad]["result"] == {"exc_type": "ValueError", "exc_message": ["no", 7], "exc_module": "builtins"}
 
 
+def test_a_document_that_cannot_be_read_says_so(results: CeleryResults, place: str, redis: RedisServer) -> None:
+    made = saved(State.SUCCESS, value=1)
+    results.save([made])
+    if place == redis.url:
+        redis.cli("SET", f"celery-task-meta-{made.task_id}", b"\x80\x04pickled")
+        assert "pickle" in str(results.documents([made.task_id])[made.task_id]["result"])
+
+
 def test_a_result_that_celery_stores_wakes_who_waits(results: CeleryResults, celery: Celery) -> None:
     task_id = str(uuid4())
     rung = threading.Event()

@@ -138,10 +138,37 @@ def test_the_members_of_a_group_that_will_not_run_have_the_error_itself() -> Non
     assert calls(following) == [("shop.told", "told", ["a"])]
 
 
-@pytest.mark.parametrize("broken", ["text", 7, {"task": 3}, {}])
-def test_what_is_no_signature_is_refused(broken: Any) -> None:
+BROKEN = [
+    "text", 7, {}, {"task": 3}, {"task": "a", "options": [1]}, {"task": "a", "options": "x"}, {"task": "a", "args": 5},
+    {"task": "a", "subtask_type": "chain", "kwargs": {"tasks": 7}},
+    {"task": "a", "subtask_type": "group", "kwargs": 3},
+    {"task": "a", "subtask_type": "chord", "kwargs": {"header": 4, "body": None}},
+    {"task": "a", "subtask_type": "chord"},
+    {"task": "a", "options": {"stamped_headers": 7}},
+    {"task": "a", "options": {"link": 7, "chain": 3}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+@pytest.mark.parametrize("name", ["chain", "callbacks", "errbacks", "chord"])
+def test_what_is_no_signature_is_refused_or_sent_as_it_is(broken: Any, name: str) -> None:
+    """Whatever a stranger wrote there is an error of its kind, and no other."""
+    headers = {**HEADERS, "group": "g"}
+    for ending in (GOOD, BAD):
+        try:
+            following = follow(headers, {name: broken if name == "chord" else [broken]}, ending)
+            for came in following.came:
+                following.add(complete(came, Joined([("t", "SUCCESS", 1)])))
+                following.add(complete(came, Joined([("t", "FAILURE", "?")])))
+            for call in following.calls:
+                message_of(call, "q", 1.0)
+        except DecodeError:
+            pass
+
+
+def test_a_chain_of_text_is_refused() -> None:
     with pytest.raises(DecodeError):
-        follow(HEADERS, {"chain": [broken]}, GOOD)
+        follow(HEADERS, {"chain": ["text"]}, GOOD)
 
 
 # --- messages --------------------------------------------------------------------------------------------------------
