@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+import celery_tables
 import rich_click as click
 
 ROOT = Path(__file__).parents[1]
@@ -193,9 +194,10 @@ PAGES = {"config.md": config_page, "errors.md": errors_page, "cli.md": cli_page}
 def main() -> int:
     check = "--check" in sys.argv[1:]
     outdated = 0
-    for name, page in PAGES.items():
-        path, text = REFERENCE / name, page()
-        old = path.read_text() if path.exists() else ""
+    coming = ROOT / "docs/howto/coming_from_celery.md"
+    pages = {REFERENCE / name: page() for name, page in PAGES.items()}
+    for path, text in {**pages, coming: celery_tables.filled(coming.read_text())}.items():
+        name, old = path.name, path.read_text() if path.exists() else ""
         if old == text:
             continue
         outdated += 1

@@ -21,6 +21,7 @@ from taskbus.broker.joining import Transaction, run_in
 from taskbus.celery_results.reading import CeleryReader
 from taskbus.clock import Clock, wall_clock
 from taskbus.config import DEFAULT_DATABASE, load
+from taskbus.database.urls import absolute
 from taskbus.decorator import TaskFactory
 from taskbus.errors import BrokerError, ConfigError, PublishFailed
 from taskbus.message import Message
@@ -31,6 +32,7 @@ from taskbus.spool.outlet import Outlet
 from taskbus.spool.spool import Spool
 from taskbus.store.base import Store
 from taskbus.store.flows import FlowView, When
+from taskbus.store.notes import Notes
 from taskbus.store.opening import SCHEMES as STORE_SCHEMES
 from taskbus.store.opening import open_store
 from taskbus.store.results import AsyncResult
@@ -90,6 +92,7 @@ class TaskBus:
         self._celery = CeleryReader(self.config)
         self._flows = Flows(self)
         self.schedules = Schedules(self)
+        self.notes = Notes(self)
 
     # --- tasks ---------------------------------------------------------------------------------------------------
 
@@ -219,15 +222,9 @@ class TaskBus:
     # --- schedules -----------------------------------------------------------------------------------------------
 
     def schedule(
-        self,
-        name: str,
-        call: "Task[..., Any] | Canvas[object, Any, Any]",
-        timetable: Timetable,
-        *,
-        catch_up: str = "latest",
-        max_catch_up: int = 100,
-        overlap: str = "allow",
-    ) -> None:
+        self, name: str, call: "Task[..., Any] | Canvas[object, Any, Any]", timetable: Timetable, *,
+        catch_up: str = "latest", max_catch_up: int = 100, overlap: str = "allow",
+    ) -> None:  # fmt: skip
         """Say in code that beats are to send ``call`` (``task.s(...)``) whenever ``timetable`` says so.
 
         ``catch_up``: of runs missed while no beat was running, the ``latest`` one is sent, ``none``, or ``all`` (the
@@ -372,15 +369,6 @@ class TaskBus:
 
 def _anything(*args: Any, **kwargs: Any) -> Any:
     """Stands for the function of a task that only workers know."""
-
-
-def absolute(url: str) -> str:
-    """The URL with a SQLite file's path made absolute, so that it names the same file from everywhere."""
-    prefix, slashes, rest = url.partition("sqlite:///")
-    if prefix or not slashes or not rest:
-        return url
-    path, question, query = rest.partition("?")
-    return f"sqlite:///{Path(path).expanduser().absolute()}{question}{query}"
 
 
 def _is_reloaded(known: Task[..., Any], task: Task[..., Any]) -> bool:

@@ -72,6 +72,13 @@ class Config:
     """Thread slots per runner for ``def`` tasks; 0: its main thread, one at a time."""
     coroutines: int = 100
     """Slots per runner for ``async def`` tasks."""
+    telemetry: bool = False
+    """Whether workers tell of each task as Celery's do (its events); a monitor can ask for it later, too."""
+    telemetry_rate: int = 500
+    """Tasks a second that each worker tells of at most, in full; what fails is always told, the rest only counted."""
+    remote_control: str = "auto"
+    """What of Celery's remote control workers obey: ``full``, ``inspect`` (they tell, and change nothing), ``off``; or
+    ``auto``: full on Redis and RabbitMQ, off on databases."""
     start_method: str = "forkserver"
     """How runners start: ``forkserver`` (the app is imported once) or ``spawn`` (once per runner)."""
     max_tasks_per_runner: int = 0
@@ -91,10 +98,14 @@ class Config:
 _FLOORS: dict[str, float] = {
     "result_ttl": 0, "flow_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "max_spool_bytes": 0,
     "dedup_window": 0, "lease": 0.1, "sweep": 0.05, "beat_lease": 0.1, "grace": 0, "max_crashes": 1, "max_losses": 1,
-    "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0,
+    "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0, "telemetry_rate": 1,
     "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
 }  # fmt: skip
-_CHOICES = {"serializer": ("msgpack", "json"), "start_method": ("forkserver", "spawn")}
+_CHOICES = {
+    "serializer": ("msgpack", "json"),
+    "start_method": ("forkserver", "spawn"),
+    "remote_control": ("auto", "full", "inspect", "off"),
+}
 
 
 def load(

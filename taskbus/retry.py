@@ -95,7 +95,8 @@ def _state(error: BaseException, attempt: int, age: float) -> RetryCallState:
     state = RetryCallState(retry_object=_UNUSED, fn=None, args=(), kwargs={})
     state.attempt_number = attempt
     state.set_exception((type(error), error, error.__traceback__))
-    state.outcome_timestamp = state.start_time + max(0.0, age)
+    state.start_time = 0.0  # a sum with a clock's time would be off by its last digits, just where a limit is met
+    state.outcome_timestamp = max(0.0, age)
     return state
 
 

@@ -182,7 +182,7 @@ class Beat:
             return
         rows: list[Row] = []
         try:
-            if not self._places.is_one:
+            if not self._places.is_one or self._places.config.celery_queues:
                 self._relay(now)
             while rows := list(islice(self._take_due(now), AT_ONCE)):
                 self._send(rows, now)
@@ -240,9 +240,8 @@ class Beat:
     def _advance(self, decision: Decision, now: float) -> Advance | None:
         row = decision.row
         try:
-            ticks = [
-                tick_of(row, nominal, now, is_pending=not self._places.is_one) for nominal in decision.send
-            ]  # fmt: skip
+            is_pending = self._places.relays(row.schedule.queue)
+            ticks = [tick_of(row, nominal, now, is_pending=is_pending) for nominal in decision.send]
         except (DecodeError, EncodeError) as error:
             self._leave_out(row, error)
             return None

@@ -185,7 +185,7 @@ class Schedules:
         now = self._now()
         row = self._row(name)
         places = self.places()
-        tick = tick_of(row, now, now, is_manual=True, is_pending=not places.is_one)
+        tick = tick_of(row, now, now, is_manual=True, is_pending=places.relays(row.schedule.queue))
         send(places, [Advance(row, [tick], is_move=False)])
         return self._home.result(tick.task_id)
 
@@ -211,7 +211,7 @@ class Schedules:
         times = [each for each in times if each not in known]
         for at in range(0, len(times), FILLED_AT_ONCE):
             some = times[at : at + FILLED_AT_ONCE]
-            ticks = [tick_of(row, each, now, is_pending=not places.is_one) for each in some]
+            ticks = [tick_of(row, each, now, is_pending=places.relays(row.schedule.queue)) for each in some]
             send(places, [Advance(row, ticks, is_move=False)])
         return times
 

@@ -3,6 +3,9 @@
 Where they are two, a tick is recorded first, with its message. It is published then as a workflow of one task, begun
 under the task's own id: of copies that a repeated publish brings, workers start one, however late the other comes. Only
 then is it confirmed. Whoever dies on the way leaves it pending, for any beat to relay.
+
+What goes to a queue shared with Celery is relayed too, but as a plain message, since Celery's workers know no
+workflows: there a crash between publish and confirmation sends it again, under the same id.
 """
 
 import logging
@@ -34,6 +37,10 @@ class Places(NamedTuple):
     config: Config
     is_one: bool
 
+    def relays(self, queue: str) -> bool:
+        """Whether ticks for a queue are recorded first, and published then."""
+        return not self.is_one or queue in self.config.celery_queues
+
     def now(self) -> float:
         """The time that ticks are sent by: the broker's, where it is the store's too; else the store's."""
         return self.broker.now() if self.is_one else self.schedules.now()
@@ -51,8 +58,8 @@ def send(places: Places, advances: Sequence[Advance]) -> None:
     else:
         places.schedules.record(advances)
         failpoint("beat.recorded")
-        if any(advance.ticks for advance in advances):
-            relay(places)
+    if any(tick.is_pending for advance in advances for tick in advance.ticks):
+        relay(places)
     failpoint("beat.after")
 
 
@@ -60,8 +67,10 @@ def relay(places: Places) -> int:
     """Publish what was recorded and not confirmed, whoever recorded it; how many. Raises as ``send``."""
     count = 0
     while ticks := places.schedules.pending(RELAYED_AT_ONCE):
-        recorded = places.store.apply([_flow(places.config, tick) for tick in ticks])
+        celerys = [tick for tick in ticks if tick.sealed and tick.sealed.queue in places.config.celery_queues]
+        recorded = places.store.apply([_flow(places.config, tick) for tick in ticks if tick not in celerys])
         ready = [] if recorded is None else [stamped(_message(each)) for each in recorded.ready]
+        ready += [_message(tick.sealed) for tick in celerys if tick.sealed]
         messages = [message for message in ready if _fits(message, places.config.max_message_bytes)]
         try:
             places.broker.publish_all(messages)

@@ -56,6 +56,20 @@ class Consumer:
     def incarnation(self) -> str:
         return self._holder.incarnation
 
+    @property
+    def queues(self) -> list[str]:
+        """The queues it fetches from, by name."""
+        return sorted(self._queues)
+
+    def attend(self, queues: Sequence[str]) -> None:
+        """Fetch from these queues from now on. What it holds of others stays its own until it is settled."""
+        storage, names = self._mine(), list(dict.fromkeys(queues))
+        for queue in names:
+            if queue not in self._queues:
+                storage.declare_queue(queue, expires=None, passive=False)
+        storage.attend(self._holder, names)
+        self._queues = names
+
     # --- waking up ---
 
     def fileno(self) -> int:
@@ -87,6 +101,8 @@ class Consumer:
         having taken nothing, if this worker was reaped.
         """
         storage = self._mine()
+        if not self._queues:
+            return []
         claims = storage.claim(self._holder, self._queues, limit)
         self._next_due_at = claims.next_due_at
         if claims.claimed and len(self._queues) > 1:

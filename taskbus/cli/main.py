@@ -24,10 +24,13 @@ COMMANDS = {
     "schedule": "List, add, pause, run or backfill schedules.",
     "spool": "Show or relay what waits on this disk for the broker.",
     "status": "Show workers, queues and dead letters.",
+    "inspect": "Ask workers what they do.",
+    "control": "Tell workers what to do.",
     "doctor": "Check broker, results, app and workers, and say what to do.",
     "bench": "Measure this machine, with a real worker on a real broker.",
     "demo": "See a worker at work: nothing to install, ten seconds.",
     "config": "Show or validate the settings.",
+    "migrate": "Come over from Celery: what ports, what differs, what to write.",
     "completion": "Print the completion script of a shell.",
     "version": "Print the versions of TaskBus and its parts.",
 }
@@ -64,9 +67,10 @@ class LazyGroup(click.RichGroup):
 )
 @click.command_panel("Work", commands=["worker", "beat", "call", "result"])
 @click.command_panel(
-    "Look and mend", commands=["queues", "dlq", "flow", "schedule", "spool", "status", "doctor", "config"]
+    "Look and mend",
+    commands=["queues", "dlq", "flow", "schedule", "spool", "status", "inspect", "control", "doctor", "config"],
 )
-@click.command_panel("Try", commands=["demo", "bench", "completion", "version"])
+@click.command_panel("Try", commands=["demo", "migrate", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
 @click.pass_context
 def cli(ctx: click.Context) -> None:

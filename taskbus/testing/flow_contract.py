@@ -3,6 +3,7 @@
 As ``store_contract``. The rules are those of ``taskbus.store.flows``.
 """
 
+from taskbus.testing.flow_batches_contract import BatchesContract
 from taskbus.testing.flow_cancellation_contract import CancellationContract
 from taskbus.testing.flow_mending_contract import (
     RepeatsContract,
@@ -10,7 +11,7 @@ from taskbus.testing.flow_mending_contract import (
     RevivalContract,
 )
 from taskbus.testing.flow_model import ModelContract
-from taskbus.testing.flow_rules_contract import BatchesContract, ChainsContract, JoinsContract
+from taskbus.testing.flow_rules_contract import ChainsContract, JoinsContract
 from taskbus.testing.flow_views_contract import CompanyContract, StartsContract, ViewsContract
 
 

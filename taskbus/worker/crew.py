@@ -4,9 +4,11 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 from taskbus.config import OVERRIDES, Config
+from taskbus.middleware import serving, working
 from taskbus.worker.launch import Launched, launch
 from taskbus.worker.options import WorkerOptions, processes
 from taskbus.worker.runner.executor import Executor
@@ -48,6 +50,7 @@ class Crew:
         self.runners: dict[int, Runner] = {}
         self.server: RunnerServer | None = None
         self.is_stopping = False
+        self._lives = ExitStack()
         self._config = Config()
         self.size = 0
         self._slots = 0
@@ -56,6 +59,7 @@ class Crew:
         self._fork_after = 0.0
         self._early_deaths = 0
         self._memory_check_at = 0.0
+        self._announced: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
     def start(self) -> dict[str, Any]:
         """Import the app, in a process of its own, and return what it says of itself."""
@@ -71,6 +75,8 @@ class Crew:
         os.environ[OVERRIDES] = json.dumps(self._options.settings())  # the app reads them where it is imported: here
         app = load_app(self._options.app)
         del os.environ[OVERRIDES]
+        self._lives.enter_context(working(app.middleware))
+        self._lives.enter_context(serving(app.middleware))
         executor = Executor(app.tasks, app.middleware, app.config.max_message_bytes, app.clock)
         self.runners[0] = SoloRunner(executor)
         self._watch(self.runners[0])
@@ -104,6 +110,8 @@ class Crew:
                 runner.budget = self._config.max_tasks_per_runner
             self.runners[runner.number] = runner
             self._watch(runner)
+            for frame in self._announced.values():
+                runner.send(*frame)
         limit = self._config.max_memory_per_runner
         if limit and now >= self._memory_check_at:
             self._memory_check_at = now + MEMORY_CHECK
@@ -119,6 +127,19 @@ class Crew:
         if len(self.runners) < self.size and not self.is_stopping and (self.server is None or self._has_imported):
             return max(now, self._fork_after)
         return self._memory_check_at if self._config.max_memory_per_runner else None
+
+    def announce(self, *frame: Any) -> None:
+        """Send a frame to all runners, also those to come; one with the same first two parts replaces the earlier."""
+        self._announced[frame[:2]] = frame
+        for runner in self.runners.values():
+            runner.send(*frame)
+
+    def resize(self, size: int) -> None:
+        """Have so many runners: ``tick`` forks what is missing, the idlest of those too many are retired."""
+        self.size = size
+        staying = [runner for runner in self.runners.values() if not runner.is_stopping]
+        for runner in sorted(staying, key=lambda runner: len(runner.held))[: max(0, len(staying) - size)]:
+            self.retire(runner)
 
     def retire(self, runner: Runner) -> None:
         """Let a runner finish what it has started, return the rest, and leave."""
@@ -190,6 +211,7 @@ class Crew:
             self._unwatch(runner)
             runner.close()
         self.runners.clear()
+        self._lives.close()
         if self.server is not None:
             self._unwatch(self.server)
             self.server.close()

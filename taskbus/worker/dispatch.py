@@ -51,6 +51,10 @@ class Dispatcher:
         """How many deliveries wait here."""
         return len(self._sync) + len(self._async) + len(self._suspects)
 
+    def waiting(self) -> list[Held]:
+        """The deliveries that wait here."""
+        return [*self._sync, *self._async, *self._suspects]
+
     def park(self, held: Held, now: float) -> None:
         """Take a delivery that is to be run."""
         held.parked_at = now
@@ -194,7 +198,7 @@ class Dispatcher:
 
     def empty(self, only: list[Held] | None = None) -> list[Held]:
         """Take out what is parked, all of it or only some."""
-        chosen = [*self._sync, *self._async, *self._suspects] if only is None else only
+        chosen = self.waiting() if only is None else only
         gone = {id(held) for held in chosen}
         self._sync = deque(held for held in self._sync if id(held) not in gone)
         self._async = deque(held for held in self._async if id(held) not in gone)

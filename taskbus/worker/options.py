@@ -30,6 +30,7 @@ class WorkerOptions:
     max_memory_per_runner: int | None = None
     grace: float | None = None
     lease: float | None = None
+    telemetry: bool | None = None
     name: str = ""
     beat: bool = False
     log_level: str = "INFO"
@@ -54,6 +55,7 @@ class WorkerOptions:
             "max_memory_per_runner": self.max_memory_per_runner,
             "grace": self.grace,
             "lease": self.lease,
+            "telemetry": self.telemetry or None,
         }
         return {**slots, **{name: value for name, value in named.items() if value is not None}, **self.overrides}
 

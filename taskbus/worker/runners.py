@@ -1,11 +1,12 @@
 """The supervisor's side of its runners: the server that forks them, and a handle for each."""
 
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from taskbus.errors import ConfigError
@@ -198,3 +199,12 @@ def job_of(held: Held) -> Job:
     """What a runner is told of a delivery."""
     delivery = held.delivery
     return Job(held.tag, delivery.fence, delivery.queue, delivery.priority, delivery.wire, held.start_by, held.inputs)
+
+
+def listen(selector: selectors.BaseSelector, runners: Iterable[Runner]) -> None:
+    """Wait for room in the sockets that did not take everything, and only for those."""
+    for runner in runners:
+        wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if runner.is_choked else 0)
+        key = selector.get_map().get(runner.link)
+        if key is not None and key.events != wanted:
+            selector.modify(runner.link, wanted, key.data)

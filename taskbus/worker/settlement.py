@@ -48,7 +48,7 @@ class Held:
     ``tag`` names it between supervisor and runner. ``is_acked``: it was taken off its queue before the attempt
     (``at_most_once``). ``is_slow``: nothing may be queued behind it. ``parked_at``: since when it waits for a slot, and
     ``start_by``: when it expires, both by the monotonic clock. ``inputs``: what its flow gives it, as in a
-    ``Job``.
+    ``Job``. ``is_told``: telemetry tells of it, and ``is_start_told``: has told that it has started.
     """
 
     delivery: Delivery
@@ -60,6 +60,8 @@ class Held:
     parked_at: float = 0.0
     start_by: float | None = None
     inputs: Any = None
+    is_told: bool = False
+    is_start_told: bool = False
 
     @property
     def flow(self) -> str:

@@ -30,6 +30,10 @@ class Signals:
         self._undo.callback(self._selector.unregister, ours)
         return self
 
+    def stop(self) -> None:
+        """As if one had been heard that asks for a stop in good order."""
+        self.heard = max(self.heard, 1)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:

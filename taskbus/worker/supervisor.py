@@ -19,6 +19,7 @@ from taskbus.broker.delivery import Delivery, Settlement
 from taskbus.clock import wall_clock
 from taskbus.database.urls import redacted
 from taskbus.errors import LeaseLost
+from taskbus.monitor.naming import node_name
 from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
@@ -31,14 +32,18 @@ from taskbus.worker.flows import Flows, stamped
 from taskbus.worker.intake import Intake
 from taskbus.worker.launch import Launched
 from taskbus.worker.leases import Leases
-from taskbus.worker.mourning import estate
+from taskbus.worker.monitoring import Monitoring
+from taskbus.worker.mourning import estate, judged
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
 from taskbus.worker.quarantine import Quarantine
 from taskbus.worker.queues import config_of, queues_of
-from taskbus.worker.runners import Runner, RunnerServer
+from taskbus.worker.realm import Realm
+from taskbus.worker.runners import Runner, RunnerServer, listen
 from taskbus.worker.settlement import Ended, Held, brings_more, settlement
 from taskbus.worker.signals import Signals
+from taskbus.worker.standing import Standing
+from taskbus.worker.telemetry import Telemetry
 from taskbus.worker.telling import counted, tell
 from taskbus.worker.watchdog import Watchdog
 
@@ -82,8 +87,8 @@ class Supervisor:
     def _open(self, options: WorkerOptions, hello: dict[str, Any], started: float) -> None:
         self.config = config = config_of(hello["config"])
         self._crew.configure(config)
-        specs = {name: TaskSpec(**spec) for name, spec in hello["tasks"].items()}
-        queues = queues_of(config, specs)
+        own = {name: TaskSpec(**spec) for name, spec in hello["tasks"].items()}
+        queues = queues_of(config, own)
         self.name = options.name or f"{socket.gethostname()}:{os.getpid()}"
         broker = Broker(
             hello["broker"], max_message_bytes=config.max_message_bytes, publish_timeout=config.publish_timeout,
@@ -99,15 +104,14 @@ class Supervisor:
         inspection.inspect(self._consumer, self._store, shared=self._shares)
         self._leases = Leases(self._consumer, config.lease, config.sweep)
         self._record = self._store.apply if self._shares else stamped(self._store.apply)
-        self._celery = CeleryErrands(specs, config, self.name, self._store)
+        self._celery = CeleryErrands(own, config, self.name, self._store)
         self._closing.callback(self._celery.desk.close)
-        intake, flows = (
-            Intake({**specs, **self._celery.desk.tasks}, config),
-            Flows(self._store.begin, shared=self._shares),
-        )
-        self._admission = Admission(intake, flows, self._consumer, self._record, shared=self._shares)
-        self._dispatcher = Dispatcher(specs, config.threads, config.coroutines)
+        specs = {**own, **self._celery.desk.tasks}
+        flows = Flows(self._store.begin, shared=self._shares)
+        self._admission = Admission(Intake(specs, config), flows, self._consumer, self._record, shared=self._shares)
+        self._dispatcher = Dispatcher(own, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)
+        self._standing, self._telemetry = Standing(), Telemetry(config.telemetry_rate, is_on=config.telemetry)
         self._watchdog = Watchdog(lambda: list(self._crew.runners.values()))
         self._ended: list[Ended] = []
         self._other: list[Settlement] = []
@@ -122,22 +126,19 @@ class Supervisor:
             self._closing.enter_context(beat_beside(hello, broker, self._store, config))
         self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
         self.info = WorkerInfo(
-            app=options.app,
-            name=self.name,
-            pid=os.getpid(),
-            broker=broker.safe_url,
-            results=redacted(hello["results"]) if not self._shares else broker.safe_url,
-            is_shared=self._shares,
-            pool=options.pool,
-            processes=self._crew.size,
-            threads=config.threads,
-            coroutines=config.coroutines,
-            queues=queues,
-            tasks=specs,
-            lease=config.lease,
-            grace=config.grace,
-            started_in=time.monotonic() - started,
-        )
+            app=options.app, name=self.name, pid=os.getpid(), broker=broker.safe_url,
+            results=redacted(hello["results"]) if not self._shares else broker.safe_url, is_shared=self._shares,
+            pool=options.pool, processes=self._crew.size, threads=config.threads, coroutines=config.coroutines,
+            queues=queues, tasks=own, lease=config.lease, grace=config.grace, started_in=time.monotonic() - started,
+        )  # fmt: skip
+        realm = Realm(
+            node_name(options.name), config, self.info, specs, self._crew, self._dispatcher, self._consumer,
+            self._standing, self._telemetry, lambda ended: self._ended.extend(ended), self._signals.stop,
+            self._watchdog.start,
+        )  # fmt: skip
+        self._monitoring = Monitoring(realm, broker.url)
+        self._closing.callback(self._monitoring.close)
+        self._selector.register(self._monitoring.fileno(), selectors.EVENT_READ, self._monitoring.serve)
 
     def run(self, on_ready: Callable[[WorkerInfo], None]) -> int:
         """Turn the loop until there is nothing left to do after a signal."""
@@ -150,6 +151,7 @@ class Supervisor:
                     if not self._is_announced and self._crew.is_complete:
                         self._is_announced = True
                         on_ready(self.info)
+                        self._monitoring.start()
             finally:
                 self._watchdog.stop()
         is_clean = not self._ended and not self._other
@@ -185,12 +187,13 @@ class Supervisor:
         except LeaseLost:
             self._abandon(now)
         self._dispatcher.assign(self._crew.runners.values(), now)
-        self._judge()
+        self._ended += judged(self._to_judge, self._crew.runners.values(), is_stopping=self._stop_deadline is not None)
         self._ended += (
             Ended(held, Released()) for held in self._dispatcher.misplaced(self._crew.runners.values(), now)
         )
         self._crew.tick(now)
-        self._listen()
+        self._monitoring.tick(now)
+        listen(self._selector, self._crew.runners.values())
 
     def _sleep(self) -> float:
         """Seconds until something is due."""
@@ -198,7 +201,8 @@ class Supervisor:
         if (self._ended or self._other) and now >= self._patience.not_before:
             return 0.0
         instants = [now + MAX_IDLE, self._leases.next_at]
-        instants += filter(None, (self._crew.next_at(now), self._dispatcher.next_look(self._crew.runners.values())))
+        looks = (self._crew.next_at(now), self._dispatcher.next_look(self._crew.runners.values()))
+        instants += filter(None, (*looks, self._monitoring.next_at(now)))
         if self._ended or self._other or self._may_fetch:
             can_act = self._room(now) > 0 or self._ended or self._other
             instants.append(max(self._patience.not_before, now) if can_act else now + MAX_IDLE)
@@ -237,6 +241,10 @@ class Supervisor:
 
     def _take_in(self, deliveries: Sequence[Delivery], now: float) -> None:
         admitted = self._celery.relieved(self._admission.admit(deliveries), self._consumer.now())
+        if self._telemetry.is_on:
+            self._telemetry.received(admitted.to_run)
+        if self._standing.is_any:
+            admitted = self._standing.screen(admitted, now)
         self._ended += admitted.ended
         self._other += admitted.other
         for held in admitted.to_run:
@@ -247,6 +255,7 @@ class Supervisor:
     def _is_idle(self) -> bool:
         """Whether this worker holds nothing, but for what is in quarantine."""
         has_work = any(runner.held or runner.judging for runner in self._crew.runners.values())
+        has_work = has_work or (self._standing.is_any and bool(self._standing.kept()))
         return not (has_work or self._dispatcher.parked or self._ended or self._other or self._to_judge)
 
     def _settle(self, now: float) -> None:
@@ -254,7 +263,8 @@ class Supervisor:
             return
         ended, other = self._ended, self._other
         wall = self._consumer.now()
-        settlements = [*(settlement(each, self.name, wall, self.config) for each in ended), *other]
+        results = [settlement(each, self.name, wall, self.config) for each in ended]
+        settlements = [*results, *other]
         with self._patience.trying_to("settle", now):
             extended = self._celery.ends.extend(ended, settlements, wall)
             settlements = [each for each in extended.settlements if each.delivery or each.changes or each.follow_ups]
@@ -264,7 +274,9 @@ class Supervisor:
                 self._may_fetch = True
             if stale:
                 logger.warning("%s: another worker has it by now; nothing was done", counted(len(stale), "task"))
-            tell(ended, {delivery.tag for delivery in stale})
+            gone = {delivery.tag for delivery in stale}
+            tell(ended, gone)
+            self._monitoring.settled(ended, results, gone)
 
     def _keep_lease(self, now: float) -> None:
         if self._leases.tick(now):
@@ -278,6 +290,7 @@ class Supervisor:
         """Everything held belongs to others now: end it here, settle nothing."""
         logger.error("this worker was taken for dead (was it stopped?); dropping its tasks and joining anew")
         self._dispatcher.empty()
+        self._standing.empty()
         self._quarantine.give_up()
         self._ended, self._other = [], []
         self._to_judge.clear()
@@ -316,14 +329,6 @@ class Supervisor:
             except EOFError:
                 self._unwatch(runner)  # the server will say of what it died
 
-    def _listen(self) -> None:
-        """Wait for room in the sockets that did not take everything, and only for those."""
-        for runner in self._crew.runners.values():
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if runner.is_choked else 0)
-            key = self._selector.get_map().get(runner.link)
-            if key is not None and key.events != wanted:
-                self._selector.modify(runner.link, wanted, key.data)
-
     def _hear(self, runner: Runner) -> None:
         for report in runner.receive():
             held = self._dispatcher.release(runner, report.tag)
@@ -353,16 +358,6 @@ class Supervisor:
                 logger.warning("runner %d died of %s", runner.pid, how)
             runner.close()
 
-    def _judge(self) -> None:
-        """Ask a runner, which knows the retry policies, what follows for attempts killed at their time limit."""
-        if self._stop_deadline is not None:
-            self._ended += (Ended(held, Released()) for held in self._to_judge)
-            self._to_judge.clear()
-        for runner in self._crew.runners.values():
-            if self._to_judge and runner.is_up and not runner.is_stopping:
-                while self._to_judge:
-                    runner.judge(self._to_judge.popleft())
-
     # --- stopping ------------------------------------------------------------------------------------------------
 
     def _begin_to_stop(self, now: float) -> None:
@@ -370,7 +365,7 @@ class Supervisor:
         self._crew.is_stopping = True
         self._leases.stop_sweeping()
         self._other += self._quarantine.give_up()
-        parked = self._dispatcher.empty()
+        parked = [*self._dispatcher.empty(), *self._standing.empty()]
         self._ended += (Ended(held, Released()) for held in parked)
         running = sum(len(runner.running()) for runner in self._crew.runners.values())
         logger.info(

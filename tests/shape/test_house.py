@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "taskbus"
+CONTRIB = ROOT / "contrib"
 TESTS = ROOT / "tests"
 
 MOST_LINES_OF_A_FILE = 400
@@ -30,7 +31,9 @@ def name_of(file: Path) -> str:
     return str(file.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("file", list(sources(PACKAGE, TESTS, ROOT / "examples", ROOT / "benchmarks")), ids=name_of)
+@pytest.mark.parametrize(
+    "file", list(sources(PACKAGE, CONTRIB, TESTS, ROOT / "examples", ROOT / "benchmarks")), ids=name_of
+)
 def test_a_file_fits_in_four_hundred_lines(file: Path) -> None:
     lines = len(file.read_text().splitlines())
     assert lines <= MOST_LINES_OF_A_FILE, f"{name_of(file)} has {lines} lines; split it by responsibility"
@@ -39,7 +42,7 @@ def test_a_file_fits_in_four_hundred_lines(file: Path) -> None:
 def test_a_function_fits_on_a_screen() -> None:
     long = {
         f"{name_of(file)}:{node.name}": length
-        for file in sources(PACKAGE)
+        for file in sources(PACKAGE, CONTRIB)
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, Function) and (length := lines_of_code(node)) > MOST_LINES_OF_A_FUNCTION
     }
@@ -55,7 +58,7 @@ def lines_of_code(function: Function) -> int:
     return (function.end_lineno or 0) - first.lineno + 1
 
 
-@pytest.mark.parametrize("file", list(sources(PACKAGE)), ids=name_of)
+@pytest.mark.parametrize("file", list(sources(PACKAGE, CONTRIB)), ids=name_of)
 def test_a_module_says_what_it_is_for(file: Path) -> None:
     if file.suffix == ".py" and (file.name != "__init__.py" or file.read_text().strip()):
         assert ast.get_docstring(ast.parse(file.read_text())), f"{name_of(file)} has no docstring"

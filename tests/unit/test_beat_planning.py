@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskbus.beat.planning import decide, first_standing, from_now_on
@@ -115,6 +115,7 @@ def test_after_a_pause_nothing_is_made_up_for() -> None:
     assert sent(paused._replace(standing=standing), T + 101.2) == [101]
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 40), min_size=1, max_size=30), st.sampled_from(list(CatchUp)), st.integers(1, 40))
 def test_whenever_it_is_looked_nothing_is_sent_twice_and_all_that_is_due_is_accounted_for(
     pauses: list[float], catch_up: CatchUp, bound: int

@@ -5,7 +5,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskbus.errors import ConfigError
@@ -35,6 +35,7 @@ def test_an_anchored_interval_counts_from_its_anchor_both_ways() -> None:
     assert some(every(60, anchor=NOW + 600), 2, after=NOW - 90) == [NOW - 60, NOW]
 
 
+@settings(deadline=None)
 @given(st.floats(0.1, 1e6), st.floats(0, 4e9), st.floats(0, 1e6))
 def test_intervals_only_grow_and_are_found_from_anywhere(interval: float, base: float, later: float) -> None:
     timetable = every(interval)

@@ -102,6 +102,11 @@ class MemoryStorage:
                 self._hall.delete_queue(queue, if_unused=True, if_empty=False)
             return reaped
 
+    def attend(self, holder: Holder, queues: Sequence[str]) -> None:
+        with self._enter():
+            self._worker(holder).queues = tuple(queues)
+            self._hall.ring()
+
     def leave(self, holder: Holder) -> None:
         failpoint("release.before")
         with self._enter():

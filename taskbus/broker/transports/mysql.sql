@@ -91,6 +91,9 @@ UPDATE taskbus_worker SET lease_until = {now} + %s WHERE id = %s
 -- name: largest_fence
 SELECT max(fence) FROM taskbus_message WHERE owner = %s AND owner > 0
 
+-- name: attend
+UPDATE taskbus_worker SET queues = %s WHERE id = %s
+
 -- name: is_there
 SELECT id FROM taskbus_worker WHERE id = %s
 

@@ -143,6 +143,9 @@ class Storage(Protocol):
     def reap(self) -> int:
         """Give back what holders with an expired lease hold (one loss each), forget them; how many messages."""
 
+    def attend(self, holder: Holder, queues: Sequence[str]) -> None:
+        """From now on the holder claims from these queues, and is woken for them; what it holds stays its own."""
+
     def leave(self, holder: Holder) -> None:
         """Give back all it holds, uncounted, and forget the holder."""
 

@@ -155,6 +155,9 @@ ON CONFLICT (incarnation) DO UPDATE SET lease_until = excluded.lease_until RETUR
 UPDATE taskbus_worker AS worker SET lease_until = {now} + %s WHERE id = %s
 RETURNING (SELECT max(fence) FROM taskbus_message WHERE owner = worker.id AND owner > 0)
 
+-- name: attend
+UPDATE taskbus_worker SET queues = %s WHERE id = %s
+
 -- name: is_there
 SELECT id FROM taskbus_worker WHERE id = %s
 

@@ -111,6 +111,10 @@ class SqlStorage:
             self.delete_queue(queue, if_unused=True, if_empty=False)
         return reaped
 
+    def attend(self, holder: Holder, queues: Sequence[str]) -> None:
+        with self._session.writing() as cursor:
+            cursor.execute(SQL["attend"], (json.dumps(list(queues)), holder.id))
+
     def leave(self, holder: Holder) -> None:
         failpoint("release.before")
         with self._session.writing() as cursor:

@@ -157,6 +157,9 @@ class MysqlSteps:
             return None
         return cursor.execute(self.sql["largest_fence"], (holder.id,)).fetchone()[0] or 0
 
+    def attend(self, cursor: Any, holder: Holder, queues: str) -> None:
+        cursor.execute(self.sql["attend"], (queues, holder.id))
+
     def give_back_unseen(self, cursor: Any, holder: Holder, fence: int) -> None:
         cursor.execute(self.sql["give_back_unseen"], (holder.id, fence))
 

@@ -125,6 +125,9 @@ class PostgresSteps:
         found = cursor.execute(self.sql["renew"], (holder.lease, holder.id)).fetchone()
         return None if found is None else found[0] or 0
 
+    def attend(self, cursor: Any, holder: Holder, queues: str) -> None:
+        cursor.execute(self.sql["attend"], (queues, holder.id))
+
     def give_back_unseen(self, cursor: Any, holder: Holder, fence: int) -> None:
         self._floors.forget()
         cursor.execute(self.sql["give_back_unseen"], (holder.id, fence))

@@ -91,14 +91,17 @@ class ServerStorage:
     def join(self, name: str, queues: Sequence[str], lease: float) -> Holder:
         incarnation = uuid.uuid4().hex
         row = (incarnation, name, os.getpid(), json.dumps(list(queues)), lease)
-        for watch in self._watches:
-            self._session.failing(partial(watch.listen, queues))
-        self._queues.update(queues)
+        self._listen(queues)
         try:
             number = self._session.single(lambda cursor: self._steps.join(cursor, row))
         except Doubt:  # it may be there; by its incarnation it is found, or made once
             number = self._session.single(lambda cursor: self._steps.join(cursor, row))
         return Holder(number, incarnation, lease)
+
+    def _listen(self, queues: Sequence[str]) -> None:
+        for watch in self._watches:
+            self._session.failing(partial(watch.listen, queues))
+        self._queues.update(queues)
 
     def renew(self, holder: Holder) -> None:
         failpoint("renew.before")
@@ -128,6 +131,10 @@ class ServerStorage:
         for _ in range(FORGET_STEPS):
             if self._session.single(lambda cursor: cursor.execute(text, values).rowcount) < FORGET_LIMIT:
                 return
+
+    def attend(self, holder: Holder, queues: Sequence[str]) -> None:
+        self._listen(queues)
+        self._session.single(lambda cursor: self._steps.attend(cursor, holder, json.dumps(list(queues))))
 
     def leave(self, holder: Holder) -> None:
         failpoint("release.before")

@@ -67,6 +67,9 @@ class Steps(Protocol):
     def renew(self, cursor: Any, holder: Holder) -> int | None:
         """The largest fence of what it holds, 0 for nothing; None: the holder is not there."""
 
+    def attend(self, cursor: Any, holder: Holder, queues: str) -> None:
+        """Note which queues it consumes, as JSON."""
+
     def give_back_unseen(self, cursor: Any, holder: Holder, fence: int) -> None:
         """Give back what it holds with a larger fence than this one."""
 

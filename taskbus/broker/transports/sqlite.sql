@@ -44,6 +44,9 @@ INSERT INTO taskbus_worker (incarnation, name, pid, queues, started_at, lease_un
 -- name: renew
 UPDATE taskbus_worker SET lease_until = ? WHERE id = ?
 
+-- name: attend
+UPDATE taskbus_worker SET queues = ? WHERE id = ?
+
 -- name: expired
 SELECT count(*) FROM taskbus_worker WHERE lease_until < ?
 

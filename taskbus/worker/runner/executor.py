@@ -143,6 +143,12 @@ class Executor:
         error = TimeLimitExceeded(f"{hard_message(limit)}, did not end when told to, and was killed with its runner")
         return Report(job.tag, self._failed(message, task, error), now - limit, limit)
 
+    def limit(self, name: str, soft: float | None, hard: float | None) -> None:
+        """Give a task other time limits, for attempts that start from now on."""
+        task = self._tasks.get(name)
+        if task is not None:
+            task.soft_time_limit, task.time_limit = soft, hard
+
     def is_async(self, job: Job) -> bool:
         """Whether the job belongs in a coroutine slot. What cannot be read does not: ``execute`` says what is wrong."""
         try:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ MAX_MESSAGE = 4_096
 MAX_TRACEBACK = 32_768
 _MAX_FRAMES = 200
 _NOT_THE_USERS = (f"{Path(taskbus.__file__).parent}{os.sep}", "<frozen importlib", importlib.__file__)
+_BRIDGES = "taskbus_"
+"""What the names of packages start with that let other frameworks' code run: their frames are no more the user's."""
 
 
 def failure_of(error: BaseException) -> Failure:
@@ -23,14 +26,15 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def traceback_of(error: BaseException) -> str:
-    """The traceback as Python prints it, with causes and groups, without frames of TaskBus and of the import system."""
+    """The traceback as Python prints it, with causes and groups, without frames that are no code of the user's."""
     try:
         summary = traceback.TracebackException(
             type(error), error, error.__traceback__, limit=-_MAX_FRAMES, compact=True
         )
+        ours = (*_NOT_THE_USERS, *_bridges())
         for part in _family(summary):
             # A StackSummary is a list of frames; leaving ours out in place keeps all else as Python made it.
-            part.stack[:] = [frame for frame in part.stack if not frame.filename.startswith(_NOT_THE_USERS)]
+            part.stack[:] = [frame for frame in part.stack if not frame.filename.startswith(ours)]
         return "".join(summary.format())
     except BaseException as broken:  # noqa: BLE001 - formatting asks the user's classes for attributes
         return f"{_name(type(error))}: its traceback cannot be formatted ({_name(type(broken))})\n"
@@ -44,6 +48,14 @@ def shortened(text: str, limit: int) -> str:
         return text
     half = limit // 2
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters left out ...]\n{text[-half:]}"
+
+
+def _bridges() -> Iterator[str]:
+    """The folders of those packages that were imported."""
+    for name in [name for name in list(sys.modules) if name.startswith(_BRIDGES) and "." not in name]:
+        file = getattr(sys.modules[name], "__file__", None)
+        if file:
+            yield f"{Path(file).parent}{os.sep}"
 
 
 def _name(kind: type) -> str:

@@ -34,7 +34,7 @@ def _load_app(path: str) -> TaskBus:
         near = _as_module(module_name) + path[len(module_name) :]
         raise AppNotFound(f"-A {path}: {module_name!r} is no name of a module; did you mean -A {near}?")
     module = _import(module_name)
-    apps = {key: value for key, value in vars(module).items() if isinstance(value, TaskBus)}
+    apps = {key: app for key, value in list(vars(module).items()) if (app := application_of(value)) is not None}
     if name:
         return _named(module, name, apps)
     if len({id(app) for app in apps.values()}) == 1:
@@ -42,6 +42,17 @@ def _load_app(path: str) -> TaskBus:
     if apps:
         raise AppNotFound(f"-A {path}: that module holds several; say which: {_listed(module_name, apps)}")
     raise AppNotFound(f"-A {path}: {module.__file__} holds no TaskBus; make one there: app = TaskBus({module_name!r})")
+
+
+def application_of(value: Any) -> TaskBus | None:
+    """The ``TaskBus`` that ``value`` is or stands for; None if it is none.
+
+    Objects of other packages stand for one by a method ``__taskbus__`` that returns it.
+    """
+    if isinstance(value, TaskBus):
+        return value
+    stands_for = getattr(type(value), "__taskbus__", None)
+    return None if stands_for is None else stands_for(value)
 
 
 def _as_module(path: str) -> str:
@@ -80,8 +91,9 @@ def _named(module: ModuleType, name: str, apps: dict[str, TaskBus]) -> TaskBus:
     found: Any = module
     for part in name.split("."):
         found = getattr(found, part, None)
-    if isinstance(found, TaskBus):
-        return found
+    app = application_of(found)
+    if app is not None:
+        return app
     if found is None:
         near = difflib.get_close_matches(name, apps, n=1)
         hint = f"; did you mean -A {module.__name__}:{near[0]}?" if near else ""

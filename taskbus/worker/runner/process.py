@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from taskbus import logs
 from taskbus.clock import Clock, wall_clock
 from taskbus.config import OVERRIDES
-from taskbus.middleware import Middleware
+from taskbus.middleware import Middleware, serving
 from taskbus.worker.runner.board import Board
 from taskbus.worker.runner.call import AnyTask
 from taskbus.worker.runner.coroutines import Coroutines
@@ -60,7 +60,8 @@ def run(link: socket.socket, board_fd: int, work: Work) -> None:
     leave_signals_to_the_supervisor()
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _forget_parents_randomness()
-    Runner(Link(link), board_fd, work).serve()
+    with serving(work.middleware):
+        Runner(Link(link), board_fd, work).serve()
 
 
 class Runner:
@@ -126,6 +127,7 @@ class Runner:
             "recall": self._return,
             "judge": self._judge,
             "stop": self._stop,
+            "limits": self._executor.limit,
         }
         try:
             while True:

@@ -25,6 +25,7 @@ import msgpack
 from taskbus import TaskBus, logs
 from taskbus.config import OVERRIDES
 from taskbus.errors import AppNotFound
+from taskbus.middleware import working
 from taskbus.worker.runner.failing import traceback_of
 from taskbus.worker.runner.kinship import die_with, leave_signals_to_the_supervisor
 from taskbus.worker.runner.loading import hello, load_app
@@ -243,8 +244,9 @@ def serve(options: ServerOptions) -> int:
         return 1
     overrides = os.environ.pop(OVERRIDES, "{}")  # for this app alone, not for programs that its tasks start
     leave_signals_to_the_supervisor()  # again: the import may have had other ideas
-    link.sendall(pack("ready", hello(app)))
-    Server(link, app, options, overrides).serve()
+    with working(app.middleware):
+        link.sendall(pack("ready", hello(app)))
+        Server(link, app, options, overrides).serve()
     return 0
 
 

@@ -338,14 +338,28 @@ class Holding:
         self._cancel_all(inbox, until)
         self._prefetch = 0
         self._look(inbox)
-        unclaimed = [arrived for buffer in self._buffers.values() for arrived in buffer]
+        self._return_unclaimed(self._buffers, until)
+
+    def _return_unclaimed(self, queues: Iterable[str], until: float) -> None:
+        unclaimed = [arrived for queue in list(queues) for arrived in self._buffers.pop(queue, ())]
         messages = [(arrived, arrived.counters, 0.0) for arrived in unclaimed]
-        self._buffers.clear()
         try:
             self._return(messages, until)
         finally:
             for arrived, _, _ in messages:
                 self._buffers.setdefault(arrived.queue, []).append(arrived)
+
+    def attend(self, queues: Sequence[str], until: float) -> None:
+        """Consume these from the next claim on; what was pushed from others and is not claimed goes back."""
+        inbox = self._inbox
+        if inbox is not None and inbox.is_usable:
+            self._cancel_all(inbox, until)
+            inbox.fall_deaf(until)
+            self._look(inbox)
+        self._prefetch = 0
+        self.queues = tuple(queues)
+        self._levels = Levels(self.queues, self._topology)
+        self._return_unclaimed(self._buffers.keys() - {*queues}, until)
 
     def leave(self, until: float) -> None:
         """Give back everything, uncounted. What a lost connection held the broker gives back, and counts it."""

@@ -140,6 +140,13 @@ class Inbox(Calls):
             self.take(until)
         self.has_news = True
 
+    def fall_deaf(self, until: float) -> None:
+        """Hear of new levels no longer, until told to ``listen`` again."""
+        if self.has_news:
+            self.post(frames.BASIC_CANCEL, "news", False)
+            self.take(until)
+            self.has_news = False
+
     # --- hearing ---
 
     def on_delivery(

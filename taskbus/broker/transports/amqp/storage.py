@@ -173,6 +173,10 @@ class AmqpStorage:
                 wire.beat()
         return 0
 
+    def attend(self, holder: Holder, queues: Sequence[str]) -> None:
+        with self._using() as until, self._lease_of(holder) as holding:
+            holding.attend(queues, until)
+
     def leave(self, holder: Holder) -> None:
         failpoint("release.before")
         with self._using() as until:

@@ -185,6 +185,17 @@ class RedisStorage:
         return reaped
 
     @in_time
+    def attend(self, holder: Holder, queues: Sequence[str]) -> None:
+        holding = self._holders.of(holder)
+        self.renew(holder)
+        left = {*holding.consumed} - {*queues}
+        holding.consumed = tuple(queues)
+        holding.queues.update(queues)
+        self._join(holder, holding)
+        for queue in left:  # else a ring that is meant for one of many could be spent on this one
+            self._session.pipeline([("SREM", f"{self._keys.base(queue)}:waiting", holder.incarnation)])
+
+    @in_time
     def leave(self, holder: Holder) -> None:
         failpoint("release.before")
         holding = self._holders.find(holder)

@@ -1,0 +1,112 @@
+"""Where Celery's tools look for a broker: kombu's own transports for Redis and RabbitMQ, ours for what only we speak.
+
+A connection made here carries telemetry and remote control, never a task.
+"""
+
+import ssl
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+# mypy: allow-untyped-calls
+from kombu.connection import Connection
+
+from taskbus.broker.transports.amqp import address
+from taskbus.broker.transports.schemes import transport_of
+from taskbus.clock import wall_clock
+from taskbus.database import redis_url
+from taskbus.errors import ConfigError
+
+CELERYS = ("redis:", "rediss:", "sentinel:", "sentinels:", "amqp:", "amqps:")
+"""How the URLs of those brokers begin on which Celery's own tools meet us."""
+TIMEOUT = 5.0
+"""Seconds that connecting, or an answer, may take."""
+BEATS = 20.0
+"""Seconds after which a RabbitMQ that is silent is taken for gone."""
+NEVER = 10**9
+"""Seconds after which kombu would give back what a Celery worker holds: that is not for a monitor to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What kombu is given to connect. ``is_celerys``: Celery's tools can connect there too."""
+
+    urls: tuple[str, ...]
+    is_celerys: bool
+    transport: str | None = None
+    ssl: Any = None
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    heartbeat: float = 0.0
+
+    def connect(self) -> Connection:
+        """A connection that is not open yet."""
+        return Connection(
+            list(self.urls),
+            transport=self.transport,
+            ssl=self.ssl,
+            transport_options=self.options,
+            heartbeat=self.heartbeat,
+            connect_timeout=TIMEOUT,
+        )
+
+
+def is_celerys(url: str) -> bool:
+    """Whether Celery's own tools can be given this URL, but for what only ours means in it."""
+    return url.startswith(CELERYS)
+
+
+def place_of(url: str) -> Place:
+    """Where telemetry and remote control of the workers on this broker meet.
+
+    Raises:
+        ConfigError: there is no such place: on a Redis Cluster, and inside a process.
+    """
+    scheme = url.partition(":")[0]
+    if scheme in ("amqp", "amqps"):
+        return _rabbitmq(address.read(url))
+    if scheme == "memory" or scheme.endswith("+cluster"):
+        raise ConfigError(
+            f"{scheme}:// carries no remote control; a broker that does: redis://, amqp://, postgresql://"
+        )
+    if scheme in redis_url.SCHEMES:
+        return _redis(redis_url.locate(url))
+    options = {"url": url, "clock": wall_clock, "timeout": TIMEOUT}
+    return Place(("memory://",), is_celerys=False, transport=transport_of(url), options=options)
+
+
+def _rabbitmq(where: address.Address) -> Place:
+    who = f"{quote(where.user, safe='')}:{quote(where.password, safe='')}@"
+    vhost = quote(where.vhost, safe="")
+    urls = tuple(f"pyamqp://{who}{_bracketed(host)}:{port}/{vhost}" for host, port in where.hosts)
+    tls: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": where.cafile, "certfile": where.certfile}
+    tls |= {"keyfile": where.keyfile, "server_hostname": None}  # None: kombu puts in the host it connects to
+    options = {"read_timeout": TIMEOUT, "write_timeout": TIMEOUT}
+    return Place(urls, is_celerys=True, ssl=tls if where.is_tls else None, options=options, heartbeat=BEATS)
+
+
+def _redis(where: redis_url.RedisPlace) -> Place:
+    who = f"{quote(where.user, safe='')}:{quote(where.password, safe='')}@" if where.user or where.password else ""
+    kind = "sentinel" if where.kind == redis_url.SENTINEL else "redis"
+    urls = tuple(f"{kind}://{who}{_bracketed(host)}:{port}/{where.db}" for host, port in where.addresses)
+    options: dict[str, Any] = {
+        "visibility_timeout": NEVER,
+        "socket_timeout": TIMEOUT,
+        "socket_connect_timeout": TIMEOUT,
+        "socket_keepalive": True,
+        "client_name": "taskbus-monitoring",
+    }
+    if where.service:
+        said = {"username": where.options.get("sentinel_user"), "password": where.options.get("sentinel_password")}
+        options |= {
+            "master_name": where.service,
+            "sentinel_kwargs": {name: text for name, text in said.items() if text},
+        }
+    files = {"ssl_ca_certs": "ca_file", "ssl_certfile": "cert_file", "ssl_keyfile": "key_file"}
+    tls = {"ssl_cert_reqs": ssl.CERT_REQUIRED} | {
+        name: where.options[ours] for name, ours in files.items() if ours in where.options
+    }
+    return Place(urls, is_celerys=True, ssl=tls if where.is_tls else None, options=options)
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
