@@ -120,7 +120,7 @@ NOT_RUN = {
     "68": "no command is cancelled half-way: async sends run in a thread of their own, to their end",
     "73": "sending inside the caller's transaction, its rollback and its commit, are tests of the transports",
     "44": "deleting and replacing a database file under a running process is a unit test of the database",
-    "70": "workers remember what is revoked, the broker does not: what they promise is in tests/interop/test_control.py",
+    "70": "workers remember what is revoked, brokers do not: what they promise is in tests/interop/test_control.py",
     "75": "commands to one worker, to none and forged ones are tests of remote control; there is none of a flood",
     "64": "queues have no length limit yet",
     "67": "fork safety is a system test of the runners' server",
