@@ -25,6 +25,7 @@ import celery_side
 import taskbus_side
 
 HERE = Path(__file__).parent
+QUEUE = "invoices"
 EACH = 200
 """Calls that each side sends."""
 PATIENCE = 60.0
@@ -59,7 +60,7 @@ def drained() -> Counter[str]:
         by_taskbus = [taskbus_side.total.delay(n, amounts[n]) for n in range(EACH, 2 * EACH)]
     # Each result is read by the library that did not send the call: the documents are Celery's on both sides.
     found = [celery_side.app.AsyncResult(sent.id).get(timeout=PATIENCE) for sent in by_taskbus]
-    found += [taskbus_side.app.result(sent.id).get(timeout=PATIENCE) for sent in by_celery]
+    found += [taskbus_side.app.result(sent.id, queue=QUEUE).get(timeout=PATIENCE) for sent in by_celery]
     for result in found:
         assert result["total"] == sum(amounts[result["number"]]), result
     assert len({result["number"] for result in found}) == 2 * EACH
