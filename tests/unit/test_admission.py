@@ -122,6 +122,14 @@ def test_one_that_has_ended_tells_its_flow_so_again_and_is_not_run() -> None:
     assert not admitted.to_run and not admitted.ended
 
 
+def test_in_one_database_one_that_has_ended_is_only_acked() -> None:
+    came = delivery("a", flow="F")
+    flows = Flows(Begin(Begun(Verdict.ENDED)), shared=True)
+    admitted = Admission(Intake(SPECS, Config()), flows, Queue(), lambda *_: Recorded(), shared=True).admit([came])  # type: ignore[arg-type]
+    assert admitted.other == [Settlement(came)], "what it made ready was published by the step that ended it"
+    assert not admitted.to_run and not admitted.ended
+
+
 def test_one_whose_flow_was_cancelled_is_revoked() -> None:
     (ended,) = admit(Begun(Verdict.REVOKED)).ended
     assert isinstance(ended, Ended) and isinstance(ended.outcome, Revoked)
