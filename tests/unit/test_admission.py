@@ -118,7 +118,7 @@ def test_one_that_has_ended_tells_its_flow_so_again_and_is_not_run() -> None:
     (again,) = admitted.other
     (change,) = again.changes
     assert isinstance(change, EndNode)
-    assert (again.act, change.flow, change.node, change.at) == (Act.ACK, "F", "a", NOW)
+    assert (again.act, change) == (Act.ACK, EndNode("F", "a", NodeState.SKIPPED, NOW))
     assert not admitted.to_run and not admitted.ended
 
 

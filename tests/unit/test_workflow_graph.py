@@ -311,7 +311,8 @@ def test_a_task_that_is_in_no_flow_is_replaced_by_a_new_one() -> None:
     flow, nodes = replacement(a.s(1).options(countdown=5), message(), now=NOW, ttl=9.0)
     assert (flow.name, flow.last, flow.ttl) == ("a", "the-task", 9.0)
     assert flow.id not in ("", "the-task")
-    assert [(node.id, node.delay) for node in nodes] == [("the-task", 5.0)]
+    assert [(node.id, node.delay) for node in nodes if node.task] == [("the-task", 5.0)]
+    assert [(node.after, node.join, node.size) for node in nodes if node.is_join] == [("", "", 0)], "a mark"
 
 
 def test_what_is_replaced_again_by_the_same_message_is_the_same() -> None:
