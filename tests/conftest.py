@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import taskbus
+
+# How long an example takes says more about what else runs on this machine than about us.
+settings.register_profile("taskbus", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("taskbus")
 
 # A shell's background job ignores Ctrl-C, and so would every program the tests start to interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

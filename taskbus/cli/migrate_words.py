@@ -55,7 +55,9 @@ TASK_OPTIONS: Mapping[str, Words] = {
     "trail": Words(NEEDLESS, "a workflow knows its tasks: `taskbus flow show`"),
     "typing": Words(NEEDLESS, "arguments are always checked where the task is sent"),
     "send_events": Words(NEEDLESS, "telemetry is switched on for a worker, not for a task"),
-    "rate_limit": Words(NOT, "there are no rate limits yet; give its queue a worker with few slots"),
+    "rate_limit": Words(
+        NOT, "not said in code; `taskbus control rate_limit NAME 10/m` tells running workers, each of them"
+    ),
     "compression": Words(NOT, "messages are not compressed"),
     "pydantic": Words(NEEDLESS, "annotate the parameters with models: they are converted"),
     "resultrepr_maxsize": Words(NEEDLESS, "results are not shown in the log"),

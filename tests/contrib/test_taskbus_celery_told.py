@@ -103,7 +103,7 @@ def test_an_option_of_a_task_without_effect_is_told(app: Celery) -> None:
     @app.task(rate_limit="10/m")
     def limited() -> None: ...
 
-    with pytest.warns(CeleryWarning, match="rate_limit='10/m' has no effect here: there are no rate limits"):
+    with pytest.warns(CeleryWarning, match="rate_limit='10/m' has no effect here: it cannot be said in code"):
         limited.delay()
 
 
@@ -154,6 +154,7 @@ def test_settings_reach_taskbus() -> None:
         CELERY_TASK_DEFAULT_QUEUE="shop", CELERY_TASK_IGNORE_RESULT=True, CELERY_RESULT_EXPIRES=timedelta(minutes=1),
         CELERY_WORKER_MAX_MEMORY_PER_CHILD=100, CELERY_TASK_QUEUES=[types.SimpleNamespace(name="a"), "b"],
         SECRET_KEY="x", CELERY_BROKER_URL="memory://settings",
+        CELERY_WORKER_SEND_TASK_EVENTS=True, CELERY_WORKER_ENABLE_REMOTE_CONTROL=False,
     )  # fmt: skip
     with Celery("settings") as app:
         app.config_from_object(source, namespace="CELERY")
@@ -163,6 +164,7 @@ def test_settings_reach_taskbus() -> None:
     assert config.result_ttl == 60
     assert config.max_memory_per_runner == 102_400
     assert config.queues == ("a", "b")
+    assert (config.telemetry, config.remote_control) == (True, "off")
     assert "SECRET_KEY" not in app.conf.table()
 
 

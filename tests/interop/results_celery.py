@@ -1,9 +1,12 @@
 """The Celery application of the two fleets that share results; broker and results as the environment says."""
 
+import gc
 import os
+import warnings
 from typing import Any
 
 from celery import Celery
+from kombu import pools
 
 from tests.interop import results_shop
 
@@ -27,6 +30,23 @@ def made(broker: str | None, results: str | None) -> Celery:
     app.task(foreign_fail, name="shop.foreign_fail")
     app.task(third_time, name="shop.third_time", bind=True)
     return app
+
+
+def close(app: Celery) -> None:
+    """Close all its connections: what the garbage collector closes is a warning, and so an error, at any moment."""
+    backend = app.backend
+    consumer, client = getattr(backend, "result_consumer", None), backend.__dict__.get("client")
+    if consumer is not None:
+        consumer.stop()
+    if client is not None:
+        client.connection_pool.disconnect()
+        client.close()
+    app.close()
+    pools.reset()
+    app.__dict__.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # what kombu leaves open of its own
+        gc.collect()
 
 
 def told_id(task_id: str) -> None:

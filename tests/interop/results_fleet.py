@@ -44,7 +44,7 @@ class Fleet:
         self.tasks = {name.removeprefix("shop."): task for name, task in self.taskbus.tasks.items()}
         self._closing = ExitStack()
         self._closing.callback(self.taskbus.close)
-        self._closing.callback(self.celery.close)
+        self._closing.callback(results_celery.close, self.celery)
 
     def sig(self, task: str, *args: Any, queue: str = OURS, immutable: bool = False, **kwargs: Any) -> Any:
         """A signature of Celery's for a task on a queue."""

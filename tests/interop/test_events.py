@@ -3,8 +3,10 @@
 import json
 import subprocess
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,7 +66,20 @@ def ledger(stage: Stage) -> Iterator[Ledger]:
         yield ledger
 
 
-def test_every_task_is_told_of_from_its_coming_to_its_end(stage: Stage, ledger: Ledger) -> None:
+def expired(stage: Stage, gate: Path) -> str:
+    """A task that could not start in time, since both runners were busy until ``gate`` was made."""
+    running = [stage.bus.tasks[f"{TASKS}.wait_for"].delay(str(gate)) for _ in range(2)]
+    wait_until(lambda: len(stage.ask("active")) == 2, "both runners are busy")
+    late = stage.bus.tasks[f"{TASKS}.add"].options(expires=0.2).delay(1, 1)
+    sent_at = time.monotonic()
+    wait_until(lambda: time.monotonic() > sent_at + 0.5, "it is too late")
+    gate.touch()
+    for result in running:
+        assert result.get(timeout=30) == "seen"
+    return late.id
+
+
+def test_every_task_is_told_of_from_its_coming_to_its_end(stage: Stage, ledger: Ledger, tmp_path: Path) -> None:
     tasks = stage.bus.tasks
     fine = [tasks[f"{TASKS}.add"].delay(number, 1).id for number in range(50)]
     failed, retried, refused = (tasks[f"{TASKS}.{name}"] for name in ("boom", "once_more", "refuse"))
@@ -72,7 +87,7 @@ def test_every_task_is_told_of_from_its_coming_to_its_end(stage: Stage, ledger: 
     told[failed.delay("x").id] = ["received", "started", "failed"]
     told[retried.delay().id] = ["received", "started", "retried", "received", "started", "succeeded"]
     told[refused.delay().id] = ["received", "started", "rejected", "failed"]
-    late = tasks[f"{TASKS}.add"].options(expires=0.001).delay(1, 1).id
+    late = expired(stage, tmp_path / "gate")
 
     def is_complete() -> bool:
         return ledger.story(late)[-1:] == ["revoked"] and all(ledger.story(task) == told[task] for task in told)

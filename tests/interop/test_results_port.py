@@ -19,6 +19,7 @@ from taskbus.celery_results.port import CeleryResults, Part
 from taskbus.celery_results.signature import Chord, Outcome
 from taskbus.errors import ConfigError
 from taskbus.outcome import Failure, State
+from tests.interop import results_celery
 from tests.servers import postgres_server
 from tests.servers.redis_server import RedisServer
 
@@ -56,7 +57,7 @@ def _celery(place: str, **settings: Any) -> Iterator[Celery]:
     app.conf.update(result_extended=True, **settings)
     app.set_current()
     yield app
-    app.close()
+    results_celery.close(app)
 
 
 @pytest.fixture
@@ -260,7 +261,8 @@ class Group:
     def __init__(self, server: RedisServer, size: int) -> None:
         self.id = str(uuid4())
         self.server = server
-        (self.app,) = _celery(server.url)
+        self._apps = _celery(server.url)
+        self.app = next(self._apps)
         self.body = {"task": "total", "args": [], "kwargs": {}, "options": {"task_id": str(uuid4())},
                      "subtask_type": None, "immutable": False}  # fmt: skip
         self.sent: list[Any] = []
@@ -282,6 +284,7 @@ class Group:
 
     def close(self) -> None:
         self.results.close()
+        next(self._apps, None)
 
 
 def lambda_total(*args: Any) -> None:

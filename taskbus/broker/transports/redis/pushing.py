@@ -23,7 +23,7 @@ def arguments(parcels: Sequence[Parcel], queues: dict[str, int], window: float, 
     is_any_known = False
     for parcel in parcels:
         due_at = parcel.due_at
-        is_celerys = parcel.properties is None and parcel.body.startswith(celery.FIRST)
+        is_celerys = parcel.body.startswith(celery.FIRST) and parcel.properties is None
         if is_celerys:  # when it is due is said in it; its own workers wait themselves
             due_at, key = None, (parcel.key, FOR_CELERY + parcel.priority // 3 * 3)
         else:

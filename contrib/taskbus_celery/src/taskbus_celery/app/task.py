@@ -20,7 +20,7 @@ HONOURED = frozenset({
 })  # fmt: skip
 """Options of ``@app.task`` that mean what they mean for Celery, or ask for what is always so."""
 DIFFERENT: Mapping[str, str] = {
-    "rate_limit": "there are no rate limits; give the queue a worker with as many slots as may run at once",
+    "rate_limit": "it cannot be said in code; taskbus control rate_limit NAME 10/m tells running workers, each of them",
     "compression": "messages are not compressed",
     "pydantic": "annotate the parameters of a @taskbus.task with models: they are converted by themselves",
     "send_events": "telemetry is switched on for a worker, not for a task",
