@@ -78,7 +78,8 @@ class DeadLetters:
 
         Each is one atomic step: its task is queued and its letter gone, or neither, so replaying may be interrupted
         anywhere and started anew. A task keeps its id and arguments; it starts at its first attempt, now, without
-        expiry. Letters that die again meanwhile are not taken twice. ``dry_run`` tells what would be done.
+        expiry. Letters that die again meanwhile are not taken twice. ``dry_run`` tells what would be done,
+        save that it does not foresee who is refused because of a task that has not ended.
 
         The workflow of a task goes on from there. Refused is what would not run as it should: where its workflow was
         cancelled; while a task that is given its failure has not ended; and where its workflow is forgotten, and with
