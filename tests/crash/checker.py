@@ -253,7 +253,8 @@ def _unrecorded(joined: Joined) -> list[str]:
         if not joined.tried[id].get("results", True) or not joined.finished(id) or joined.quiesced_at == INF:
             continue
         seen = joined.seen[id]
-        expected = ("SUCCESS",) if any(run.ended for run in joined.runs[id]) and not joined.dead[id] else FINAL
+        must_succeed = joined.tried[id].get("expect") != "any" and not joined.dead[id]
+        expected = ("SUCCESS",) if must_succeed and any(run.ended for run in joined.runs[id]) else FINAL
         if not seen or seen[-1]["state"] not in expected:
             missing.append(id)
     return missing
