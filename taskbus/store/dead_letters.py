@@ -86,7 +86,8 @@ class DeadLetters:
         anywhere and started anew. Where broker and store are two databases, first the task's failure is forgotten, then
         the task queued, then the letter gone: interrupted in between it stays, and started anew may send its task a
         second time. A task keeps its id and arguments; it starts at its first attempt, now, without expiry. Letters
-        that die again meanwhile are not taken twice. ``dry_run`` tells what would be done.
+        that die again meanwhile are not taken twice. ``dry_run`` tells what would be done, save
+        that it does not foresee who is refused because of a task that has not ended.
 
         The workflow of a task goes on from there. Refused is what would not run as it should: where its workflow was
         cancelled; while a task that is given its failure has not ended; and where its workflow is forgotten, and with
