@@ -151,7 +151,7 @@ class Schedules:
             if name in self.declared or (row is not None and row.schedule.origin is Origin.CODE):
                 raise ConfigError(f"schedule {name!r} is in the code: change it there, or choose another name")
             if row is not None and not replace:
-                raise ConfigError(f"there is a schedule {name!r} already; replace=True changes it")
+                raise ConfigError(f"there is a schedule {name!r} already; replace=True (--replace) changes it")
             return written(row, made, now)
 
         until_saved(self._open(), name, change)
@@ -173,11 +173,17 @@ class Schedules:
         if self._row(name).standing.is_paused:
             self._change(name, change)
 
-    def remove(self, name: str) -> None:
-        """Remove one that was added at run time. One that is in code is removed there, or paused."""
-        row = self._row(name)
-        if name in self.declared or row.schedule.origin is Origin.CODE:
-            raise NoSchedule(f"schedule {name!r} is in the code ({row.schedule.owner}): remove it there, or pause it")
+    def remove(self, name: str, *, owner_is_gone: bool = False) -> None:
+        """Remove one that was added at run time. One that is in code is removed there, or paused.
+
+        ``owner_is_gone``: also one of the code of another application, which starts no beat any more.
+        """
+        schedule = self._row(name).schedule
+        if name in self.declared or (schedule.origin is Origin.CODE and not owner_is_gone):
+            raise NoSchedule(
+                f"schedule {name!r} is in the code ({schedule.owner}): remove it there, or pause it; if there is no"
+                " such application any more: --owner-is-gone"
+            )
         self._change(name, lambda row: row._replace(is_removed=True, due_at=None))
 
     def run(self, name: str) -> AsyncResult[Any]:
@@ -190,18 +196,26 @@ class Schedules:
         return self._home.result(tick.task_id)
 
     def backfill(
-        self, name: str, start: float | datetime, end: float | datetime, *, limit: int = MOST_FILLED
+        self,
+        name: str,
+        start: float | datetime,
+        end: float | datetime,
+        *,
+        limit: int = MOST_FILLED,
+        dry_run: bool = False,
     ) -> Sequence[float]:
         """Send its runs with ``start <= nominal time < end`` that never ran; their nominal times, the earliest first.
 
         Only what lies in the past: the rest is still to come by itself. Each run is sent once, also if two do this at
         the same time, or it is done again. Raises ``ConfigError`` for more than ``limit`` times, and for a span of
-        which it is not known any more what ran.
+        which it is not known any more what ran. ``dry_run``: nothing is sent.
         """
         row, places = self._row(name), self.places()
         store, known = places.schedules, set[float]()
         now, first, last = places.now(), instant_of("start", start), instant_of("end", end)
         assert first is not None and last is not None
+        if first >= last:
+            raise ConfigError(f"schedule {name!r}: end={end!r} is not after start={start!r}")
         last = min(last, row.standing.cursor_at + 1e-6)
         times = self._times(row, first, last, now, limit)
         until = last
@@ -209,7 +223,7 @@ class Schedules:
             known |= {tick.nominal for tick in ticks if not tick.is_manual}
             until = ticks[-1].nominal
         times = [each for each in times if each not in known]
-        for at in range(0, len(times), FILLED_AT_ONCE):
+        for at in range(0, 0 if dry_run else len(times), FILLED_AT_ONCE):
             some = times[at : at + FILLED_AT_ONCE]
             ticks = [tick_of(row, each, now, is_pending=places.relays(row.schedule.queue)) for each in some]
             send(places, [Advance(row, ticks, is_move=False)])

@@ -135,6 +135,8 @@ def _call(name: str, call: Any) -> Any:
             raise ConfigError(
                 f"schedule {name!r}: headers that begin with {OWN_HEADERS!r} are TaskBus's own: {header!r}"
             )
+    if chosen.expires_in is not None and chosen.expires_in <= 0:
+        raise ConfigError(f"schedule {name!r}: expires={chosen.expires_in!r} is over at once; give seconds above zero")
     return call.task, call.args, call.kwargs, chosen
 
 

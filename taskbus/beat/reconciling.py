@@ -3,6 +3,7 @@
 *   What is in code and not in the store is added, from now on. What is in both and differs is changed to what the code
     says; a new timetable counts from now on, while counts and a pause stay.
 *   A schedule that was added at run time under a name that the code uses becomes the code's: that is logged.
+*   One that is in the code of two applications is that of the beat which was started last: that is logged.
 *   What the store has of this application's code, and the code has no longer, is removed.
 
 A beat does this once, when it starts: the version of the code that was started last is the one that counts.
@@ -46,6 +47,9 @@ def put(store: ScheduleStore, schedule: Schedule, now: float) -> bool:
             return None
         if row is not None and row.schedule.origin is not schedule.origin:
             logger.warning("schedule %r was added at run time and is in the code too: the code counts", schedule.name)
+        elif row is not None and row.schedule.owner != schedule.owner:
+            owners = row.schedule.owner, schedule.owner
+            logger.warning("schedule %r was that of %r and is %r's now: name it anew in one", schedule.name, *owners)
         return written(row, schedule, now)
 
     return until_saved(store, schedule.name, changed)

@@ -11,7 +11,6 @@ from taskbus.broker.delivery import Settlement
 from taskbus.message import Message
 from taskbus.store.base import AnyChange, Filter
 from taskbus.store.dead_letters import DeadLetters
-from taskbus.store.flows import ReviveNode
 from taskbus.store.where import parse
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -41,12 +40,8 @@ def dead_letters_of(app: TaskBus) -> DeadLetters:
     """The dead letters of an application. A replay is one transaction where broker and store share a database."""
 
     def transact(message: Message, changes: Sequence[AnyChange]) -> bool:
-        if not app.shares_database:
-            revivals = [change for change in changes if isinstance(change, ReviveNode)]
-            if revivals and app.record(revivals, None) is None:
-                return False
-            changes = [change for change in changes if not isinstance(change, ReviveNode)]
         settlement = Settlement(None, follow_ups=[message], changes=changes)
         return app.broker.transact(settlement, app.record, shared=app.shares_database)
 
-    return DeadLetters(app.store, transact, app.clock, app.config.max_message_bytes)
+    apart = not app.shares_database
+    return DeadLetters(app.store, transact, app.clock, app.config.max_message_bytes, apart=apart)

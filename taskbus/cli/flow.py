@@ -94,7 +94,7 @@ def retry(ctx: click.Context, flow_id: str, node: str | None, yes: bool) -> None
         if node is not None and not failed:
             raise CommandFailed(f"no task {node!r} of workflow {flow_id} has failed by itself", NOT_FOUND)
         if len(failed) > 1:
-            confirm(f"Send {count(len(failed), 'task')} again, to {app.broker.safe_url}", yes=yes)
+            confirm(f"Send {count(len(failed), 'task')} again, to {app.broker.safe_url}", yes=yes, has_dry_run=False)
         tried = list(app.flow(flow_id).retried(node)) if failed else []
         sent = [each.task_id for each in tried if not each.refused]
         refused = [each for each in tried if each.refused]

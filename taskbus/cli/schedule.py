@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import rich_click as click
 
+from taskbus.app import TaskBus
 from taskbus.beat.book import NoSchedule
 from taskbus.cli import schedule_view as view
 from taskbus.cli.confirming import confirm
 from taskbus.cli.exits import NOT_FOUND, CommandFailed
-from taskbus.cli.opening import open_existing
-from taskbus.cli.options import scope_of, shared_options
+from taskbus.cli.opening import check_shared, open_app, open_existing
+from taskbus.cli.options import Scope, scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.schedule_add import add
 from taskbus.cli.schedule_fill import backfill
@@ -31,6 +33,15 @@ command.add_command(add)
 command.add_command(backfill)
 
 
+def _opened(scope: Scope, *places: Literal["broker", "results"]) -> TaskBus:
+    """With an application that has schedules in its code, also where nothing was ever sent."""
+    if scope.app and (app := open_app(scope)).schedules.declared:
+        check_shared(app.broker_url)
+        check_shared(app.results_url)
+        return app
+    return open_existing(scope, *places)
+
+
 @contextmanager
 def _found() -> Iterator[None]:
     try:
@@ -45,7 +56,7 @@ def _found() -> Iterator[None]:
 def list_schedules(ctx: click.Context) -> None:
     """List all schedules by name: when they run, when they ran last, what was missed."""
     scope = scope_of(ctx)
-    with open_existing(scope, "results") as app:
+    with _opened(scope, "results") as app:
         found = app.schedules.list()
         place = app.store.database or app.results_url
         emit_items(
@@ -62,7 +73,7 @@ def list_schedules(ctx: click.Context) -> None:
 def show(ctx: click.Context, name: str, limit: int) -> None:
     """Show a schedule: how it stands, and its last runs with how late they were sent."""
     scope = scope_of(ctx)
-    with open_existing(scope, "results") as app, _found():
+    with _opened(scope, "results") as app, _found():
         info, ticks = app.schedules.get(name), app.schedules.ticks(name, limit) if limit else ()
         item = {**view.item(info), "runs": list(map(view.tick_item, ticks))}
         emit_one(scope.output, "schedule", item, lambda: view.draw_one(info, ticks, app.clock()))
@@ -76,7 +87,7 @@ def show(ctx: click.Context, name: str, limit: int) -> None:
 def next_times(ctx: click.Context, name: str, count: int) -> None:
     """Show the next times of a schedule, exactly as the beats find them: in its zone, in UTC, with its jitter."""
     scope = scope_of(ctx)
-    with open_existing(scope, "results") as app, _found():
+    with _opened(scope, "results") as app, _found():
         times, timetable = app.schedules.next(name, count), app.schedules.get(name).timetable
         items = [{"scheduled_at": nominal, "due_at": due_at} for nominal, due_at in times]
         emit_items(scope.output, "times", items, lambda: view.draw_times(times, timetable, app.clock()), schedule=name)
@@ -89,7 +100,7 @@ def next_times(ctx: click.Context, name: str, count: int) -> None:
 def pause(ctx: click.Context, name: str) -> None:
     """Send nothing of a schedule until it is resumed; also of one that is in code."""
     scope = scope_of(ctx)
-    with open_existing(scope, "results") as app, _found():
+    with _opened(scope, "results") as app, _found():
         app.schedules.pause(name)
         emit_one(scope.output, "paused", {"name": name}, lambda: say(f"{name} is paused."))
 
@@ -101,7 +112,7 @@ def pause(ctx: click.Context, name: str) -> None:
 def resume(ctx: click.Context, name: str) -> None:
     """Go on with a paused schedule from its next time; what fell into the pause is not made up for."""
     scope = scope_of(ctx)
-    with open_existing(scope, "results") as app, _found():
+    with _opened(scope, "results") as app, _found():
         app.schedules.resume(name)
         emit_one(scope.output, "resumed", {"name": name}, lambda: say(f"{name} goes on."))
 
@@ -113,7 +124,7 @@ def resume(ctx: click.Context, name: str) -> None:
 def run(ctx: click.Context, name: str) -> None:
     """Send a schedule's task now, besides its times. Prints the task's id."""
     scope = scope_of(ctx)
-    with open_existing(scope, "broker", "results") as app, _found():
+    with _opened(scope, "broker", "results") as app, _found():
         task_id = app.schedules.run(name).id
         emit_one(scope.output, "run", {"name": name, "task_id": task_id}, lambda: click.echo(task_id))
 
@@ -121,13 +132,14 @@ def run(ctx: click.Context, name: str) -> None:
 @command.command("remove")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--owner-is-gone", is_flag=True, help="Also one in the code of an application that is no more.")
 @shared
 @click.pass_context
-def remove(ctx: click.Context, name: str, yes: bool) -> None:
+def remove(ctx: click.Context, name: str, yes: bool, owner_is_gone: bool) -> None:
     """Remove a schedule that was added at run time. What it has sent stays sent."""
     scope = scope_of(ctx)
-    with open_existing(scope, "results") as app, _found():
+    with _opened(scope, "results") as app, _found():
         app.schedules.get(name)
-        confirm(f"Remove the schedule {name}", yes=yes)
-        app.schedules.remove(name)
+        confirm(f"Remove the schedule {name}", yes=yes, has_dry_run=False)
+        app.schedules.remove(name, owner_is_gone=owner_is_gone)
         emit_one(scope.output, "removed", {"name": name}, lambda: say(f"{name} is removed."))

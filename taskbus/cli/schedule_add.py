@@ -1,6 +1,6 @@
 """``taskbus schedule add``: a schedule made of options."""
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 import rich_click as click
@@ -19,9 +19,11 @@ from taskbus.schedule.cron import cron
 from taskbus.schedule.solar import solar
 from taskbus.schedule.spec import from_text
 from taskbus.schedule.timetable import Timetable, any_of, at, every
+from taskbus.schedule.zones import zone_of
 from taskbus.store.schedules import CatchUp, Overlap
 
 PREVIEWED = 3
+DATE = len("20300131")
 
 
 @click.command("add")
@@ -34,7 +36,7 @@ PREVIEWED = 3
 @click.option_panel("Between", options=["--jitter", "--start", "--end"])
 @click.option_panel("How", options=["--catch-up", "--max-catch-up", "--overlap", "--queue", "--priority", "--expires"])
 @click.option("--cron", "crons", multiple=True, metavar="LINE", help="Crontab line of 5 fields, or 6 with seconds.")
-@click.option("--tz", default="UTC", show_default=True, metavar="ZONE", help="Zone of the crontab lines.")
+@click.option("--tz", metavar="ZONE", help="Zone of the crontab lines, UTC if not given, and of times without one.")
 @click.option("--every", "interval", type=float, metavar="SECONDS", help="Each so many seconds of real time.")
 @click.option("--anchor", metavar="TIME", help="One of the times of --every; else they count from now.")
 @click.option("--at", "times", multiple=True, metavar="TIME", help="Once, at this ISO 8601 time.")
@@ -104,33 +106,42 @@ def _call(app: TaskBus, task: str, args: list[Any], kwargs: dict[str, Any]) -> A
 
 
 def _timetable(
-    *, crons: tuple[str, ...], tz: str, interval: float | None, anchor: str | None, times: tuple[str, ...],
+    *, crons: tuple[str, ...], tz: str | None, interval: float | None, anchor: str | None, times: tuple[str, ...],
     event: str | None, place: tuple[float, float] | None, timetable: str | None, jitter: float,
     start: str | None, end: str | None,
 ) -> Timetable:  # fmt: skip
-    found: list[Timetable] = [cron(line, tz=tz) for line in crons]
+    zone = None if tz is None else zone_of(tz)
+    found: list[Timetable] = [cron(line, tz=tz or "UTC") for line in crons]
+    if anchor is not None and interval is None:
+        raise CommandFailed("--anchor is one of the times of --every, which is not given", USAGE)
     if interval is not None:
-        found.append(every(interval, anchor=time_of("--anchor", anchor)))
-    found += [at(time_of("--at", each) or 0.0) for each in times]
-    if event is not None:
-        if place is None:
-            raise CommandFailed("--solar needs --place LATITUDE LONGITUDE", USAGE)
+        found.append(every(interval, anchor=None if anchor is None else time_of("--anchor", anchor, zone)))
+    found += [at(time_of("--at", each, zone)) for each in times]
+    if (event is None) != (place is None):
+        raise CommandFailed("--solar and --place LATITUDE LONGITUDE need each other", USAGE)
+    if event is not None and place is not None:
         found.append(solar(event, latitude=place[0], longitude=place[1]))
     if timetable is not None:
         found.append(from_text(timetable))
     if not found:
         raise CommandFailed("say when: --cron, --every, --at, --solar or --timetable", USAGE)
-    limits: dict[str, Any] = {"jitter": jitter, "start": time_of("--start", start), "end": time_of("--end", end)}
+    limits: dict[str, Any] = {"jitter": jitter} | {
+        name: time_of(f"--{name}", text, zone) for name, text in (("start", start), ("end", end)) if text is not None
+    }
     if not any(limits.values()):
         return found[0] if len(found) == 1 else any_of(*found)
     return any_of(*found, **limits)
 
 
-def time_of(option: str, text: str | None) -> datetime | float | None:
-    """An instant as it is written on a command line; local if it has no zone. Raises ``CommandFailed``."""
-    if text is None:
-        return None
+def time_of(option: str, text: str, zone: tzinfo | None = None) -> datetime | float:
+    """An instant as it is written on a command line; without a zone it is in ``zone``, or local.
+
+    Digits are Unix seconds, but for eight of them: those are a date. Raises ``CommandFailed``.
+    """
     try:
-        return float(text) if text.replace(".", "", 1).isdigit() else datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
+        if text.replace(".", "", 1).isdigit() and len(text) != DATE:
+            return float(text)
+        found = datetime.fromisoformat(text)
+        return found.replace(tzinfo=found.tzinfo or zone).astimezone()
+    except (ValueError, OverflowError) as error:
         raise CommandFailed(f"{option} {text!r} is not an ISO 8601 time such as 2030-01-31T18:00", USAGE) from error

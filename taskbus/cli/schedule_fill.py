@@ -19,28 +19,29 @@ from taskbus.cli.tables import say
 @click.argument("start")
 @click.argument("end")
 @click.option("--limit", type=click.IntRange(min=1), default=MOST_FILLED, show_default=True, help="Refuse more runs.")
+@click.option("--dry-run", is_flag=True, help="Only say which ones it would send.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
-def backfill(ctx: click.Context, name: str, start: str, end: str, limit: int, yes: bool) -> None:
+def backfill(ctx: click.Context, name: str, start: str, end: str, limit: int, dry_run: bool, yes: bool) -> None:
     """Send the runs of NAME from START to before END (ISO 8601) that never ran; prints their times.
 
-    What ran is left out, so that it may be done again.
+    What ran is left out, so that it may be done again. START and END without a zone are in the schedule's own.
     """
     scope = scope_of(ctx)
-    first, last = time_of("START", start), time_of("END", end)
-    assert first is not None and last is not None
     with open_existing(scope, "broker", "results") as app:
         try:
             zone = zone_in(app.schedules.get(name).timetable)
-            confirm(f"Send what {name} has missed from {start} to {end}, to {app.broker.safe_url}", yes=yes)
-            filled = app.schedules.backfill(name, first, last, limit=limit)
+            first, last = time_of("START", start, zone), time_of("END", end, zone)
+            what = f"Send what {name} has missed from {start} to {end}, to {app.broker.safe_url}"
+            confirm(what, yes=yes or dry_run)
+            filled = app.schedules.backfill(name, first, last, limit=limit, dry_run=dry_run)
         except NoSchedule as error:
             raise CommandFailed(str(error), NOT_FOUND) from error
 
         def table() -> None:
             for each in filled:
                 click.echo(shown(each, zone))
-            say(f"Sent {count(len(filled), 'run')}.")
+            say(f"{'Would send' if dry_run else 'Sent'} {count(len(filled), 'run')}.")
 
         emit_items(scope.output, "filled", filled, table, schedule=name)

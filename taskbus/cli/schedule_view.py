@@ -79,6 +79,7 @@ def draw_one(info: ScheduleInfo, ticks: Sequence[Tick], now: float) -> None:
             ("name", info.name),
             ("task", f"{info.task} on queue {info.queue}"),
             ("when", str(info.timetable)),
+            ("limits", _limits(info.timetable, zone)),
             ("origin", f"{info.origin} {info.owner}".strip() + ("" if info.is_known else ", no beat knows it yet")),
             ("catch up", info.catch_up),
             ("overlap", info.overlap),
@@ -141,6 +142,11 @@ def _next(info: ScheduleInfo, now: float) -> str | Text:
     if not info.is_known:
         return Text("when a beat starts", style="dim")
     return safe(ago(info.due_at or 0.0, now))
+
+
+def _limits(timetable: Timetable, zone: tzinfo) -> str:
+    found = [f"{name} {shown(at, zone)}" for name in ("start", "end") if (at := getattr(timetable, name)) is not None]
+    return ", ".join([*found, *([f"jitter {span(timetable.jitter)}"] if timetable.jitter else [])])
 
 
 def _put_off(seconds: float) -> str:

@@ -37,6 +37,10 @@ class Cron(Timetable):
     SEARCH_FROM: ClassVar[datetime] = datetime(2000, 1, 1)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.tz, str) or not isinstance(self.line, str):
+            raise ConfigError(
+                f"cron({self.line!r}, tz={self.tz!r}): line and tz must be texts, such as '*/5 * * * *', 'Europe/Paris'"
+            )
         zone_of(self.tz)
         parsed = _parse(self.line)
         seconds, minutes = parsed.parts[:2]
@@ -98,10 +102,6 @@ def cron(
     """
     if isinstance(tz, ZoneInfo):
         tz = tz.key
-    if not isinstance(tz, str) or not isinstance(line, str):
-        raise ConfigError(
-            f"cron({line!r}, tz={tz!r}): line and tz must be texts, such as '*/5 * * * *', 'Europe/Paris'"
-        )
     return Cron(line=line, tz=tz, **limits(jitter, start, end))
 
 

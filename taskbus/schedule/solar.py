@@ -37,6 +37,7 @@ class Solar(Timetable):
         for name, value, most in (("latitude", self.latitude, 90), ("longitude", self.longitude, 180)):
             if isinstance(value, bool) or not isinstance(value, int | float) or not -most <= value <= most:
                 raise ConfigError(f"solar({name}={value!r}) must be degrees from -{most} to {most}")
+        seconds("offset", self.offset)
         _astral()
         Timetable.__post_init__(self)
 

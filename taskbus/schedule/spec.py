@@ -39,6 +39,8 @@ def from_text(text: str) -> Timetable:
     """The timetable in a text; raises ``ConfigError`` for what is none, or none that this TaskBus knows."""
     try:
         return _from_plain(json.loads(text))
+    except ConfigError:
+        raise
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(f"{text!r:.200} is no timetable: {error}") from error
 
@@ -69,5 +71,8 @@ def _from_plain(plain: dict[str, Any]) -> Timetable:
     if kind is None:
         raise ConfigError(f"{plain!r:.200} is no timetable; its kind is not one of {', '.join(KINDS)}")
     if kind is AnyOf:
-        given["members"] = tuple(map(_from_plain, given["members"]))
+        members = given.get("members")
+        if not isinstance(members, list):
+            raise ConfigError(f"any_of(members={members!r:.200}) must be a list of timetables")
+        given["members"] = tuple(map(_from_plain, members))
     return kind(**given)

@@ -33,8 +33,10 @@ class Timetable(ABC):
     end: float | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.jitter < LATEST:
+        if not 0 <= seconds("jitter", self.jitter) < LATEST:
             raise ConfigError(f"{self}: jitter={self.jitter!r} must be seconds, zero or more")
+        instant_of("start", self.start)
+        instant_of("end", self.end)
         if self.start is not None and self.end is not None and self.start >= self.end:
             raise ConfigError(f"{self}: end={_shown(self.end)} is not after start={_shown(self.start)}")
 
@@ -76,8 +78,9 @@ class Every(Timetable):
     anchor: float | None = None
 
     def __post_init__(self) -> None:
-        if not SHORTEST <= self.interval < LATEST:
+        if not SHORTEST <= seconds("interval", self.interval) < LATEST:
             raise ConfigError(f"every({self.interval!r}): interval must be seconds, {SHORTEST} or more")
+        instant_of("anchor", self.anchor)
         Timetable.__post_init__(self)
 
     def following(self, instant: float, base: float) -> float | None:
@@ -96,6 +99,10 @@ class At(Timetable):
     """Once, at ``time``."""
 
     time: float
+
+    def __post_init__(self) -> None:
+        _required("time", self.time)
+        Timetable.__post_init__(self)
 
     def following(self, instant: float, base: float) -> float | None:
         return self.time if self.time > instant else None
@@ -144,10 +151,7 @@ def every(
 
 def at(time: float | datetime, *, jitter: float | timedelta = 0.0) -> At:
     """Once, at ``time``: an aware ``datetime``, or Unix seconds."""
-    when = instant_of("time", time)
-    if when is None:
-        raise ConfigError("at(None): time must be an instant, such as datetime(2027, 1, 1, tzinfo=UTC)")
-    return At(time=when, **limits(jitter, None, None))
+    return At(time=_required("time", time), **limits(jitter, None, None))
 
 
 def any_of(
@@ -189,6 +193,13 @@ def instant_of(field: str, value: float | datetime | None) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < LATEST:
         raise ConfigError(f"{field}={value!r} is no instant; give an aware datetime, or Unix seconds")
     return float(value)
+
+
+def _required(field: str, value: float | datetime | None) -> float:
+    found = instant_of(field, value)
+    if found is None:
+        raise ConfigError(f"{field}=None must be an instant, such as datetime(2027, 1, 1, tzinfo=UTC)")
+    return found
 
 
 def _shown(instant: float) -> str:

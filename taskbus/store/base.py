@@ -93,13 +93,28 @@ class Exhume:
 
 
 @dataclass(frozen=True, slots=True)
-class Purge:
-    """Delete a dead letter for good, with its attempts; the task's result stays. Nothing happens if there is none."""
+class ForgetFailure:
+    """Forget that a task failed or was revoked: its dead letter of ``dead_at`` is about to be sent again, and stays.
+
+    Fails if that letter is not there. A success stays: it is that of a task which was sent again before.
+    """
 
     task_id: str
+    dead_at: float
 
 
-Change = SaveResult | SaveAttempt | ForgetAttempts | Bury | Exhume | Purge
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """Delete a dead letter for good, with its attempts; the task's result stays. Nothing happens if there is none.
+
+    ``dead_at``: nor if the letter is another one than that of this instant.
+    """
+
+    task_id: str
+    dead_at: float | None = None
+
+
+Change = SaveResult | SaveAttempt | ForgetAttempts | Bury | Exhume | ForgetFailure | Purge
 AnyChange = Change | FlowChange
 
 
@@ -162,7 +177,7 @@ class Store(ResultStore, FlowStore, Protocol):
     """Names the database itself; where a broker's is equal, both can share one transaction."""
 
     def apply(self, changes: Sequence[AnyChange], transaction: Any = None) -> Recorded | None:
-        """Write all changes, in their order, or none. None: an ``Exhume`` found nothing, so nothing was written.
+        """Write all changes, in their order, or none. None: an ``Exhume`` or ``ForgetFailure`` was refused.
 
         The answer holds the messages that became ready in flows by it, to be published by the same step. (In a
         transaction on Redis it is empty: there the script publishes them itself.)

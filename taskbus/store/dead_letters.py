@@ -7,7 +7,7 @@ from typing import Any
 from taskbus.clock import Clock, wall_clock
 from taskbus.errors import DecodeError
 from taskbus.message import CHUNK, FLOW, OWN_HEADERS, TAKES, Message
-from taskbus.store.base import AnyChange, DeadLetter, Exhume, Filter, Group, Purge, Store
+from taskbus.store.base import AnyChange, DeadLetter, Exhume, Filter, ForgetFailure, Group, Purge, Store
 from taskbus.store.flows import ReviveNode
 from taskbus.wire import formats
 
@@ -18,8 +18,7 @@ EVERYTHING = Filter()
 Transact = Callable[[Message, Sequence[AnyChange]], bool]
 """Publishes the message and records the changes in one step; False, with nothing published, if they were refused.
 
-Where that cannot be one step, a ``ReviveNode`` must be recorded before the message is published, and that only if it
-was not refused: else a worker may find that its task has ended.
+Where broker and store are two, it first publishes, then records.
 """
 KEPT = (FLOW, CHUNK, TAKES)
 """Of the headers that TaskBus adds, those without which the message would mean something else."""
@@ -36,15 +35,22 @@ class Replayed:
 
 
 class DeadLetters:
-    """The dead letters of ``store``. What is replayed goes out through ``transact``."""
+    """The dead letters of ``store``. What is replayed goes out by ``transact``, which is one step unless ``apart``."""
 
     def __init__(
-        self, store: Store, transact: Transact, clock: Clock = wall_clock, max_message_bytes: int = 1 << 20
+        self,
+        store: Store,
+        transact: Transact,
+        clock: Clock = wall_clock,
+        max_message_bytes: int = 1 << 20,
+        *,
+        apart: bool = False,
     ) -> None:
         self._store = store
         self._transact = transact
         self._clock = clock
         self._max_message_bytes = max_message_bytes
+        self._apart = apart
 
     def list(self, where: Filter = EVERYTHING, limit: int | None = None) -> Iterator[DeadLetter]:
         """The letters that match, oldest first, at most ``limit``; read page by page as they are asked for."""
@@ -77,8 +83,11 @@ class DeadLetters:
         """Send the tasks of the letters that match again, oldest first, at most ``limit``, as they are asked for.
 
         Each is one atomic step: its task is queued and its letter gone, or neither, so replaying may be interrupted
-        anywhere and started anew. A task keeps its id and arguments; it starts at its first attempt, now, without
-        expiry. Letters that die again meanwhile are not taken twice. ``dry_run`` tells what would be done.
+        anywhere and started anew. Where broker and store are two databases, first the task's failure is forgotten, then
+        the task queued, then the letter gone: interrupted in between it stays, and started anew may send its task a
+        second time. A task keeps its id and arguments; it starts at its first attempt, now, without expiry. Letters
+        that die again meanwhile are not taken twice. ``dry_run`` tells what would be done, save
+        that it does not foresee who is refused because of a task that has not ended.
 
         The workflow of a task goes on from there. Refused is what would not run as it should: where its workflow was
         cancelled; while a task that is given its failure has not ended; and where its workflow is forgotten, and with
@@ -100,7 +109,7 @@ class DeadLetters:
             message = self._message(letter)
         except DecodeError as error:
             return Replayed(letter.task_id, letter.task, letter.queue, str(error))
-        changes: list[AnyChange] = [Exhume(letter.task_id)]
+        revivals: list[AnyChange] = []
         refused = ""
         if flow := message.headers.get(FLOW):
             view = self._store.flow(flow)
@@ -111,15 +120,28 @@ class DeadLetters:
             elif view.is_cancelled:
                 refused = _cancelled(flow)
             else:
-                changes.append(ReviveNode(flow, message.id, is_sent=True))
-        if not refused and not dry_run and not self._transact(message, changes):
-            refused = self._why_not(message)
+                revivals.append(ReviveNode(flow, message.id, is_sent=True))
+        if not refused and not dry_run and not self._send(message, letter, revivals):
+            refused = self._why_not(message, letter)
         return Replayed(letter.task_id, letter.task, letter.queue, refused)
 
-    def _why_not(self, message: Message) -> str:
+    def _send(self, message: Message, letter: DeadLetter, revivals: Sequence[AnyChange]) -> bool:
+        """Exchange the letter for its message; False: refused.
+
+        Where that is no one step, a worker may end the task before the last one, well or as a new letter, and that must
+        count. So what stands in its way is forgotten before, and only the very letter that was sent is struck off.
+        """
+        if not self._apart:
+            return self._transact(message, [Exhume(letter.task_id), *revivals])
+        if self._store.apply([ForgetFailure(letter.task_id, letter.dead_at), *revivals]) is None:
+            return False
+        return self._transact(message, [Purge(letter.task_id, letter.dead_at)])
+
+    def _why_not(self, message: Message, letter: DeadLetter) -> str:
         """Why sending it again was refused."""
         flow = message.headers.get(FLOW)
-        if flow is None or self.show(message.id) is None:
+        found = self.show(letter.task_id)
+        if flow is None or found is None or found.dead_at != letter.dead_at:
             return "it is gone: replayed or purged"
         view = self._store.flow(flow)
         if view is None:

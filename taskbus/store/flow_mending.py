@@ -124,7 +124,7 @@ def replace(work: Work, flow: FlowRow, nodes: Sequence[Node]) -> None:
     nodes = [node._replace(path=_path_inside(place.path, node.path, len(nodes))) for node in nodes]
     new = new._replace(path=_path_inside(place.path, new.path, len(nodes)))
     node = new._replace(after=new.after or place.after, join=place.join, place=place.place, keeps=place.keeps)
-    put = Row(row.flow, node)
+    put = Row(row.flow, node, copy=row.copy)  # by which a message of the one that was here is known
     work.replace(put)
     add(work, flow, nodes)
     if not new.after:

@@ -26,6 +26,8 @@ def _begin(work: Work, start: Start) -> Verdict:
         return Verdict.UNKNOWN
     if row.has_ended or row.state is NodeState.WAITING:
         return Verdict.ENDED
+    if row.state is NodeState.READY and row.copy and row.copy == start.copy:
+        return Verdict.ENDED  # the task that was replaced by this one
     if row.state is NodeState.STARTED and row.copy != start.copy:
         return Verdict.DUPLICATE
     if work.flows[start.flow].is_cancelled:

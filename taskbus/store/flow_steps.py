@@ -76,6 +76,10 @@ def _end(work: Work, run: Sequence[EndNode]) -> bool:
         if row.has_ended or row.state is NodeState.WAITING:
             repeated.append((row, change.at))
             continue
+        if change.state is NodeState.SKIPPED:
+            if row.state is NodeState.READY:
+                work.publish(row, change.at)
+            continue
         work.end(row, change.state, change.at, change.failure)
         if row.node.keeps:
             row.value, row.content_type = change.value, change.content_type

@@ -185,6 +185,8 @@ class EndNode(NamedTuple):
 
     What becomes READY by it is published by the same step; asked again for a node that has ended, what it made READY
     and was not STARTED since is published again. Nothing happens where the flow or the node is not there.
+    SKIPPED: a message came of which ``begin`` said ENDED. It ends nothing; the same is published again as above, or the
+    node itself, if it is READY.
     """
 
     flow: str
@@ -228,8 +230,9 @@ class ReplaceNode(NamedTuple):
     ``after`` if it has one of its own; the ``path`` of all goes on from its. Nodes without ``after`` are published by
     the same step, by their ``wire``. With ``flow`` new, it is begun: the task was in none. Replacing what is replaced
     already, or has ended, changes nothing. (It is replaced already if it is not STARTED, or others of ``nodes`` are
-    there, or it is the only one and has that ``wire``.) While the node WAITS, ``begin`` says ENDED of a message of the
-    replaced task, and ``EndNode`` of it ends nothing, but publishes again what it waits for and was not STARTED.
+    there, or it is the only one and has that ``wire``.) While the node WAITS, or is READY and the copy is that of the
+    replaced task, ``begin`` says ENDED of its message; ``EndNode`` of a node that WAITS ends nothing, but publishes
+    again what it waits for and was not STARTED.
     """
 
     flow: Flow
@@ -268,7 +271,7 @@ class Verdict(StrEnum):
     RUN = "run"
     """It is STARTED now, by this copy."""
     ENDED = "ended"
-    """It has ended already: settle it by the same ``EndNode`` again, do not run it."""
+    """It has ended already, or was replaced: settle it by an ``EndNode`` as SKIPPED, do not run it."""
     DUPLICATE = "duplicate"
     """Another copy of the message was started: ack this one."""
     REVOKED = "revoked"

@@ -9,7 +9,8 @@ from weakref import WeakValueDictionary
 from taskbus.clock import Clock, wall_clock
 from taskbus.database.remark import Remark
 from taskbus.message import Recorded
-from taskbus.store import flow_starts, matching
+from taskbus.outcome import State
+from taskbus.store import flow_starts, matching, taking
 from taskbus.store.base import (
     AnyChange,
     Bury,
@@ -18,6 +19,7 @@ from taskbus.store.base import (
     FailedAttempt,
     Filter,
     ForgetAttempts,
+    ForgetFailure,
     Group,
     Purge,
     SaveAttempt,
@@ -31,6 +33,7 @@ from taskbus.store.memory_flows import MemoryFlows
 
 SWEEP_LIMIT = 1000
 NOTHING = Recorded()
+FAILED = (State.FAILURE, State.REVOKED)
 
 
 class MemoryStore:
@@ -49,14 +52,15 @@ class MemoryStore:
 
     def apply(self, changes: Sequence[AnyChange], transaction: Any = None) -> Recorded | None:
         with self._lock:
-            if self._refuses(changes):
+            possible = self._possible(changes)
+            if possible is None:
                 return None
             work: Work | None = None
             if not KINDS.isdisjoint(map(type, changes)):
                 work = work_out(self._flows, [change for change in changes if type(change) in KINDS])  # type: ignore[misc]
                 if work is None:
                     return None
-            for change in changes:
+            for change in possible:
                 self._write(change)
             recorded = NOTHING if work is None else self._close(work)
             subscribers = list(self._subscribers.values())
@@ -72,16 +76,12 @@ class MemoryStore:
             self._write(result)
         return recorded
 
-    def _refuses(self, changes: Sequence[AnyChange]) -> bool:
-        there: dict[str, bool] = {}
-        for change in changes:
-            if isinstance(change, Bury):
-                there[change.letter.task_id] = True
-            elif isinstance(change, Exhume):
-                if not there.get(change.task_id, change.task_id in self._letters):
-                    return True
-                there[change.task_id] = False
-        return False
+    def _possible(self, changes: Sequence[AnyChange]) -> Sequence[AnyChange] | None:
+        if taking.KINDS.isdisjoint(map(type, changes)):
+            return changes
+        asked = {change.task_id for change in changes if taking.asks(change)}
+        there = {task_id: self._letters[task_id].dead_at for task_id in asked & self._letters.keys()}
+        return taking.possible(changes, there)
 
     def _write(self, change: AnyChange) -> None:
         match change:
@@ -99,6 +99,10 @@ class MemoryStore:
                 self._letters.pop(task_id, None)
                 self._attempts.pop(task_id, None)
                 self._results.pop(task_id, None)
+            case ForgetFailure(task_id):
+                known = self._alive(task_id)
+                if known is not None and known.state in FAILED:
+                    del self._results[task_id]
             case Purge(task_id):
                 if self._letters.pop(task_id, None) is not None:
                     self._attempts.pop(task_id, None)

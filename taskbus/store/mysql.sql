@@ -65,8 +65,8 @@ ON DUPLICATE KEY UPDATE
     attempt = values(attempt), sent_at = values(sent_at), dead_at = values(dead_at)
 
 -- name: lock_letters
--- Which of these are there; whoever else wants to take one out waits until this transaction ends.
-SELECT task_id FROM taskbus_dead_letters WHERE task_id IN :ids ORDER BY task_id FOR UPDATE
+-- Which of these are there, and since when; whoever else wants to take one out waits until this transaction ends.
+SELECT task_id, dead_at FROM taskbus_dead_letters WHERE task_id IN :ids ORDER BY task_id FOR UPDATE
 
 -- name: delete_letters
 DELETE FROM taskbus_dead_letters WHERE task_id IN :ids
@@ -80,6 +80,9 @@ DELETE FROM taskbus_attempts WHERE task_id IN :ids AND EXISTS (
 
 -- name: delete_results
 DELETE FROM taskbus_results WHERE task_id IN :ids
+
+-- name: delete_failures
+DELETE FROM taskbus_results WHERE task_id IN :ids AND state IN ('FAILURE', 'REVOKED')
 
 -- name: one_result
 SELECT task_id, task, state, value, content_type, attempt, started_at, finished_at,

@@ -70,8 +70,8 @@ SET task = excluded.task, queue = excluded.queue, reason = excluded.reason, fail
     attempt = excluded.attempt, sent_at = excluded.sent_at, dead_at = excluded.dead_at
 
 -- name: lock_letters
--- Which of these are there; whoever else wants to take one out waits until this transaction ends.
-SELECT task_id FROM taskbus_dead_letters WHERE task_id = ANY(:ids::text[]) ORDER BY task_id FOR UPDATE
+-- Which of these are there, and since when; whoever else wants to take one out waits until this transaction ends.
+SELECT task_id, dead_at FROM taskbus_dead_letters WHERE task_id = ANY(:ids::text[]) ORDER BY task_id FOR UPDATE
 
 -- name: delete_letters
 DELETE FROM taskbus_dead_letters WHERE task_id = ANY(:ids::text[])
@@ -85,6 +85,9 @@ DELETE FROM taskbus_attempts WHERE task_id IN (
 
 -- name: delete_results
 DELETE FROM taskbus_results WHERE task_id = ANY(:ids::text[])
+
+-- name: delete_failures
+DELETE FROM taskbus_results WHERE task_id = ANY(:ids::text[]) AND state IN ('FAILURE', 'REVOKED')
 
 -- name: one_result
 SELECT task_id, task, state, value, content_type, attempt, started_at, finished_at,

@@ -23,7 +23,7 @@ function store.open(payload)
   return { prefix = prefix, now = now, asks = asks, changes = changes }
 end
 
--- Whether some Exhume would find nothing, the changes before it considered.
+-- Whether a change would not find its letter, the changes before it considered. A letter is known by its place.
 function store.refuses(set)
   if not set.asks then
     return false
@@ -31,16 +31,15 @@ function store.refuses(set)
   local there = {}
   for _, change in ipairs(set.changes) do
     local op, id = change[1], change[2]
+    if there[id] == nil and (op == "x" or op == "o" or op == "p") then
+      there[id] = redis.call("GETRANGE", set.prefix .. "letter:{" .. id .. "}", 0, 7)
+    end
     if op == "b" then
-      there[id] = true
-    elseif op == "x" then
-      if there[id] == nil then
-        there[id] = redis.call("EXISTS", set.prefix .. "letter:{" .. id .. "}") == 1
-      end
-      if not there[id] then
-        return true
-      end
-      there[id] = false
+      there[id] = change[3]
+    elseif op == "o" and there[id] ~= change[3] or op == "x" and there[id] == "" then
+      return true
+    elseif op == "x" or op == "p" and (not change[3] or there[id] == change[3]) then
+      there[id] = ""
     end
   end
   return false
@@ -55,6 +54,18 @@ local function save_result(prefix, change, now)
   local head = redis.call("GETRANGE", key, 0, 8)
   if string.sub(head, 1, 1) ~= "F" or struct.unpack(">d", head, 2) <= now then
     redis.call("SET", key, change[4], "PX", change[3])
+  end
+end
+
+-- What is packed behind the head is a list, of which the state is the second.
+local function forget_failure(prefix, change)
+  local key = prefix .. "result:{" .. change[2] .. "}"
+  local result = redis.call("GET", key)
+  if result then
+    local _, _, state = cmsgpack.unpack_limit(result, 2, 10)
+    if state == "FAILURE" or state == "REVOKED" then
+      redis.call("DEL", key)
+    end
   end
 end
 
@@ -75,12 +86,14 @@ local in_tasks = {
     redis.call("DEL", prefix .. "letter:" .. tag, prefix .. "attempts:" .. tag, prefix .. "result:" .. tag)
     return place
   end,
+  o = forget_failure,
   p = function(prefix, change)
     local tag = "{" .. change[2] .. "}"
     local place = redis.call("GETRANGE", prefix .. "letter:" .. tag, 0, 7)
-    if place ~= "" then
-      redis.call("DEL", prefix .. "letter:" .. tag, prefix .. "attempts:" .. tag)
+    if place == "" or change[3] and change[3] ~= place then
+      return ""
     end
+    redis.call("DEL", prefix .. "letter:" .. tag, prefix .. "attempts:" .. tag)
     return place
   end,
 }

@@ -6,10 +6,12 @@ from typing import Any
 
 from taskbus.store import redis_flow_changes as flow_changes
 from taskbus.store import redis_records as records
-from taskbus.store.base import AnyChange, Bury, Exhume, ForgetAttempts, Purge, SaveAttempt, SaveResult
+from taskbus.store.base import AnyChange, Bury, Exhume, ForgetAttempts, ForgetFailure, Purge, SaveAttempt, SaveResult
 from taskbus.store.flows import BeginFlow, EndNode
 from taskbus.store.redis_records import Pack, pack_raw, to_bytes
 
+MUST_FIND = ("x", "o")
+"""The changes that are refused where they do not find their letter."""
 KEPT_FOR = 86_400.0
 """Seconds a result is kept beyond its time to live where a passed clock judges that, which Redis cannot know."""
 LONGEST = 100 * 365 * 86_400.0
@@ -76,7 +78,7 @@ def is_of_flow(packed: Packed) -> bool:
 
 def to_payload(chunk: Sequence[Packed], prefix: str, now: float | None) -> bytes:
     """What the script takes. A chunk that finds a letter first asks whether each is there."""
-    asks = any(each[0] == "x" for each in chunk)
+    asks = any(each[0] in MUST_FIND for each in chunk)
     return pack_raw((prefix, 0.0 if now is None else now, asks, chunk))
 
 
@@ -84,7 +86,7 @@ def to_flow_payload(chunk: Sequence[Packed], prefix: str, now: float | None, at:
     """The same, where some of the changes are of flows. ``at``: the present instant by whatever clock."""
     rest = [each for each in chunk if not is_of_flow(each)]
     flows = [each for each in chunk if is_of_flow(each)]
-    asks = any(each[0] == "x" for each in rest)
+    asks = any(each[0] in MUST_FIND for each in rest)
     return pack_raw((prefix, 0.0 if now is None else now, asks, rest, flows, at))
 
 
@@ -115,11 +117,20 @@ def _named(op: str) -> Callable[[Any, Pack, float | None], Packed]:
     return lambda change, _, __: (op, to_bytes(change.task_id))
 
 
+def _of_letter(op: str) -> Callable[[Any, Pack, float | None], Packed]:
+    def pack_change(change: ForgetFailure | Purge, _: Pack, __: float | None) -> Packed:
+        task_id = to_bytes(change.task_id)
+        return (op, task_id) if change.dead_at is None else (op, task_id, records.place_of(change.dead_at))
+
+    return pack_change
+
+
 _PACKERS: dict[type, Callable[[Any, Pack, float | None], Packed]] = {
     SaveResult: _save_result,
     SaveAttempt: _save_attempt,
     ForgetAttempts: _named("f"),
     Bury: _bury,
     Exhume: _named("x"),
-    Purge: _named("p"),
+    ForgetFailure: _of_letter("o"),
+    Purge: _of_letter("p"),
 }

@@ -13,7 +13,7 @@ from typing import Any
 from taskbus.database.redis import Link, Script
 from taskbus.message import Recorded
 from taskbus.store import redis_flows as flows
-from taskbus.store.redis_changes import Packed, is_of_flow, to_flow_payload, to_payload
+from taskbus.store.redis_changes import MUST_FIND, Packed, is_of_flow, to_flow_payload, to_payload
 
 By = Mapping[bytes, list[Packed]]
 """Changes by the task, or the flow, that they are of."""
@@ -42,8 +42,8 @@ def apply(
             [(flows.APPLY, (_none(prefix, each),), (part, payload)) for each, payload in payloads], repeatable=True
         )
 
-    asking = [task_id for task_id, changes in tasks.items() if any(each[0] == "x" for each in changes)]
-    growing = [flow_id for flow_id, changes in flow_changes.items() if any(each[0] == "A" for each in changes)]
+    asking = [task_id for task_id, changes in tasks.items() if any(each[0] in MUST_FIND for each in changes)]
+    growing = [flow_id for flow_id, changes in flow_changes.items() if any(each[0] in "AV" for each in changes)]
     if any(answer[0] == 0 for answer in run("check", asking, repeatable=True) + run_flows("check", growing)):
         return None
     answers = dict(zip(tasks, run("tasks", list(tasks), repeatable=not asking), strict=True))

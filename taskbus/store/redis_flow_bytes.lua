@@ -44,7 +44,8 @@ end
 
 -- What the bytes of a task that is READY become when it is started; `copy` with its length before it.
 function graph.started(bytes, at, copy)
-  return struct.pack(">Bdd", STARTED, 0, at) .. string.sub(bytes, KIND, COPY - 1) .. copy .. string.sub(bytes, COPY + 2)
+  local _, rest = struct.unpack(">Hc0", bytes, COPY)
+  return struct.pack(">Bdd", STARTED, 0, at) .. string.sub(bytes, KIND, COPY - 1) .. copy .. string.sub(bytes, rest)
 end
 
 function graph.copy_of(bytes)

@@ -226,6 +226,8 @@ function act.E(set, change)
       node = nil
     elseif has_ended(node) or node.state == WAITING then
       repeated[#repeated + 1] = node
+    elseif state == SKIPPED then
+      publish_unsent(set, flow, { node.id })
     else
       finish(flow, node, state, list[place + 2], nil, "")
       if list[place + 3] ~= "" and (state ~= SUCCESS or node.gives % 2 == 1) then
@@ -281,6 +283,7 @@ local function put_in_place(set, flow, node, each, others)
   count(flow, node, -1)
   local new, ended = put(flow, each), {}
   new.state, new.join, new.place, new.has_kids, new.kids = WAITING, node.join, node.place, node.has_kids, node.kids
+  new.copy = node.copy -- by which a message of the one that was here is known
   new.gives = new.gives - new.gives % 2 + node.gives % 2
   count(flow, new, 1)
   local is_ready = new.after == ""

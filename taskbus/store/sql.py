@@ -19,7 +19,7 @@ from taskbus.database.server_look import examine
 from taskbus.errors import StoreError
 from taskbus.message import Recorded
 from taskbus.outcome import Reason
-from taskbus.store import flow_starts
+from taskbus.store import flow_starts, taking
 from taskbus.store import sql_rows as rows
 from taskbus.store.base import (
     AnyChange,
@@ -30,6 +30,7 @@ from taskbus.store.base import (
     FailedAttempt,
     Filter,
     ForgetAttempts,
+    ForgetFailure,
     Group,
     Purge,
     SaveAttempt,
@@ -52,6 +53,7 @@ TOPIC = "taskbus_results"
 _DELETES: Mapping[type, Sequence[str]] = {
     ForgetAttempts: ("delete_attempts",),
     Exhume: ("delete_letters", "delete_attempts", "delete_results"),
+    ForgetFailure: ("delete_failures",),
     Purge: ("delete_attempts_of_letters", "delete_letters"),
 }
 
@@ -80,7 +82,7 @@ class SqlStore:
             return self._write(changes, transaction)
         kinds = set(map(type, changes))
         is_taking = Exhume in kinds
-        is_plain = not is_taking and KINDS.isdisjoint(kinds)
+        is_plain = KINDS.isdisjoint(kinds) and taking.KINDS.isdisjoint(kinds)
         with self._errors():
             deadline = time.monotonic() + self._database.timeout / 2
             try:
@@ -102,8 +104,11 @@ class SqlStore:
         return NOTHING
 
     def _write(self, changes: Sequence[Any], cursor: Any) -> Recorded | None:
-        if self._refuses(changes, cursor):
-            return None
+        if not taking.KINDS.isdisjoint(map(type, changes)):
+            possible = self._possible(changes, cursor)
+            if possible is None:
+                return None
+            changes = possible
         if KINDS.isdisjoint(map(type, changes)):
             _run(self._steps(changes), cursor)
             return NOTHING
@@ -128,21 +133,14 @@ class SqlStore:
                 steps += [partial(_execute, self._sql(statement), ids) for statement in _DELETES[kind]]
         return steps
 
-    def _refuses(self, changes: Sequence[AnyChange], cursor: Any) -> bool:
-        """Whether some ``Exhume`` would find nothing; asked, with what is there locked, before anything is written."""
-        wanted = [storable(change.task_id) for change in changes if type(change) is Exhume]
-        if not wanted:
-            return False
-        cursor.execute(self._dialect.sql["lock_letters"], {"ids": self._dialect.ids(wanted)})
-        there = {row[0] for row in cursor.fetchall()}
-        for change in changes:
-            if isinstance(change, Bury):
-                there.add(storable(change.letter.task_id))
-            elif isinstance(change, Exhume):
-                if storable(change.task_id) not in there:
-                    return True
-                there.remove(storable(change.task_id))
-        return False
+    def _possible(self, changes: Sequence[Any], cursor: Any) -> list[Any] | None:
+        """See ``taking``; asked, with what is there locked, before anything is written."""
+        wanted = [storable(change.task_id) for change in changes if taking.asks(change)]
+        there: dict[str, float] = {}
+        if wanted:
+            cursor.execute(self._dialect.sql["lock_letters"], {"ids": self._dialect.ids(wanted)})
+            there = {row[0]: row[1] for row in cursor.fetchall()}
+        return taking.possible(changes, there, storable)
 
     def forget(self, task_ids: Sequence[str]) -> None:
         if not task_ids:

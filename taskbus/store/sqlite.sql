@@ -43,8 +43,8 @@ SET task = excluded.task, queue = excluded.queue, reason = excluded.reason, fail
     attempt = excluded.attempt, sent_at = excluded.sent_at, dead_at = excluded.dead_at
 
 -- name: lock_letters
--- Which of these are there; here the transaction has locked everything already.
-SELECT task_id FROM taskbus_dead_letters WHERE task_id IN (SELECT value FROM json_each(:ids))
+-- Which of these are there, and since when; here the transaction has locked everything already.
+SELECT task_id, dead_at FROM taskbus_dead_letters WHERE task_id IN (SELECT value FROM json_each(:ids))
 
 -- name: delete_letters
 DELETE FROM taskbus_dead_letters WHERE task_id IN (SELECT value FROM json_each(:ids))
@@ -58,6 +58,9 @@ DELETE FROM taskbus_attempts WHERE task_id IN (
 
 -- name: delete_results
 DELETE FROM taskbus_results WHERE task_id IN (SELECT value FROM json_each(:ids))
+
+-- name: delete_failures
+DELETE FROM taskbus_results WHERE task_id IN (SELECT value FROM json_each(:ids)) AND state IN ('FAILURE', 'REVOKED')
 
 -- name: one_result
 SELECT task_id, task, state, value, content_type, attempt, started_at, finished_at,

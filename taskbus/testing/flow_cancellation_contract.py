@@ -17,6 +17,7 @@ from taskbus.store.flows import (
 )
 from taskbus.testing.clock import START
 from taskbus.testing.flow_records import (
+    READY,
     REVOKED,
     STARTED,
     SUCCESS,
@@ -91,6 +92,15 @@ class CancellationContract(FlowBasis):
         flow.begin(*group("g", 2500), task("body", after="g"), last="body")
         cancel(store, flow.id)
         assert (flow.view().state, flow.view().counts) == (FlowState.REVOKED, {REVOKED: 2501})
+
+    def test_what_one_left_who_died_on_the_way_is_ended_by_the_next(self, store: Store, flow: FlowUnderTest) -> None:
+        flow.begin(*group("g", 5), task("body", after="g"), last="body")
+        flow.apply(CancelFlow(flow.id))
+        flow.apply(CancelFlow(flow.id, ["g-1", "g-0"]))
+        assert (flow.view().state, flow.view().counts[READY]) == (FlowState.RUNNING, 3)
+        assert flow.start("g-2").verdict is Verdict.REVOKED
+        cancel(store, flow.id)
+        assert (flow.view().state, flow.view().counts) == (FlowState.REVOKED, {REVOKED: 6})
 
     @pytest.mark.parametrize("is_cancelled", [False, True])
     def test_what_rests_between_attempts_runs_again_unless_it_is_called_off(

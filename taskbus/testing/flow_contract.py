@@ -7,10 +7,10 @@ from taskbus.testing.flow_batches_contract import BatchesContract
 from taskbus.testing.flow_cancellation_contract import CancellationContract
 from taskbus.testing.flow_mending_contract import (
     RepeatsContract,
-    ReplacementContract,
     RevivalContract,
 )
 from taskbus.testing.flow_model import ModelContract
+from taskbus.testing.flow_replacement_contract import ReplacementContract
 from taskbus.testing.flow_rules_contract import ChainsContract, JoinsContract
 from taskbus.testing.flow_views_contract import CompanyContract, StartsContract, ViewsContract
 

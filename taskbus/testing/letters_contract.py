@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from taskbus.outcome import Failure, Reason, State
-from taskbus.store.base import Bury, Change, Exhume, Filter, Purge, Store
+from taskbus.store.base import Bury, Change, Exhume, Filter, ForgetFailure, Purge, Store
 from taskbus.testing.clock import START
 from taskbus.testing.records import FAILURE, Basis, attempted, dead, saved
 
@@ -138,3 +138,45 @@ class DeadLettersContract(Basis):
         assert store.count_dead_letters(Filter()) == 0
         assert store.attempts(["t1", "alive"]).keys() == {"alive"}
         assert store.results(["t1"])["t1"].state is State.FAILURE
+
+    def test_only_the_letter_of_that_instant_is_purged_and_its_attempts_with_it(self, store: Store) -> None:
+        times = {"t1": 0.1, "t2": 1 / 3, "t3": 1e-6}
+        store.apply([attempted(id, 1) for id in times] + [Bury(dead(id, START + time)) for id, time in times.items()])
+        changes: Sequence[Change] = [
+            Purge("t1", START + 0.1), Purge("t2", START + 0.1), Purge("missing", START), Bury(dead("t3", START + 5)),
+            Purge("t3", START + 1e-6),
+        ]  # fmt: skip
+        assert store.apply(changes)
+        found = [(each.task_id, each.dead_at) for each in store.dead_letters(Filter(), limit=9)]
+        assert found == [("t2", START + 1 / 3), ("t3", START + 5)]
+        assert store.attempts(["t1", "t2", "t3"]).keys() == {"t2", "t3"}
+        assert store.apply([Purge("t2", START + 1 / 3), Purge("t3", START + 5)])
+        assert (store.count_dead_letters(Filter()), store.attempts(["t2", "t3"])) == (0, {})
+
+    @pytest.mark.parametrize("state", [State.FAILURE, State.REVOKED])
+    def test_a_failure_is_forgotten_while_its_letter_stays(self, store: Store, state: State) -> None:
+        letter = dead("t1", START + 0.1)
+        store.apply([attempted("t1", 1), Bury(letter), saved("t1", state, failure=FAILURE), saved("t2", state)])
+        for _ in range(2):
+            assert store.apply([ForgetFailure("t1", START + 0.1)])
+            assert store.results(["t1", "t2"]).keys() == {"t2"}
+        assert [replace(each, attempts=()) for each in store.dead_letters(Filter(), limit=9)] == [letter]
+        assert store.attempts(["t1"]).keys() == {"t1"}
+        store.apply([saved("t1", value=b"replayed")])
+        assert store.results(["t1"])["t1"].value == b"replayed"
+
+    @pytest.mark.parametrize("state", [State.SUCCESS, State.STARTED, State.RETRY])
+    def test_what_is_no_failure_is_not_forgotten(self, store: Store, state: State) -> None:
+        task = "a.task.of.a.very.long.name." * 20
+        store.apply([Bury(dead("t1")), saved("t1", state, value=b"\xff" * 100_000, task=task)])
+        assert store.apply([ForgetFailure("t1", START)])
+        assert store.results(["t1"])["t1"].state is state
+
+    def test_a_failure_whose_letter_is_gone_or_another_one_stays_with_all_else(self, store: Store) -> None:
+        failed = saved("t1", State.FAILURE, failure=FAILURE)
+        store.apply([Bury(dead("t1", START + 1)), failed])
+        for refused in (ForgetFailure("t1", START), ForgetFailure("missing", START)):
+            assert store.apply([ForgetFailure("t1", START + 1), saved("t9"), refused]) is None
+        assert store.apply([Exhume("t1"), ForgetFailure("t1", START + 1)]) is None
+        assert store.results(["t1", "t9"]).keys() == {"t1"}
+        assert store.count_dead_letters(Filter()) == 1

@@ -92,10 +92,15 @@ class ScheduleContract:
         assert store.read(["nightly"])["nightly"].version == 2
 
     def test_rows_are_listed_by_name(self, store: ScheduleStore) -> None:
-        for name in ("b", "a", "ä", "a b", "B"):
+        longest = "夜" * 200
+        for name in ("b", "a", longest, "ä", "a b", "a ", "B"):
             assert store.save(row(name))
-        assert [each.schedule.name for each in store.page(after="", limit=9)] == ["B", "a", "a b", "b", "ä"]
-        assert [each.schedule.name for each in store.page(after="a", limit=2)] == ["a b", "b"]
+        found = [each.schedule.name for each in store.page(after="", limit=9)]
+        assert found == ["B", "a", "a ", "a b", "b", "ä", longest]
+        assert [each.schedule.name for each in store.page(after="a", limit=2)] == ["a ", "a b"]
+        for name in ("a", "a ", longest):
+            recorded = store.record([Advance(row(name, version=1), [tick(name, task_id="its own")])])
+            assert recorded is not None and len(recorded.ready) == 1
 
     def test_changes_are_told_in_their_order_and_what_beats_do_is_none(self, store: ScheduleStore) -> None:
         assert store.revision() == 0

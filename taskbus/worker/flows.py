@@ -13,10 +13,10 @@ from taskbus.errors import DecodeError, StoreError
 from taskbus.failpoint import failpoint
 from taskbus.message import COPY, Recorded, Sealed, new_id
 from taskbus.outcome import Dead, Failure, Reason, Released, Revoked
-from taskbus.store.flows import Begun, Inputs, Kept, NodeState, Start, Verdict
+from taskbus.store.flows import Begun, EndNode, Inputs, Kept, NodeState, Start, Verdict
 from taskbus.wire import compact
 from taskbus.worker.runner.protocol import MAX_FRAME
-from taskbus.worker.settlement import Ended, Held, end_of
+from taskbus.worker.settlement import Ended, Held
 
 logger = logging.getLogger(__name__)
 
@@ -73,14 +73,18 @@ class Flows:
             case Verdict.ENDED if self._shared:  # what it made ready was published by the step that ended it
                 return Settlement(held.delivery)
             case Verdict.ENDED:  # it changes nothing any more, but what it made ready may not have been published
-                again = Failure("taskbus.worker.AlreadyEnded", "it had ended before")
-                return Settlement(held.delivery, changes=end_of(held, NodeState.FAILURE, again, now))
+                return Settlement(held.delivery, changes=[EndNode(held.flow, _id(held), NodeState.SKIPPED, now)])
             case Verdict.DUPLICATE:
                 return Settlement(held.delivery)
             case Verdict.REVOKED:
                 return Ended(held, Revoked(Failure("taskbus.errors.TaskRevoked", "its workflow was cancelled")))
             case Verdict.UNKNOWN:
                 return _forgotten(held)
+
+
+def _id(held: Held) -> str:
+    assert held.message is not None
+    return held.message.id
 
 
 def _start(held: Held, now: float) -> Start:

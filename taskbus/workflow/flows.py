@@ -23,7 +23,7 @@ from taskbus.middleware import Middleware, sending
 from taskbus.store.base import AnyChange, Store
 from taskbus.store.cancelling import cancel
 from taskbus.store.dead_letters import DeadLetters
-from taskbus.store.flows import AddNodes, BeginFlow, EndNode, FlowChange, Node, NodeState, ReviveNode
+from taskbus.store.flows import AddNodes, BeginFlow, EndNode, FlowChange, Node, NodeState
 from taskbus.wire import compact
 from taskbus.workflow.plan import Plan
 from taskbus.workflow.wrapping import same, wrapped
@@ -128,15 +128,11 @@ class Flows:
         home = self.home
 
         def transact(message: Message, changes: Sequence[AnyChange]) -> bool:
-            if not home.shares_database:  # recorded first, or a worker may find that the task has ended
-                revivals = [change for change in changes if isinstance(change, ReviveNode)]
-                if revivals and home.store.apply(revivals) is None:
-                    return False
-                changes = [change for change in changes if not isinstance(change, ReviveNode)]
             settlement = Settlement(None, follow_ups=[message], changes=changes)
             return home.broker.transact(settlement, home.record, shared=home.shares_database)
 
-        return DeadLetters(home.store, transact, home.clock, home.config.max_message_bytes)
+        apart = not home.shares_database
+        return DeadLetters(home.store, transact, home.clock, home.config.max_message_bytes, apart=apart)
 
     def _enact(self, changes: Sequence[FlowChange], messages: Any) -> None:
         if not self.home.broker.enact(changes, list(messages), self.home.record):

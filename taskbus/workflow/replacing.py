@@ -26,4 +26,6 @@ def replacement(shape: Shape, message: Message, *, now: float, ttl: float) -> tu
     flow_id = ids()
     weaver = Weaver(message.headers.get(FLOW, flow_id), now, seals_all=True, ids=ids)
     weaver.weave(shape, id=message.id)
+    if FLOW not in message.headers and len(weaver.nodes) == 1:
+        weaver.nodes.append(Node(ids()))  # a join of nothing, by which the store knows that this was done before
     return Flow(weaver.flow_id, message.task, message.id, now, ttl), kept(weaver.nodes)

@@ -61,6 +61,30 @@ def chain(*steps: Any) -> Any:
     return Chain(found)
 
 
+# Of members that differ mypy would make one of `object`; with a type for each it is a union.
+# fmt: off
+@overload
+def group(
+    a: Canvas[In, T1, Any], b: Canvas[In, T2, Any], /, *, collect: Literal[False] = False
+) -> Group[In, T1 | T2]: ...
+@overload
+def group(
+    a: Canvas[In, T1, Any], b: Canvas[In, T2, Any], c: Canvas[In, T3, Any], /, *, collect: Literal[False] = False
+) -> Group[In, T1 | T2 | T3]: ...
+@overload
+def group(
+    a: Canvas[In, T1, Any], b: Canvas[In, T2, Any], c: Canvas[In, T3, Any], d: Canvas[In, T4, Any], /, *,
+    collect: Literal[False] = False,
+) -> Group[In, T1 | T2 | T3 | T4]: ...
+@overload
+def group(
+    a: Canvas[In, T1, Any], b: Canvas[In, T2, Any], /, *, collect: bool
+) -> Group[In, T1 | T2 | FailedTask]: ...
+@overload
+def group(
+    a: Canvas[In, T1, Any], b: Canvas[In, T2, Any], c: Canvas[In, T3, Any], /, *, collect: bool
+) -> Group[In, T1 | T2 | T3 | FailedTask]: ...
+# fmt: on
 @overload
 def group(*members: Canvas[In, Out, Any], collect: Literal[False] = False) -> Group[In, Out]: ...
 @overload

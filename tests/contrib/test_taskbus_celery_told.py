@@ -3,8 +3,9 @@
 import threading
 import types
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import taskbus_celery
@@ -12,9 +13,13 @@ from taskbus_celery import Celery, chain, crontab, group, signals
 from taskbus_celery import exceptions as told
 from taskbus_celery.conf import bus_settings
 from taskbus_celery.exceptions import CeleryWarning, ImproperlyConfigured, NotSupported, OperationalError
-from taskbus_celery.schedules import schedule
+from taskbus_celery.schedules import schedule, solar
 
 from taskbus import TaskBus
+from taskbus.beat.beat import Beat
+from taskbus.message import SCHEDULE
+from taskbus.testing.clock import START, MovableClock
+from taskbus.wire import formats
 from taskbus.worker.runner.failing import traceback_of
 
 
@@ -224,6 +229,36 @@ def test_a_schedule_is_given_to_taskbus_or_told_of(app: Celery) -> None:
     else:
         with pytest.warns(CeleryWarning, match="this TaskBus has no scheduler"):
             app.__taskbus__()
+
+
+def test_a_beat_sends_what_beat_schedule_says() -> None:
+    clock = MovableClock(START)
+    with Celery("beating", broker=f"memory://beating-{threading.get_ident()}") as app:
+        app.conf.timezone = "Europe/Paris"
+        app.task(name="sweep")(lambda floor, wet=False: None)
+        app.conf.beat_schedule = {
+            "nightly": {
+                "task": "sweep", "schedule": crontab(0, 3), "args": (2,), "kwargs": {"wet": True},
+                "options": {"queue": "night", "priority": 3, "headers": {"tenant": "a"}, "expires": 60},
+            },
+            "often": {"task": "sweep", "schedule": timedelta(hours=1), "args": (1,)},
+            "sunny": {"task": "sweep", "schedule": solar("sunset", 48.9, 2.3), "args": (3,)},
+        }  # fmt: skip
+        bus = app.__taskbus__()
+        bus.clock = clock
+        beat = Beat(bus.schedules.places(), list(bus.schedules.declared.values()), bus.name)
+        beat.turn()
+        nominal, _ = bus.schedules.next("nightly", 1)[0]
+        assert datetime.fromtimestamp(nominal, ZoneInfo("Europe/Paris")).strftime("%H:%M") == "03:00"
+        clock.set(nominal)
+        beat.turn()
+        (parcel,) = bus.broker.peek("night", 9)
+        message = formats.decode(parcel.wire, "night", parcel.priority, 1 << 20)
+        assert (message.task, message.priority, message.expires_at) == ("sweep", 3, nominal + 60)
+        assert (message.headers["tenant"], message.headers[SCHEDULE]) == ("a", "nightly")
+        assert bus.tasks["sweep"].unpack(message) == ([2], {"wet": True})
+        kinds = {info.name: str(info.timetable) for info in bus.schedules.list()}
+        assert kinds["often"] == "every 3600 s" and kinds["sunny"].startswith("sunset at 48.9")
 
 
 def test_an_app_is_one_for_the_worker_with_all_that_it_includes(

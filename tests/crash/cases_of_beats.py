@@ -39,7 +39,8 @@ class Beats:
         self.seconds = seconds
         self.evidence = place.folder / "evidence"
         self.evidence.touch()
-        self.app = TaskBus("looker", broker=place.broker.url(), results=place.results.url() if place.results else None)
+        results = place.results.url() if place.results else None
+        self.app = TaskBus("looker", broker=place.broker.url(), results=results, publish_timeout=PATIENCE)
         self.app.task(name="tick")(lambda: None)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.proxies: dict[str, list[Proxy]] = {}

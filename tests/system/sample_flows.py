@@ -129,5 +129,12 @@ def sizes(blobs: list[bytes]) -> list[int]:
 
 
 @app.task
+def adds_more(ctx: Context, path: str, count: int) -> None:
+    """Adds members to its own batch, which note that they ran."""
+    with app.open_batch(ctx.flow_id) as batch:
+        batch.add(record.s(path, f"added{number}") for number in range(count))
+
+
+@app.task
 def which_flow(ctx: Context) -> str:
     return ctx.flow_id

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +64,11 @@ def test_a_beat_is_a_process_that_ends_when_it_is_told_and_resigns(
     assert app.schedules.places().schedules.leader() == ""
 
 
-def test_a_beat_that_sleeps_wakes_when_an_earlier_schedule_is_added(app: TaskBus) -> None:
+def test_a_beat_that_sleeps_wakes_when_an_earlier_schedule_is_added(
+    app: TaskBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would sleep for an hour by itself: neither its lease nor its looking for what nobody told of wakes it."""
+    monkeypatch.setattr("taskbus.beat.beat.NET", 3600.0)
     turns: list[float] = []
 
     class Watched(Beat):
@@ -73,9 +78,10 @@ def test_a_beat_that_sleeps_wakes_when_an_earlier_schedule_is_added(app: TaskBus
             return pause
 
     places = app.schedules.places()
-    beat = Watched(places._replace(config=sample.app.config), [app.schedules.declared["yearly"]], app.name)
+    config = replace(app.config, beat_lease=3 * 3600.0)
+    beat = Watched(places._replace(config=config), [app.schedules.declared["yearly"]], app.name)
     with beating(beat):
-        wait_until(lambda: turns and turns[-1] > 1, LONG, "the beat to have nothing to do")
+        wait_until(lambda: turns and turns[-1] > 1000, LONG, "the beat to have nothing to do")
         with TaskBus("other", broker=app.broker_url) as other:
             other.task(name="sample_schedules.report")(lambda region: None)
             before = time.time()

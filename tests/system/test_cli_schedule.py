@@ -72,6 +72,41 @@ def test_backfill_sends_what_did_not_run(app: TaskBus) -> None:
     ] == [1577854800.0]
 
 
+def test_times_without_a_zone_are_in_the_one_that_is_given(app: TaskBus) -> None:
+    tokyo = ("--tz", "Asia/Tokyo")
+    once = add("once", "sample_schedules.report", "east", *tokyo, "--at", "2040-01-01T09:00", "-o", "json")
+    assert once.json["next_at"] == 2208988800.0
+    late = add("late", "sample_schedules.report", "east", *tokyo, "--cron", "@daily", "--start", "20400101")
+    assert "2040-01-01 00:00:00+09:00" in late.out
+    assert "start 2040-01-01 00:00:00+09:00" in schedule("show", "late").out
+
+
+def test_a_span_to_fill_is_in_the_schedules_zone_and_may_be_looked_at_first(app: TaskBus) -> None:
+    span = ("yearly", "2019-01-01", "2020-01-01")
+    looked = schedule("backfill", *span, "--dry-run")
+    assert looked.out.splitlines() == ["2019-01-01 00:00:00+01:00"] and "Would send 1 run" in looked.err
+    assert sum(size.ready for size in app.broker.queues()) == 0
+    assert schedule("backfill", *span, "--yes").out == looked.out
+    refused = schedule("backfill", "yearly", "2020-01-01", "2019-01-01", "--yes")
+    assert refused.status == USAGE and "is not after" in refused.err
+
+
+def test_the_schedules_of_the_code_are_shown_where_nothing_was_ever_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_app = ("-A", "sample_schedules:app", "-b", f"sqlite:///{tmp_path}/new.db")
+    assert schedule("list", *with_app[2:]).status == NOT_FOUND
+    assert "when a beat starts" in schedule("list", *with_app).out
+    assert schedule("next", "yearly", "--count", 1, *with_app).out.count("-01-01 00:00:00+01:00") == 1
+    assert "no beat knows it yet" in schedule("show", "yearly", *with_app).out
+
+
+def test_what_is_left_of_an_application_that_is_no_more_is_removed(app: TaskBus) -> None:
+    assert "--owner-is-gone" in schedule("remove", "yearly", "--yes").err
+    assert schedule("remove", "yearly", "--yes", "--owner-is-gone").status == 0
+    assert schedule("show", "yearly").status == NOT_FOUND
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
@@ -84,6 +119,12 @@ def test_backfill_sends_what_did_not_run(app: TaskBus) -> None:
         (("x", "sample_schedules.report", "east", "--at", "soon"), USAGE, "ISO 8601"),
         (("yearly", "sample_schedules.report", "east", "--every", "5", "--replace"), USAGE, "in the code"),
         (("x", "sample_schedules.report", "east", "--solar", "sunset"), USAGE, "--place"),
+        (("x", "sample_schedules.report", "east", "--every", "5", "--place", "1", "2"), USAGE, "--solar"),
+        (("x", "sample_schedules.report", "east", "--cron", "@daily", "--anchor", "0"), USAGE, "--every"),
+        (("x", "sample_schedules.report", "east", "--every", "5", "--expires", "-1"), USAGE, "expires"),
+        (("x", "sample_schedules.report", "east", "--every", "5", "--start", "20301331"), USAGE, "--start"),
+        (("x", "sample_schedules.report", "east", "--timetable", '{"kind":"at","time":"soon"}'), USAGE, "time='soon'"),
+        (("x", "sample_schedules.report", "east", "--timetable", '{"kind":"any_of"}'), USAGE, "members"),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_field(

@@ -12,7 +12,7 @@ from conftest import StartWorker
 from evidence import letters, lines
 from worker_process import Worker, wait_until
 
-from taskbus import State, TaskBus, chain, chord, group
+from taskbus import Signature, State, TaskBus, chain, chord, group
 from taskbus.errors import FlowFailed, TaskRevoked
 from taskbus.outcome import Reason
 from taskbus.store.flows import FlowState, FlowView, NodeView
@@ -218,6 +218,31 @@ def test_a_chunk_is_one_message_and_gives_a_list(bus: TaskBus, start_worker: Sta
     start_worker("-c", "1")
     assert tasks.add.chunks([(number, 1) for number in range(5)], 2).delay().get(timeout=SOON) == [[1, 2], [3, 4], [5]]
     assert tasks.double.chunks([(1,), (2,)], 2).delay().get(timeout=SOON) == [[2, 4]]
+
+
+@everywhere
+def test_a_batch_tells_each_of_its_ends_once(bus: TaskBus, start_worker: StartWorker, tmp_path: Path) -> None:
+    ran, told = str(tmp_path / "ran"), str(tmp_path / "told")
+
+    def tells(name: str) -> dict[str, Signature[object, str]]:
+        return {when: tasks.record.si(told, f"{name}:{when}") for when in ("on_success", "on_complete", "on_death")}
+
+    with bus.batch_of("good", **tells("good")) as good:
+        good.add(tasks.adds_more.s(ran, 5))
+        good.add(tasks.add.s(number, 1) | tasks.double.s() for number in range(5))
+        with bus.batch_of("part", parent=good, on_complete=tasks.record.si(told, "part:on_complete")) as part:
+            part.add(tasks.unfold.s(2))
+    with bus.batch_of("bad", **tells("bad")) as bad:
+        bad.add([tasks.fails.s(), tasks.add.s(1, 1), tasks.fails.s()])
+    start_worker("-c", "2", "--coroutines", "10")
+    wait_until(lambda: bus.flow(good.id).state is FlowState.SUCCESS, timeout=SOON, what="the end of the good batch")
+    wait_until(lambda: bus.flow(bad.id).state is FlowState.FAILURE, timeout=SOON, what="the end of the bad batch")
+    assert sorted(lines(Path(ran))) == [f"added{number}" for number in range(5)]
+    ends = ["bad:on_complete", "bad:on_death", "good:on_complete", "good:on_success", "part:on_complete"]
+    assert sorted(lines(Path(told))) == ends
+    assert (bad.counts().succeeded, bad.counts().failed, bad.counts().dead) == (1, 2, 2)
+    assert (good.counts().pending, good.counts().running, good.counts().failed) == (0, 0, 0)
+    assert good.counts().succeeded == good.counts().total >= 1 + 5 + 10 + 1
 
 
 # --- what does not depend on the broker ------------------------------------------------------------------------------

@@ -118,7 +118,15 @@ def test_one_that_has_ended_tells_its_flow_so_again_and_is_not_run() -> None:
     (again,) = admitted.other
     (change,) = again.changes
     assert isinstance(change, EndNode)
-    assert (again.act, change.flow, change.node, change.at) == (Act.ACK, "F", "a", NOW)
+    assert (again.act, change) == (Act.ACK, EndNode("F", "a", NodeState.SKIPPED, NOW))
+    assert not admitted.to_run and not admitted.ended
+
+
+def test_in_one_database_one_that_has_ended_is_only_acked() -> None:
+    came = delivery("a", flow="F")
+    flows = Flows(Begin(Begun(Verdict.ENDED)), shared=True)
+    admitted = Admission(Intake(SPECS, Config()), flows, Queue(), lambda *_: Recorded(), shared=True).admit([came])  # type: ignore[arg-type]
+    assert admitted.other == [Settlement(came)], "what it made ready was published by the step that ended it"
     assert not admitted.to_run and not admitted.ended
 
 

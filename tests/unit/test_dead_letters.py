@@ -2,24 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from taskbus import TaskBus
-from taskbus.broker.delivery import Record, Settlement
-from taskbus.cli.dlq_options import dead_letters_of
 from taskbus.errors import PublishFailed
-from taskbus.message import CHUNK, COPY, FLOW, TAKES, Message
+from taskbus.message import CHUNK, FLOW, TAKES, Message
 from taskbus.outcome import Reason, State
-from taskbus.store.base import Bury, Change, Exhume, Filter, Store
+from taskbus.store.base import Bury, Change, Filter, Store
 from taskbus.store.dead_letters import DeadLetters
 from taskbus.store.flows import (
-    BeginFlow,
     CancelFlow,
     EndNode,
-    Flow,
     Node,
     NodeState,
     ReviveNode,
@@ -29,9 +23,10 @@ from taskbus.store.flows import (
 )
 from taskbus.store.opening import open_store
 from taskbus.testing.clock import START, MovableClock
-from taskbus.testing.records import FAILURE, attempted, dead, saved
+from taskbus.testing.records import FAILURE, dead
 from taskbus.wire import compact
 from taskbus.worker.settlement import CRASHES_IN_COMPANY, HELD_SINCE
+from tests.unit.letters_rig import bury, bury_member, states
 
 
 class Outbox:
@@ -76,23 +71,6 @@ def outbox(store: Store) -> Outbox:
 @pytest.fixture
 def letters(store: Store, outbox: Outbox, clock: MovableClock) -> DeadLetters:
     return DeadLetters(store, outbox.transact, clock, max_message_bytes=4096)
-
-
-def bury(store: Store, task_id: str, dead_at: float = START, **fields: object) -> Message:
-    """A task that failed for good, with all it leaves behind; returns its message as first sent."""
-    message = Message(
-        task_id, "mail.send", b"\x92\x91\x01\x80", queue="default", priority=3, attempt=4, sent_at=START - 9,
-        due_at=START - 5, expires_at=START + 5, headers={"trace": "abc"},
-    )  # fmt: skip
-    letter = dead(task_id, dead_at, task="mail.send", wire=compact.encode(message), attempt=4)
-    store.apply(
-        [
-            attempted(task_id, 4),
-            Bury(replace(letter, **fields)),  # type: ignore[arg-type]
-            saved(task_id, State.FAILURE, failure=FAILURE, ttl=9999),
-        ]
-    )
-    return message
 
 
 def test_a_replayed_task_starts_anew_with_its_own_id_and_arguments(
@@ -256,22 +234,6 @@ def test_groups_are_those_of_the_store(store: Store, letters: DeadLetters) -> No
 # --- of workflows ----------------------------------------------------------------------------------------------------
 
 
-def bury_member(store: Store, flow: str, *more: Node, task_id: str = "t1") -> None:
-    """A dead task of a flow of two, in which the other waits for it."""
-    nodes = [Node(task_id, "mail.send"), Node("next", "mail.count", after=task_id, wire=b"wire", queue="q"), *more]
-    store.apply([BeginFlow(Flow(flow, "mails", "next", START, 3600.0), nodes)])
-    store.begin([Start(flow, task_id, "", START)])
-    headers = {"trace": "abc", FLOW: flow, COPY: "c", CHUNK: "1", CRASHES_IN_COMPANY: "1"}
-    message = Message(task_id, "mail.send", b"\x92\x91\x01\x80", attempt=4, sent_at=START - 9, headers=headers)
-    letter = dead(task_id, START, task="mail.send", wire=compact.encode(message), attempt=4)
-    end = EndNode(flow, task_id, NodeState.FAILURE, START, failure=FAILURE)
-    store.apply([Bury(letter), saved(task_id, State.FAILURE, failure=FAILURE, ttl=9999), end])
-
-
-def states(store: Store, flow: str) -> dict[str, NodeState]:
-    return {view.node.id: view.state for view in store.nodes(flow, limit=10)}
-
-
 def test_a_replayed_task_of_a_workflow_lets_it_go_on(store: Store, outbox: Outbox, letters: DeadLetters) -> None:
     bury_member(store, "F")
     assert states(store, "F") == {"t1": NodeState.FAILURE, "next": NodeState.FAILURE}
@@ -339,23 +301,3 @@ def test_a_workflow_that_is_forgotten_meanwhile_takes_no_letter_with_it(
     (done,) = letters.replay()
     assert "F ended longer than flow_ttl ago" in done.refused
     assert outbox.sent == [] and letters.count() == 1
-
-
-def test_where_broker_and_store_are_apart_the_workflow_waits_for_the_task_before_it_is_sent(
-    tmp_path: Path, clock: MovableClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    broker, results = (f"sqlite:///{tmp_path}/{name}.db" for name in ("queue", "dead"))
-    with TaskBus("apart", broker=broker, results=results, clock=clock) as app:
-        bury_member(app.store, "F")
-        found: list[NodeState] = []
-        transact = app.broker.transact
-
-        def looking(settlement: Settlement, record: Record, *, shared: bool) -> bool:
-            found.append(states(app.store, "F")["t1"])
-            assert [type(change) for change in settlement.changes] == [Exhume]
-            return transact(settlement, record, shared=shared)
-
-        monkeypatch.setattr(app.broker, "transact", looking)
-        (done,) = dead_letters_of(app).replay()
-        assert (done.refused, found) == ("", [NodeState.READY])
-        assert [size.ready for size in app.broker.queues()] == [1]

@@ -2,13 +2,14 @@
 
 import asyncio
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from tenacity import stop_after_attempt, wait_fixed
 
-from taskbus import Context, FailedTask, RetryPolicy, Task, TaskBus, codec
+from taskbus import Context, FailedTask, Middleware, RetryPolicy, Task, TaskBus, codec, group
 from taskbus.message import CHUNK, FLOW, Message
 from taskbus.outcome import Dead, Reason, Replaced, Retrying, Succeeded
 from taskbus.store.flows import Flow, Node
@@ -225,6 +226,34 @@ def test_a_task_is_replaced_by_what_it_says(app: TaskBus, execute: Execute) -> N
         assert [node.id for node in nodes if not node.after] != ["0198-id"]
         assert next(node for node in nodes if node.id == "0198-id").after
         assert all(node.wire for node in nodes)
+
+
+class Routed(Middleware):
+    """Marks what is sent, and sends it elsewhere."""
+
+    @contextmanager
+    def sending(self, message: Message) -> Iterator[Message]:
+        yield message._replace(id="forged", queue="routed", headers={"trace": message.task})
+
+
+def test_middleware_sees_all_that_takes_the_place_of_a_task(app: TaskBus, execute: Execute) -> None:
+    @app.task
+    def add(a: int, b: int = 0) -> int:
+        return a + b
+
+    @app.task
+    def plan(ctx: Context) -> int:
+        ctx.replace(group(add.s(1), add.s(2)) | add.si(3).options(queue="mine"))
+
+    app.middleware.append(Routed())
+    outcome = execute(plan).outcome
+    assert isinstance(outcome, Replaced)
+    nodes = [Node(*node) for node in outcome.nodes]
+    sent = [compact.decode(node.wire, node.queue, node.priority, 1 << 20) for node in nodes if node.task]
+    assert [message.headers["trace"] for message in sent] == [add.name] * 3
+    assert [node.queue for node in nodes if node.task] == ["routed"] * 3
+    assert [message.id for message in sent] == [node.id for node in nodes if node.task]
+    assert {message.headers[FLOW] for message in sent} == {"F"}
 
 
 def test_what_cannot_take_its_place_fails_the_attempt_at_the_line_that_said_it(app: TaskBus, execute: Execute) -> None:

@@ -12,8 +12,10 @@ from sqlalchemy.orm import Session
 from taskbus import Middleware, TaskBus, chain, chord, group
 from taskbus.errors import BrokerError, ConfigError, PublishFailed, PublishUnknown, StoreError
 from taskbus.message import COPY, FLOW, TAKES, Message, Recorded
-from taskbus.store.flows import AddNodes, BeginFlow, FlowState, NodeState
+from taskbus.store.flows import AddNodes, BeginFlow, FlowState, NodeState, ReplaceNode, Start, Verdict
 from taskbus.workflow import flows
+from taskbus.workflow.counts import Counts
+from taskbus.workflow.replacing import replacement
 from tests.unit.workflow_rig import messages, run
 
 PLACES = ["shared", "apart", "memory"]
@@ -313,6 +315,20 @@ def test_where_the_store_does_not_know_it_the_outcome_is_unknown(
     monkeypatch.setattr(type(shared.broker._storage()), "settle", lose)
     with pytest.raises(PublishUnknown, match="may have been sent, or not: the connection broke"):
         (add(shared).s(1) | add(shared).s(2)).delay()
+
+
+def test_a_lone_task_that_is_run_again_is_replaced_by_one_task_once(apart: TaskBus) -> None:
+    """As when its worker died between the record and the ack, and what replaced it runs already."""
+    lone = Message("lone", "add", b"\x92\x90\x80", sent_at=apart.now())
+    flow, nodes = replacement(add(apart).s(1, 2), lone, now=apart.now(), ttl=100.0)
+    first = apart.store.apply([ReplaceNode(flow, nodes)])
+    assert first is not None and len(first.ready) == 1
+    (begun,) = apart.store.begin([Start(flow.id, "lone", "copy", apart.now())])
+    assert begun.verdict is Verdict.RUN
+    flow, nodes = replacement(add(apart).s(1, 2), lone, now=apart.now() + 30, ttl=100.0)
+    again = apart.store.apply([ReplaceNode(flow, nodes)])
+    assert again is not None and not again.ready
+    assert apart.flow(flow.id).counts() == Counts(running=1)
 
 
 def test_a_broker_out_of_reach_is_an_outcome_of_the_send(tmp_path: Path) -> None:

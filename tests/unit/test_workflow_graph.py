@@ -11,6 +11,7 @@ from taskbus.message import CHUNK, FLOW, TAKES, Message
 from taskbus.store.flows import Node, Policy, When
 from taskbus.wire import compact
 from taskbus.workflow import graph
+from taskbus.workflow.flows import stamped
 from taskbus.workflow.graph import plan
 from taskbus.workflow.plan import Plan
 from taskbus.workflow.replacing import replacement
@@ -265,6 +266,20 @@ def test_a_plan_is_linear_in_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [node.place for node in made.nodes if node.join == made.nodes[0].id] == list(range(10_000))
 
 
+@pytest.mark.parametrize("size", [1, 100, 10_000])
+def test_a_message_stays_small_whatever_the_size_of_its_workflow(size: int) -> None:
+    fan = chain(group(a.s(n) | b.s(y=n) for n in range(size)), group(c.s(), c.s()), c.s()).link(b.s())
+    for shape in (fan, chain(a.s(n % 2) for n in range(size)), a.chunks([(n,) for n in range(size)], 10)):
+        made = planned(shape)
+        all_of_them = [stamped(message) for message in (*made.roots, *wires(made.nodes))]
+        assert max(len(compact.encode(message)) for message in all_of_them) < 500
+        waiting = [message for message in all_of_them if TAKES in message.headers]
+        assert len(waiting) == sum(node.takes for node in made.nodes if node.task)
+    for flow_id in ("", "its-flow"):
+        _, nodes = replacement(fan, message(flow_id), now=NOW, ttl=9.0)
+        assert max(len(node.wire) for node in nodes) < 500
+
+
 def test_shapes_may_be_nested_deeper_than_the_stack_of_python() -> None:
     deep: Any = a.s(1)
     for _ in range(3000):
@@ -296,7 +311,8 @@ def test_a_task_that_is_in_no_flow_is_replaced_by_a_new_one() -> None:
     flow, nodes = replacement(a.s(1).options(countdown=5), message(), now=NOW, ttl=9.0)
     assert (flow.name, flow.last, flow.ttl) == ("a", "the-task", 9.0)
     assert flow.id not in ("", "the-task")
-    assert [(node.id, node.delay) for node in nodes] == [("the-task", 5.0)]
+    assert [(node.id, node.delay) for node in nodes if node.task] == [("the-task", 5.0)]
+    assert [(node.after, node.join, node.size) for node in nodes if node.is_join] == [("", "", 0)], "a mark"
 
 
 def test_what_is_replaced_again_by_the_same_message_is_the_same() -> None:

@@ -278,6 +278,32 @@ def test_what_failed_is_run_again_from_what_the_workflow_keeps(app: TaskBus, job
     assert app.flow(result.flow_id).retry() == []
 
 
+@pytest.mark.parametrize("size", [10, 40])
+def test_a_retry_asks_the_store_as_often_as_tasks_have_failed(
+    app: TaskBus, jobs: Jobs, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    result = group(jobs.add.s(1) | jobs.boom.s() for _ in range(size)).delay()
+    run(app)
+    asked: list[int] = []
+
+    def counted(name: str) -> None:
+        ask = getattr(app.store, name)
+
+        def asking(*args: Any, **kwargs: Any) -> Any:
+            found = ask(*args, **kwargs)
+            asked.append(len(found) if isinstance(found, list | tuple) else 1)
+            return found
+
+        monkeypatch.setattr(app.store, name, asking)
+
+    for name in ("flow", "nodes", "dead_letters", "apply"):
+        counted(name)
+    jobs.broken = False
+    assert len(app.flow(result.flow_id).retry()) == size
+    assert len(asked) <= 3 * size + 5, "round trips"
+    assert sum(asked) <= 6 * size + 5, "what was read"
+
+
 def test_a_dead_letter_is_sent_again_where_there_is_one(app: TaskBus, jobs: Jobs) -> None:
     result = chord([jobs.boom.s(1), jobs.boom.s(2)], jobs.total.s()).delay()
     sent = messages(app)

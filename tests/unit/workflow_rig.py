@@ -47,7 +47,7 @@ def attempt(app: TaskBus, message: Message) -> tuple[list[Any], bool]:
             return _ended(app, message, NodeState.REVOKED, failure=Failure("taskbus.errors.TaskRevoked", "x")), False
         if begun.verdict is not Verdict.RUN:
             is_told = begun.verdict is Verdict.ENDED and not app.shares_database
-            return [EndNode(flow, message.id, NodeState.FAILURE, at)] * is_told, False
+            return [EndNode(flow, message.id, NodeState.SKIPPED, at)] * is_told, False
         given = [] if begun.inputs is None else [value_of(begun.inputs)]
     task = app.tasks[message.task]
     args, kwargs = codec.decode(message.body)

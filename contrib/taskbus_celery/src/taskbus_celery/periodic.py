@@ -6,6 +6,7 @@ from typing import Any
 import taskbus
 from taskbus_celery import schedules
 from taskbus_celery.exceptions import NotSupported, warn_once
+from taskbus_celery.request import text_headers
 from taskbus_celery.routing import queue_of
 
 _HONOURED = ("queue", "priority", "expires", "routing_key", "exchange", "headers")
@@ -32,8 +33,9 @@ def keep_entry(app: Any, bus: taskbus.TaskBus, name: str, entry: Mapping[str, An
     options = app.routes.options(task, entry.get("args") or (), entry.get("kwargs") or {}, **given)
     callee = app.callee(task)
     call = callee.si(*(entry.get("args") or ()), **(entry.get("kwargs") or {})).options(
-        queue=queue_of(options) or callee.queue, priority=options.get("priority"), expires=options.get("expires")
-    )
+        queue=queue_of(options) or callee.queue, priority=options.get("priority"), expires=options.get("expires"),
+        headers=text_headers(options.get("headers") or {}) or None,
+    )  # fmt: skip
     declare(name, call, timetable_of(entry["schedule"], str(app.conf.timezone or "UTC")))
 
 
