@@ -43,8 +43,7 @@ class TimedOut(AssertionError):
 class Cell:
     """One run of one scenario in ``place``. A context manager: leaving it ends every process it started.
 
-    ``app`` sends, by the wires that a cell may break; ``eye`` looks, past them. ``shared``: queues
-    that are Celery's too.
+    ``app`` sends, by the wires that a cell may break; ``eye`` looks, past them. ``shared``: Celery's queues.
     """
 
     def __init__(self, place: Place, rules: Rules | None = None, *, shared: tuple[str, ...] = ()) -> None:
