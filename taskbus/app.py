@@ -92,6 +92,7 @@ class TaskBus:
         self._store_when_asked = lambda: self.store
         self._celery = CeleryReader(self.config)
         self.announcer = announcer(self.broker_url, self.config.telemetry_rate) if self.config.telemetry_sent else None
+        self._any_store_when_asked = self._celery.beside(self._store_when_asked)
         self._flows = Flows(self)
         self.schedules = Schedules(self)
         self.notes = Notes(self)
@@ -265,10 +266,12 @@ class TaskBus:
         )
 
     def result(self, task_id: str, *, queue: str = "") -> AsyncResult[Any]:
-        """The result of any task, by id; ``queue``: as for ``expect``."""
-        return AsyncResult(
-            task_id, self._celery.asked_of(queue) or self._store_when_asked, decode=codec.decode, allowed=self.raises
-        )
+        """The result of any task, by id; ``queue``: as for ``expect``, if it is known.
+
+        Without it Celery's results are looked into too, where ``celery_results`` is set and our own know nothing.
+        """
+        place = self._celery.asked_of(queue) or (self._store_when_asked if queue else self._any_store_when_asked)
+        return AsyncResult(task_id, place, decode=codec.decode, allowed=self.raises)
 
     # --- parts ---------------------------------------------------------------------------------------------------
 

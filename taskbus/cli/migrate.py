@@ -9,7 +9,7 @@ from rich.text import Text
 from taskbus.celery_settings import Verdict
 from taskbus.cli.exits import FAILED, OK, WARNINGS
 from taskbus.cli.migrate_celery import Port, load_celery, ports
-from taskbus.cli.migrate_writing import options_to_write, settings_to_write, toml
+from taskbus.cli.migrate_writing import options_to_write, settings_to_write, sharing_to_write, toml
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_one
 from taskbus.cli.phrase import safe
@@ -57,11 +57,12 @@ def celery(ctx: click.Context, path: str, check: bool) -> None:
         emit_one(scope.output, "migration", document, lambda: _draw(path, found, verdicts))
         ctx.exit(FAILED if verdicts[Verdict.NOT] else WARNINGS if verdicts[Verdict.DIFFERS] else OK)
     settings, options = settings_to_write(app), options_to_write(app)
-    document |= {"settings": settings, "toml": toml(settings), "tasks": options}
+    text = toml(settings) + sharing_to_write(app)
+    document |= {"settings": settings, "toml": text, "tasks": options}
 
     def table() -> None:
         _draw(path, found, verdicts)
-        _write(toml(settings), options)
+        _write(text, options)
 
     emit_one(scope.output, "migration", document, table)
 

@@ -51,7 +51,7 @@ TASK_OPTIONS: Mapping[str, Words] = {
     "reject_on_worker_lost": Words(NEEDLESS, "always so, up to `max_crashes` and `max_losses` times"),
     "retry_on_worker_lost": Words(NEEDLESS, "always so, up to `max_crashes` and `max_losses` times"),
     "store_errors_even_if_ignored": Words(NEEDLESS, "failures are always kept"),
-    "track_started": Words(DIFFERS, "only in taskbus_celery, at the price of a write to the store"),
+    "track_started": Words(DIFFERS, "only in taskbus_celery, and seen by it alone; costs a write to the store"),
     "trail": Words(NEEDLESS, "a workflow knows its tasks: `taskbus flow show`"),
     "typing": Words(NEEDLESS, "arguments are always checked where the task is sent"),
     "send_events": Words(NEEDLESS, "telemetry is switched on for a worker, not for a task"),

@@ -17,6 +17,8 @@ _DIRECT = {
 }
 _KILOBYTE = 1024
 _NO_STORE = ("rpc", "amqp", "disabled")
+_SHARED_BROKERS = ("redis", "rediss", "sentinel", "amqp", "amqps", "pyamqp")
+_SHARED_RESULTS = ("redis", "rediss", "sentinel")
 
 
 def settings_to_write(app: Any) -> dict[str, Any]:
@@ -57,6 +59,20 @@ def toml(settings: Mapping[str, Any]) -> str:
     return "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
 
 
+def sharing_to_write(app: Any) -> str:
+    """The settings under which both fleets share queues and results, each behind a ``#``; "" where they cannot."""
+    broker, results = app.conf.broker_url, str(app.conf.result_backend or "")
+    if not broker or _first(broker).partition(":")[0].partition("+")[0] not in _SHARED_BROKERS:
+        return ""
+    decided = (_decided(app, task) for task in users_tasks(app))
+    queues = [app.conf.task_default_queue, *(app.conf.task_queues or ()), *(queue for queue in decided if queue)]
+    shared: dict[str, Any] = {"celery_queues": list(dict.fromkeys(str(getattr(each, "name", each)) for each in queues))}
+    if results.partition(":")[0] in _SHARED_RESULTS or results.startswith("db+"):
+        shared["celery_results"] = redacted(results)
+    lines = ["", "while Celery's workers or producers are left:", *toml(shared).splitlines()]
+    return "".join(f"# {line}".rstrip() + "\n" if line else "\n" for line in lines)
+
+
 def options_to_write(app: Any) -> dict[str, str]:
     """By the name of each task, the decorator that it is to have."""
     return {task.name: _decorator(app, task) for task in users_tasks(app)}
@@ -67,7 +83,7 @@ def _decorator(app: Any, task: Any) -> str:
     words = []
     if task.name != f"{task.__module__}.{task.__name__}":
         words.append(f"name={task.name!r}")
-    queue = told.get("queue") or told.get("routing_key") or _routed(app, task.name)
+    queue = _decided(app, task)
     if queue is not None:
         words.append(f"queue={str(getattr(queue, 'name', queue))!r}")
     words += [f"{name}={getattr(task, name)!r}" for name in ("time_limit", "soft_time_limit") if getattr(task, name)]
@@ -79,6 +95,12 @@ def _decorator(app: Any, task: Any) -> str:
         words.append(f"serializer={told['serializer']!r}")
     words.append(f"retry={_policy(task, told)}")
     return f"@app.task({', '.join(words)})"
+
+
+def _decided(app: Any, task: Any) -> Any:
+    """The queue of a task, as it says itself or by a route; None for the default one."""
+    told = said(app, task)
+    return told.get("queue") or told.get("routing_key") or _routed(app, task.name)
 
 
 def _policy(task: Any, told: Mapping[str, Any]) -> str:

@@ -36,9 +36,10 @@ def command(ctx: click.Context, task_id: str, wait: float | None, traceback: boo
 
 def report(app: TaskBus, task_id: str, output: Format, *, wait: float | None, traceback: bool) -> int:
     """Print a task's result, waited for if asked; returns the exit status."""
+    result = app.result(task_id)
     if wait is not None:
-        app.result(task_id).wait(wait)
-    stored = app.store.results([task_id]).get(task_id) or StoredResult(task_id, "", State.PENDING)
+        result.wait(wait)
+    stored = result.recorded() or StoredResult(task_id, "", State.PENDING)
     value, note = _value(stored)
     emit_one(
         output,

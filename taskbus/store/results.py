@@ -104,6 +104,10 @@ class AsyncResult(Generic[R_co]):
         """The final result as it was recorded, where it is known here already; the store is not asked."""
         return self._final
 
+    def recorded(self) -> StoredResult | None:
+        """What is on record of the task now, as it is kept; None if nothing is."""
+        return self._read()
+
     def forget(self) -> None:
         """Delete the result from the store."""
         self._store.forget((self.id,))

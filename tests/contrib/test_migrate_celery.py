@@ -97,6 +97,16 @@ def test_what_is_to_be_written_is_what_taskbus_takes(document: dict[str, Any]) -
     Config(**{name: convert(name, value, "toml") for name, value in settings.items()})
 
 
+def test_what_both_fleets_share_is_written_beside_it_to_be_taken_in(document: dict[str, Any]) -> None:
+    marker = "# while Celery's workers or producers are left:\n"
+    shared = tomllib.loads(document["toml"].partition(marker)[2].replace("# ", ""))
+    assert shared == {
+        "celery_queues": ["celery", "images", "mail"],
+        "celery_results": "db+postgresql://me:***@localhost/shop",
+    }
+    Config(**{name: convert(name, value, "toml") for name, value in shared.items()})
+
+
 def test_the_decorators_are_code(document: dict[str, Any]) -> None:
     made: dict[str, Any] = {}
     names: dict[str, Any] = {}

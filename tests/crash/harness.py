@@ -20,7 +20,7 @@ from taskbus import TaskBus
 from taskbus.codec import decode
 from taskbus.errors import BrokerError, CodecError, StoreError
 from taskbus.store.base import Filter
-from taskbus.wire import compact
+from taskbus.wire import formats
 
 from . import chaos, flow_sending, producer
 from .checker import Verdict, check
@@ -43,10 +43,11 @@ class TimedOut(AssertionError):
 class Cell:
     """One run of one scenario in ``place``. A context manager: leaving it ends every process it started.
 
-    ``app`` sends, by the wires that a cell may break; ``eye`` looks, past them.
+    ``app`` sends, by the wires that a cell may break; ``eye`` looks, past them. ``shared``: queues
+    that are Celery's too.
     """
 
-    def __init__(self, place: Place, rules: Rules | None = None) -> None:
+    def __init__(self, place: Place, rules: Rules | None = None, *, shared: tuple[str, ...] = ()) -> None:
         self.place = place
         self.folder = folder = place.folder
         self.rules = rules or Rules()
@@ -54,14 +55,16 @@ class Cell:
         self.ledger = Ledger(folder / "ledger")
         open_sink(folder / "ledger")
         self.view = View(folder / "ledger")
-        self.app = TaskBus("crash", broker=place.broker_url, results=place.results_url or None)
+        self.shared = shared
+        self.app = TaskBus("crash", broker=place.broker_url, results=place.results_url or None, celery_queues=shared)
         self.eye = self.app
         if place.has_wires:
             results = place.results.url() if place.results else None
-            self.eye = TaskBus("eye", broker=place.broker.url(), results=results)
+            self.eye = TaskBus("eye", broker=place.broker.url(), results=results, celery_queues=shared)
         self.rules = replace(self.rules, forks=not self.eye.broker.features.atomic_settle)
         if not self.eye.broker.features.lists:
-            self.eye.broker.purge("default")  # only what it has named will it see
+            for queue in shared or ("default",):
+                self.eye.broker.purge(queue)  # only what it has named will it see
         self.eye.broker.queues()  # the tables are made now: later on a stopped process may hold the lock
         self.eye.store.results(["none"])
         self.workers: list[Worker] = []
@@ -171,6 +174,7 @@ class Cell:
             FAILPOINTS: faults,
             CLOCK: str(self.folder / "clock"),
             MUTANT: mutant,
+            "TASKBUS_CELERY_QUEUES": ",".join(self.shared),
             "PYTHONPATH": f"{TESTS}{os.pathsep}{TESTS.parent}",
         }
         inherited = {
@@ -315,7 +319,7 @@ class Cell:
         ids = []
         for size in sizes:
             for delivery in self.eye.broker.peek(size.name, 1000):
-                message = compact.decode(delivery.wire, delivery.queue, delivery.priority, 1 << 20)
+                message = formats.decode(delivery.wire, delivery.queue, delivery.priority, 1 << 20)
                 ids.append(str(decode(message.body, message.content_type)[0][0]))
         return sum(size.ready + size.delayed + size.running for size in sizes), ids
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from . import (
     cases,
     cases_of_beats,
+    cases_of_celery,
     cases_of_clocks,
     cases_of_flows,
     cases_of_networks,
@@ -42,6 +43,7 @@ MODULES = (
     cases_of_rabbitmq,
     cases_of_postgresql,
     cases_of_flows,
+    cases_of_celery,
 )
 CASES: list[Case] = [case for module in MODULES for case in module.case.all]
 QUICK_SQUARES = (
@@ -74,6 +76,8 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
         "case 24b:",
         "case 29b:",
         "case 33:",
+        "case 77:",
+        "case 77d:",
         "grid flows filled settle.inside@3/producer",
     ),
     "postgresql": (
@@ -88,15 +92,15 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
         "grid fetch.after/group/kill9",
         "grid settle.inside:retries/group/kill9",
         "grid settle.inside:plain/supervisor/cut",
+        "case 77:",
+        "case 77e:",
     ),
     "rabbitmq+redis": ("grid settle.inside:plain/group/kill9", "grid flows replaced flow.recorded@3/supervisor"),
 }
 """What every run of the tests plays on the other brokers; names of cells, or how they begin."""
 
 NEEDS = {
-    "revocation, which does not exist yet": "70",
-    "the page and remote control, which do not exist yet": "75 76",
-    "Celery on the other side of the wire": "77",
+    "the page, which does not exist yet": "76",
     "hours": "60 61",
     "wheels of two releases": "69",
     "memory limits of the supervisor alone, as `systemd` sets them": "17",
@@ -109,13 +113,15 @@ ELSEWHERE = {
     "54": "played by case 53",
     "57": "played by case 55 and the property tests of the codec and the wire",
     "59": "played by the unit tests of sending",
+    "58": "only Celery's wire has compression: played by its unit tests",
     "63": "played by tests/system/test_random_flows.py",
 }
 NOT_RUN = {
     "68": "no command is cancelled half-way: async sends run in a thread of their own, to their end",
     "73": "sending inside the caller's transaction, its rollback and its commit, are tests of the transports",
     "44": "deleting and replacing a database file under a running process is a unit test of the database",
-    "58": "there is no compression on the wire",
+    "70": "workers remember what is revoked, brokers do not: what they promise is in tests/interop/test_control.py",
+    "75": "commands to one worker, to none and forged ones are tests of remote control; there is none of a flood",
     "64": "queues have no length limit yet",
     "67": "fork safety is a system test of the runners' server",
     "74": "reload is a system test of the command line",

@@ -1,6 +1,9 @@
 """Three ways: Celery and TaskBus as sender, as worker and as reader of results; and workflows that both work on."""
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +12,7 @@ from celery.result import AsyncResult
 
 import taskbus
 from taskbus.errors import FlowFailed, RemoteError
+from taskbus.outcome import State
 from tests.interop.results_canvases import BAD, GOOD, WHO, Sent, by_id, got, read_by, send_all, sent
 from tests.interop.results_fleet import BOTH, OURS, PATIENCE, THEIRS, Fleet, unique
 from tests.servers.redis_server import RedisServer
@@ -70,6 +74,28 @@ def test_it_can_be_awaited(fleet: Fleet, queue: str) -> None:
     result = fleet.taskbus.send("shop.add", (1, 2), queue=queue)
     assert asyncio.run(result.aget(timeout=PATIENCE)) == 3
     assert result.is_ready
+
+
+def test_by_its_id_alone_a_result_is_found_where_it_is(fleet: Fleet) -> None:
+    theirs = fleet.sig("add", 1, 2, queue=THEIRS).apply_async()
+    ours = fleet.taskbus.send("shop.add", (3, 4), queue="ours-alone")
+    nobodys = fleet.taskbus.result(unique("never sent"))
+    found = [fleet.taskbus.result(theirs.id), fleet.taskbus.result(ours.id)]
+    assert [each.get(timeout=PATIENCE) for each in found] == [3, 7]
+    assert asyncio.run(fleet.taskbus.result(theirs.id).aget(timeout=PATIENCE)) == 3
+    assert nobodys.state is State.PENDING
+    for each in found:
+        each.forget()
+        assert each.state is State.PENDING
+
+
+@pytest.mark.parametrize("queue", [OURS, "ours-alone"])
+def test_the_command_line_shows_a_result_wherever_it_is(fleet: Fleet, queue: str) -> None:
+    sent = fleet.taskbus.send("shop.add", (1, 2), queue=queue)
+    command = [sys.executable, "-m", "taskbus", "result", sent.id, "--wait", "30", "-o", "json"]
+    shown = subprocess.run(command, env=fleet.environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert shown.returncode == 0, shown.stderr
+    assert (json.loads(shown.stdout)["state"], json.loads(shown.stdout)["value"]) == ("SUCCESS", 3)
 
 
 @WHERE
