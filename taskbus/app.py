@@ -26,6 +26,7 @@ from taskbus.decorator import TaskFactory
 from taskbus.errors import BrokerError, ConfigError, PublishFailed
 from taskbus.message import Message
 from taskbus.middleware import Middleware, sending
+from taskbus.monitor.announcing import announcer
 from taskbus.options import TaskOptions
 from taskbus.schedule.timetable import Timetable
 from taskbus.spool.outlet import Outlet
@@ -90,6 +91,7 @@ class TaskBus:
         self._outbox: tuple[int, ThreadPoolExecutor] | None = None
         self._store_when_asked = lambda: self.store
         self._celery = CeleryReader(self.config)
+        self.announcer = announcer(self.broker_url, self.config.telemetry_rate) if self.config.telemetry_sent else None
         self._any_store_when_asked = self._celery.beside(self._store_when_asked)
         self._flows = Flows(self)
         self.schedules = Schedules(self)
@@ -143,6 +145,8 @@ class TaskBus:
         durable when that commits. Raises as ``Task.delay``.
         """
         publish = self.outlet.publish if session is None else partial(self._publish_in, session)
+        if self.announcer is not None:
+            publish = partial(self.announcer.send_by, publish)
         if not self.middleware:
             publish(message)
             return
@@ -175,7 +179,13 @@ class TaskBus:
         The tasks are accepted when the block has ended without an error. An error inside it discards what was not yet
         sent. ``PublishFailed`` and ``PublishUnknown`` name in ``task_ids`` those of the round trip that failed.
         """
-        return self.outlet.batch(max_size)
+        block = self.outlet.batch(max_size)
+        return block if self.announcer is None else self.announcer.batch(block)
+
+    def announce(self, messages: Sequence[Message]) -> None:
+        """Tell monitors that these were sent, if they are to hear of it (``telemetry_sent``)."""
+        if self.announcer is not None:
+            self.announcer.sent(messages)
 
     def send(
         self, task_name: str, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None, **options: Any
@@ -335,7 +345,7 @@ class TaskBus:
             outlet, self._outlet = self._outlet, None
         if outbox is not None and outbox[0] == os.getpid():
             outbox[1].shutdown()
-        for part in (outlet, self.schedules, store, self._celery, broker):
+        for part in (outlet, self.schedules, store, self._celery, self.announcer, broker):
             if part is not None:
                 part.close()
 

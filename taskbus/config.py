@@ -76,6 +76,9 @@ class Config:
     """Whether workers tell of each task as Celery's do (its events); a monitor can ask for it later, too."""
     telemetry_rate: int = 500
     """Tasks a second that each worker tells of at most, in full; what fails is always told, the rest only counted."""
+    telemetry_sent: bool = False
+    """Whether an application tells of each task that it sends (Celery's ``task-sent``), on Redis and RabbitMQ; at most
+    ``telemetry_rate`` a second."""
     remote_control: str = "auto"
     """What of Celery's remote control workers obey: ``full``, ``inspect`` (they tell, and change nothing), ``off``; or
     ``auto``: full on Redis and RabbitMQ, off on databases."""

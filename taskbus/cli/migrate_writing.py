@@ -45,6 +45,8 @@ def settings_to_write(app: Any) -> dict[str, Any]:
         made["max_memory_per_runner"] = given["worker_max_memory_per_child"] * _KILOBYTE
     if given.get("worker_send_task_events"):
         made["telemetry"] = True
+    if given.get("task_send_sent_event"):
+        made["telemetry_sent"] = True
     if given.get("worker_enable_remote_control") is False:
         made["remote_control"] = "off"
     if given.get("worker_pool_start_method") == "spawn":

@@ -26,7 +26,8 @@ def sent(message: Message, at: float) -> Event:
 
 
 def received(message: Message, at: float) -> Event:
-    return _described("task-received", message, at)
+    """With its ``queue``, which Celery's has not: monitors that label by it else know it only from ``task-sent``."""
+    return {**_described("task-received", message, at), "queue": message.queue}
 
 
 def _described(kind: str, message: Message, at: float) -> Event:

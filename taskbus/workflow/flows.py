@@ -52,6 +52,9 @@ class Home(Protocol):
     def now(self) -> float:
         """The broker's time."""
 
+    def announce(self, messages: Sequence[Message]) -> None:
+        """Tell monitors that these were sent, if they are to hear of it."""
+
     @property
     def broker(self) -> Broker: ...
     @property
@@ -86,6 +89,7 @@ class Flows:
                 first, *more = _pieces(nodes)
                 changes: list[FlowChange] = [BeginFlow(flow, first), *(AddNodes(flow.id, each) for each in more)]
                 self._apart(changes, roots, lambda unsent: self.cancel(flow.id))
+            self.home.announce(roots)
 
     def add(
         self,
@@ -109,6 +113,7 @@ class Flows:
             else:
                 changes = [AddNodes(flow_id, each) for each in _pieces(nodes)]
                 self._apart(changes, messages, None if again else self._revoke)
+            self.home.announce(messages)
 
     def change(self, *changes: FlowChange) -> None:
         """Record changes, and publish what becomes READY by them. Raises as ``begin``."""

@@ -160,6 +160,7 @@ def test_settings_reach_taskbus() -> None:
         CELERY_WORKER_MAX_MEMORY_PER_CHILD=100, CELERY_TASK_QUEUES=[types.SimpleNamespace(name="a"), "b"],
         SECRET_KEY="x", CELERY_BROKER_URL="memory://settings",
         CELERY_WORKER_SEND_TASK_EVENTS=True, CELERY_WORKER_ENABLE_REMOTE_CONTROL=False,
+        CELERY_TASK_SEND_SENT_EVENT=True,
     )  # fmt: skip
     with Celery("settings") as app:
         app.config_from_object(source, namespace="CELERY")
@@ -169,7 +170,7 @@ def test_settings_reach_taskbus() -> None:
     assert config.result_ttl == 60
     assert config.max_memory_per_runner == 102_400
     assert config.queues == ("a", "b")
-    assert (config.telemetry, config.remote_control) == (True, "off")
+    assert (config.telemetry, config.telemetry_sent, config.remote_control) == (True, True, "off")
     assert "SECRET_KEY" not in app.conf.table()
 
 

@@ -1,7 +1,10 @@
 """What is told of tasks, compared with what was sent: by Celery's own receiver, its command line, and its State."""
 
+import asyncio
 import json
+import os
 import subprocess
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -12,12 +15,15 @@ from typing import Any
 import pytest
 from celery.events.state import State as CeleryState
 
-from tests.interop.stage import NODE, Stage, script, wait_until
+from taskbus import TaskBus
+from taskbus.monitor.naming import node_name
+from tests.interop import work_app
+from tests.interop.stage import NODE, Program, Stage, script, wait_until
 
 TASKS = "tests.interop.work_app"
 COMMON = {"type", "hostname", "utcoffset", "pid", "clock", "timestamp", "local_received"}
 FIELDS = {
-    "task-received": {"uuid", "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires"},
+    "task-received": {"uuid", "name", "args", "kwargs", "root_id", "parent_id", "retries", "eta", "expires", "queue"},
     "task-started": {"uuid"},
     "task-succeeded": {"uuid", "result", "runtime"},
     "task-failed": {"uuid", "exception", "traceback"},
@@ -143,6 +149,62 @@ def test_celerys_state_understands_all_of_it(ledger: Ledger) -> None:
         state.event(dict(event))
     assert state.workers[NODE].hostname == NODE
     assert {task.state for task in state.tasks.values()} == {"SUCCESS", "FAILURE", "REVOKED"}
+
+
+# --- what senders tell -----------------------------------------------------------------------------------------------
+
+
+def test_what_an_application_sends_is_told_if_it_is_to_be(stage: Stage, ledger: Ledger) -> None:
+    quiet = stage.bus.tasks[f"{TASKS}.add"].delay(1, 1)
+    with TaskBus(
+        "sender", broker=stage.url, results=stage.results, celery_queues=["wire"], telemetry_sent=True
+    ) as sender:
+        for task in work_app.app.tasks.values():
+            sender._adopt(task)
+        add = sender.tasks[f"{TASKS}.add"]
+        sent = [add.delay(1, 1), asyncio.run(add.adelay(2, 2)), add.options(queue="wire").delay(3, 3)]
+        with sender.batch():
+            sent += [add.delay(4, number) for number in range(20)]
+        first = (add.s(5, 5) | add.s(6)).delay()
+    for task in work_app.app.tasks.values():
+        stage.bus._adopt(task)
+    told = wait_until(lambda: (told := ledger.of("task-sent")) and len(told) >= 24 and told, "all is told")
+    by_id = {event["uuid"]: event for event in told}
+    assert len(told) == len(by_id) == 24 and quiet.id not in by_id
+    assert {result.id for result in sent} < by_id.keys()
+    for event in told:
+        assert event.keys() == COMMON | FIELDS["task-received"] | {"exchange", "routing_key"}
+        assert event["name"] == f"{TASKS}.add" and event["hostname"] == node_name("") and event["pid"] == os.getpid()
+    (root,) = by_id.keys() - {result.id for result in sent}
+    assert by_id[root]["args"] == "(5, 5)" and by_id[root]["root_id"] == first.flow_id
+    wired = by_id[sent[2].id]
+    assert (wired["queue"], wired["routing_key"], wired["args"]) == ("wire", "wire", "(3, 3)")
+
+
+SENDING = """
+import os
+from tests.interop.work_app import add, app
+print(add.delay(1, 1).id, flush=True)
+if os.fork() == 0:
+    print(add.delay(2, 2).id, flush=True)
+    app.close()
+    os._exit(0)
+os.wait()
+print(add.delay(3, 3).id, flush=True)
+"""
+
+
+def test_a_program_that_ends_and_its_child_have_told_all_they_sent(stage: Stage, ledger: Ledger) -> None:
+    program = Program(
+        stage.folder, sys.executable, "-W", "ignore", "-c", SENDING,
+        TASKBUS_BROKER=stage.url, TASKBUS_RESULTS=stage.results, TASKBUS_TELEMETRY_SENT="1",
+    )  # fmt: skip
+    assert program.process.wait(60) == 0, program.output()
+    ids = program.output().split()
+    assert len(ids) == 3
+    wait_until(lambda: {*ids} <= {event["uuid"] for event in ledger.of("task-sent")}, "all is told")
+    told = [event["pid"] for event in ledger.of("task-sent") if event["uuid"] in ids]
+    assert len(told) == 3 and len({*told}) == 2
 
 
 def test_what_is_over_the_rate_is_counted_and_failures_are_told(stage: Stage, ledger: Ledger) -> None:

@@ -59,3 +59,9 @@ def once_more(ctx: Context) -> int:
 @app.task
 def refuse() -> None:
     raise Reject("no good")
+
+
+@app.task
+def pass_on(number: int) -> str:
+    """Send another task; its id."""
+    return add.delay(number, 1).id

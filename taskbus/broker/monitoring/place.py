@@ -49,6 +49,10 @@ class Place:
             connect_timeout=TIMEOUT,
         )
 
+    def prepare(self) -> None:
+        """Import what a connection needs: forked while another thread does so, a child would keep half of it."""
+        self.connect().info()
+
 
 def is_celerys(url: str) -> bool:
     """Whether Celery's own tools can be given this URL, but for what only ours means in it."""

@@ -21,6 +21,7 @@ from taskbus import logs
 from taskbus.clock import Clock, wall_clock
 from taskbus.config import OVERRIDES
 from taskbus.middleware import Middleware, serving
+from taskbus.monitor import announcing
 from taskbus.worker.runner.board import Board
 from taskbus.worker.runner.call import AnyTask
 from taskbus.worker.runner.coroutines import Coroutines
@@ -62,6 +63,7 @@ def run(link: socket.socket, board_fd: int, work: Work) -> None:
     _forget_parents_randomness()
     with serving(work.middleware):
         Runner(Link(link), board_fd, work).serve()
+    announcing.flush()  # what its tasks have sent
 
 
 class Runner:

@@ -14,10 +14,10 @@ HONOURED = frozenset({
     "beat_schedule", "broker_transport_options", "broker_url", "database_url", "enable_utc", "imports", "include",
     "result_backend", "result_chord_expires", "result_expires", "result_serializer", "task_always_eager",
     "task_annotations", "task_default_priority", "task_default_queue", "task_eager_propagates", "task_ignore_result",
-    "task_queues", "task_routes", "task_serializer", "task_soft_time_limit", "task_time_limit", "task_track_started",
-    "timezone", "worker_concurrency", "worker_enable_remote_control", "worker_max_memory_per_child",
-    "worker_max_tasks_per_child", "worker_pool_start_method", "worker_send_task_events",
-    "worker_soft_shutdown_timeout",
+    "task_queues", "task_routes", "task_send_sent_event", "task_serializer", "task_soft_time_limit", "task_time_limit",
+    "task_track_started", "timezone", "worker_concurrency", "worker_enable_remote_control",
+    "worker_max_memory_per_child", "worker_max_tasks_per_child", "worker_pool_start_method",
+    "worker_send_task_events", "worker_soft_shutdown_timeout",
 })  # fmt: skip
 """Settings that this package acts upon; the others are told of when they are given another value than their default."""
 FOR_EVER = 10 * 365 * 86_400.0
@@ -181,6 +181,8 @@ def bus_settings(conf: Settings) -> dict[str, Any]:
         made["store_results"] = False
     if conf.worker_send_task_events:
         made["telemetry"] = True
+    if conf.task_send_sent_event:
+        made["telemetry_sent"] = True
     if not conf.worker_enable_remote_control:
         made["remote_control"] = "off"
     if conf.result_chord_expires:
