@@ -163,9 +163,8 @@ def quiet_port() -> int:
 
     A client that tries again and again to connect to a port of that range ends up connected to itself.
     """
-    for port in random.SystemRandom().sample(
-        range(20_000, 32_000), 100
-    ):  # Hypothesis seeds the other one alike everywhere
+    drawn = random.SystemRandom().sample(range(20_000, 32_000), 100)  # Hypothesis seeds the usual one alike everywhere
+    for port in drawn:
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
