@@ -134,7 +134,7 @@ def test_when_all_connections_are_closed_work_goes_on_and_what_was_held_comes_ag
         deliveries = work(consumer)
         came |= {decoded(each).id: each.losses for each in deliveries}
         assert consumer.settle(acks(deliveries), None, shared=False) == []
-    assert came == {"held": 1, "after": 0}
+    assert came == {"held": 0, "after": 0}  # the worker lives, so the cut was no loss: see test_amqp_losses
 
 
 @pytest.mark.slow
@@ -252,7 +252,7 @@ def test_publishing_and_consuming_into_a_void_end_in_time_and_go_on_after_it(
     proxy.heal()
     consumer.rejoin()
     assert (again := work(consumer)) and ids(again) == ["a"]
-    assert again[0].losses == 1
+    assert again[0].losses == 0  # nothing had killed the worker that held it
     consumer.close()
 
 
