@@ -48,7 +48,7 @@ def send(app: Celery, ledger: Ledger, queue: str, task: str, id: str, *args: Any
 app = made(os.environ.get(BROKER, "memory://"))
 
 
-@app.task(name="hold", bind=True)
+@app.task(name="hold", bind=True, shared=False)  # else every Celery application of the process has it
 def hold(self: Task, id: str, gate: str) -> None:
     """Goes on until the harness opens the gate; says when it begins and ends."""
     ledger = Ledger(os.environ[LEDGER])
