@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from celery import _state
 
 from taskbus import RetryPolicy
 from taskbus.cli.exits import USAGE, CommandFailed
@@ -16,6 +18,14 @@ from taskbus.cli.migrate_celery import load_celery
 from taskbus.config import Config, convert
 
 HERE = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def nothing_shared() -> Iterator[None]:
+    """Take back what an application shares with every other one of this process: ``shared_task`` is for good."""
+    before = set(_state._on_app_finalizers)
+    yield
+    _state._on_app_finalizers.intersection_update(before)
 
 
 def migrate(*arguments: str, folder: Path = HERE) -> "subprocess.CompletedProcess[str]":
