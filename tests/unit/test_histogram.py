@@ -1,0 +1,53 @@
+"""Durations in buckets: what is added up is exact, what is told of it is near."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from taskbus.monitor.histogram import BOUNDS, Histogram
+
+DURATIONS = st.lists(st.floats(1e-4, 5_000), min_size=1, max_size=200)
+
+
+def of(durations):
+    histogram = Histogram()
+    for each in durations:
+        histogram.add(each)
+    return histogram
+
+
+@given(DURATIONS, st.sampled_from([0.5, 0.95, 0.99, 1.0]))
+def test_a_quantile_is_within_a_bucket_of_the_true_one(durations, share):
+    ranked = sorted(durations)
+    true = ranked[max(0, -(-int(share * len(ranked) * 1000) // 1000) - 1)]
+    told = of(durations).quantile(share)
+    near = [each for each in ranked if each <= told * 1.3]
+    assert near and told <= ranked[-1] * 1.3
+    assert told >= min(true, ranked[0]) / 1.3
+
+
+@given(DURATIONS, DURATIONS)
+def test_adding_up_two_is_counting_both(some, others):
+    both = of(some)
+    both.merge(of(others))
+    together = of(some + others)
+    assert both.counts == together.counts
+    assert both.sum == pytest.approx(together.sum)
+    assert both.minus(of(some)).counts == of(others).counts
+
+
+def test_what_is_up_to_a_bound_is_exact_for_prometheus_own_buckets():
+    durations = [0.005, 0.0051, 0.075, 0.7, 0.75, 0.76, 10.0, 10.1, 1e9]
+    default = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0]
+    assert set(default) <= set(BOUNDS)
+    assert of(durations).up_to(default) == [sum(each <= bound for each in durations) for bound in default]
+
+
+def test_it_is_the_same_after_packing():
+    histogram = of([0.001, 0.5, 3.0])
+    again = Histogram.unpacked(histogram.packed())
+    assert (again.counts, again.sum, again.total) == (histogram.counts, histogram.sum, 3)
+
+
+def test_of_nothing_nothing_is_told():
+    assert Histogram().quantiles((0.5, 0.99)) == [None, None]
