@@ -62,7 +62,7 @@ class NodeState(NamedTuple):
 
     ``queues`` are those it fetches from, ``tasks`` the names it knows. ``slots``: attempts that it can make at once,
     ``held``: messages that it holds, running or not. ``rss`` is in bytes, of all its processes; ``cpu`` in seconds
-    since it started. ``dropped``: records that it could not keep. ``sampled``: of successes, one of so many is recorded.
+    since it started. ``dropped``: records it could not keep. ``sampled``: of successes, one of so many is recorded.
     ``http``: where its metrics and probes are, "" if nowhere. ``limits``: rate limits by task, as Celery writes them.
     ``is_leader``: of a beat, whether it does the work. ``last_fetch_at``: when the broker last answered it.
     """
