@@ -12,7 +12,8 @@ from taskbus.context import current
 from taskbus.errors import ConfigError
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-FORMATS = ("text", "json")
+FORMATS = ("text", "json", "app")
+"""``app``: as text where no code of the application runs; where it does, nothing is touched."""
 ATTEMPT = ("task_id", "task", "attempt", "queue")
 TRACE = ("trace_id", "span_id")
 """The attributes that ``AttemptFilter`` adds to a record."""
@@ -114,6 +115,12 @@ def configure(level: str = "INFO", format: str = "text") -> None:
         root.removeHandler(earlier)
     root.addHandler(handler)
     root.setLevel(level.upper())
+
+
+def configure_runner(level: str, format: str) -> None:
+    """As ``configure``, in a process that runs the application's code: ``app`` leaves the log to that."""
+    if format != "app":
+        configure(level, format)
 
 
 def _traces(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
