@@ -197,6 +197,21 @@ def _cancels(place: Place, point: str, victim: str) -> Verdict:
         return verdict
 
 
+def _gives_back(place: Place, point: str) -> Verdict:
+    """A worker is killed while it gives back a member that waited in vain for a slot, and was begun but never ran."""
+    with Cell(place, ENDS_WITHIN) as cell:
+        cell.send_flow(_waiting_behind)
+        cell.worker(faults=f"{point}:kill9.supervisor@1")  # nothing else comes to an end before
+        cell.until(cell.faults, f"the strike at {point}")
+        cell.open(GATE)
+        return _recovered(cell, goes_on=False)
+
+
+def _waiting_behind(part: Parts) -> object:
+    """A member behind as many as there are runners, in retries for long enough to meet its own copy."""
+    return chord([part("hold", GATE), part("hold", GATE), part("flaky", 3)], part("joined", 3, takes=True))
+
+
 def _held_and_more(part: Parts) -> object:
     held = [part("hold", GATE, expect="any") for _ in range(2)]
     members = [*held, *(part("quick", expect="any") for _ in range(4))]
@@ -274,6 +289,10 @@ FLOWS = (
     *(
         _named(f"called off {point}/producer/kill9", _cancelling, point)
         for point in ("cancel.before", "cancel.inside", "cancel.after")
+    ),
+    *(
+        _named(f"given back {point}/supervisor/kill9", _gives_back, point)
+        for point in ("settle.before", "settle.inside", "settle.after")
     ),
     *_worker_squares(),
 )

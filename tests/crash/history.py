@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .ledger import Event
 
@@ -112,6 +112,8 @@ class Joined:
     dead: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
     seen: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
     sinks: dict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    returns: dict[str, list[Run]] = field(default_factory=lambda: defaultdict(list))
+    """What a worker was about to give back by a copy, as runs that took no time: a fault may come before the ack."""
     replays: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     faults: list[Fault] = field(default_factory=list)
     progress: list[float] = field(default_factory=list)
@@ -126,9 +128,10 @@ class Joined:
         return sum(at <= t for at in self.replays[id])
 
     def is_forked(self, id: str, rules: Rules) -> bool:
-        """Whether a fault may have made two messages of this task's one."""
+        """Whether a fault may have made two messages of this task's one: where it ran, or while it was given back."""
+        held = (*self.runs.get(id, ()), *self.returns.get(id, ()))
         return rules.forks and any(
-            fault.forks and fault.interrupts(run, rules) for run in self.runs[id] for fault in self.faults
+            fault.forks and fault.interrupts(each, rules) for each in held for fault in self.faults
         )
 
     def finished(self, id: str) -> bool:
@@ -166,6 +169,9 @@ def join(events: Iterable[Event]) -> Joined:
             case "start":
                 run = runs[event["run"]] = _run(joined, event)
                 joined.runs[id].append(run)
+            case "back":
+                for back in _returns(joined, event):
+                    joined.returns[back.id].append(back)
             case "end" | "err":
                 run = runs[event["run"]]
                 run.end, run.ended, run.said = t, event["ev"] == "end", True
@@ -206,6 +212,14 @@ def _run(joined: Joined, event: Event) -> Run:
         life=joined.life(event["id"], event["t"]),
         lib=event["lib"],
     )
+
+
+def _returns(joined: Joined, event: Event) -> list[Run]:
+    """What a worker was about to give back, by the ids of the harness: two calls may have one task id."""
+    at, told = event["t"], {"attempt": 0, "token": 0, "run": ""}
+    ids = [id for id, sent in joined.tried.items() if sent.get("lib") in event["libs"]]
+    runs = [_run(joined, {**event, **told, "id": id, "lib": joined.tried[id]["lib"]}) for id in ids]
+    return [replace(run, end=at, said=True) for run in runs]
 
 
 def _join_fault(joined: Joined, event: Event) -> None:

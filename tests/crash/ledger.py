@@ -6,6 +6,7 @@ host share. The checker joins the files afterwards. Events and their fields beyo
 
     pub_try(lib, expect, eta?)  pub_ok  pub_rej(why)  pub_unk(why)        a producer, around each send
     start(run, attempt, token, lib, worker)  end(run)  err(run)           a task body
+    back(libs, worker)                                                    a worker, before copies that give these back
     sink(token, ok, nth)                                                  a write to a store that refuses smaller tokens
     res_seen(state, token?)  dlq_seen(reason)  replay_begin  replay_ok    a reader who polls every task
     nem(fault, on, action, victim, worker, pids)  gone(of)               the nemesis, and deaths it has seen

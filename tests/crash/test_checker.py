@@ -1,88 +1,13 @@
 """The checker itself: a ledger with one planted defect is reported as exactly that defect."""
 
 from collections.abc import Callable
-from itertools import count
 
 import pytest
 
 from .checker import VIOLATIONS, check
 from .history import Rules
-from .ledger import Event, Ledger, read
-
-WORKER = 100
-
-
-class Story:
-    """Writes a ledger by hand: each call is one event, at the instant given."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self._seq = count()
-        self._runs = count()
-
-    def add(self, ev: str, id: str, t: float, pid: int = 1, **fields: object) -> None:
-        self.events.append({"ev": ev, "id": id, "t": t, "pid": pid, "seq": next(self._seq), **fields})
-
-    def send(self, id: str, t: float = 0.0, answer: str = "pub_ok", **fields: object) -> None:
-        self.add("pub_try", id, t, lib=f"lib-{id}", **{"expect": "end", **fields})
-        if answer:
-            self.add(answer, id, t + 0.01)
-
-    def run(
-        self,
-        id: str,
-        start: float,
-        end: float | None,
-        *,
-        token: int = 1,
-        attempt: int = 1,
-        pid: int = 7,
-        lib: str = "",
-        sink: bool = True,
-        how: str = "end",
-    ) -> None:
-        run = f"run-{next(self._runs)}"
-        lib = lib or f"lib-{id}"
-        self.add("start", id, start, pid, run=run, attempt=attempt, token=token, worker=WORKER, lib=lib)
-        if end is not None:
-            if how == "end" and sink:
-                self.add("sink", id, end - 0.001, pid, token=token, ok=True)
-            self.add(how, id, end, pid, run=run)
-
-    def result(self, id: str, t: float, state: str = "SUCCESS", token: int | None = 1) -> None:
-        self.add("res_seen", id, t, state=state, token=token)
-
-    def fault(
-        self, t: float, action: str = "kill9", victim: str = "group", pids: tuple[int, ...] = (WORKER, 7)
-    ) -> None:
-        self.add("nem", "", t, fault="x", on=True, action=action, victim=victim, worker=WORKER, pids=list(pids))
-
-    def outage(self, begin: float, end: float) -> None:
-        for t, on in ((begin, True), (end, False)):
-            self.add("nem", "", t, fault="net", on=on, action="outage", victim="broker", worker=0, pids=[-1])
-
-    def heal(self, t: float, pids: tuple[int, ...] = (WORKER, 7)) -> None:
-        self.add("nem", "", t, fault="x", on=False, action="stop", victim="group", worker=WORKER, pids=list(pids))
-
-    def drain(self, begin: float = 1.5, end: float = 30.0, left: int = 0, ids: tuple[str, ...] = ()) -> None:
-        self.add("drain_begin", "", begin)
-        self.add("quiesced", "", end, left=left, ids=list(ids))
-
-
-def healthy() -> Story:
-    """Two tasks that went well, and a third that a killed worker had begun."""
-    story = Story()
-    for index, id in enumerate(("a", "b")):
-        story.send(id)
-        story.run(id, 1.0 + index, 1.5 + index)
-        story.result(id, 4.0)
-    story.send("c")
-    story.run("c", 3.0, None)
-    story.fault(3.5)
-    story.run("c", 6.0, 6.1, token=2, pid=8)
-    story.result("c", 6.2, token=2)
-    story.drain()
-    return story
+from .ledger import Ledger, read
+from .story import WORKER, Story, healthy
 
 
 def plant_gone(story: Story) -> None:
@@ -361,19 +286,6 @@ def test_an_outage_excuses_what_it_interrupted_and_recovery_is_counted_from_its_
     verdict = check(story.events, Rules())
     assert verdict.valid, verdict.violations
     assert (verdict.reruns, verdict.recovered_after) == (1, 1.0)
-
-
-def test_where_settling_takes_several_steps_a_fault_excuses_a_second_life_of_what_it_interrupted_and_no_other() -> None:
-    story = Story()
-    for id in ("a", "b"):
-        story.send(id)
-        story.run(id, 1.0, 2.0, token=1, how="err")
-        story.fault(2.1 if id == "a" else 50.0, "kill9")
-        story.run(id, 5.0, 6.0, token=2, attempt=2)
-        story.run(id, 8.0, 9.0, token=3, attempt=2)
-        story.result(id, 9.1, token=3)
-    assert check([event for event in story.events if event["id"] != "b"], Rules(forks=True)).valid
-    assert check([event for event in story.events if event["id"] != "b"], Rules()).dup == ("a",)
 
 
 def test_where_fences_are_by_clocks_that_differ_they_say_nothing() -> None:

@@ -26,10 +26,12 @@ def main() -> int:
     from taskbus.worker.options import WorkerOptions
     from taskbus.worker.supervisor import run
 
-    from . import chaos, mutants
+    from . import chaos, mutants, returns
     from .ledger import Ledger
 
-    chaos.arm(Ledger(os.environ[LEDGER]))
+    ledger = Ledger(os.environ[LEDGER])
+    chaos.arm(ledger)
+    returns.note(ledger)
     mutants.apply(os.environ.get(MUTANT, ""))
     logs.configure("INFO", "text")
     options = json.loads(sys.argv[2])
