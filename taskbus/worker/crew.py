@@ -33,7 +33,7 @@ class Crew:
     """The runners of one worker, and the server they come from.
 
     ``watch`` and ``unwatch`` (un)register a socket with the supervisor's loop. ``launched``: a server that was started
-    early, to be the first.
+    early, to be the first. ``departures``: runners that have left, by why: ``retired`` or ``died``.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Crew:
         self._watch = watch
         self._unwatch = unwatch
         self.runners: dict[int, Runner] = {}
+        self.departures = {"retired": 0, "died": 0}
         self.server: RunnerServer | None = None
         self.is_stopping = False
         self._lives = ExitStack()
@@ -168,6 +169,7 @@ class Crew:
 
     def _departed(self, runner: Runner, how: str, now: float) -> Departure:
         del self.runners[runner.number]
+        self.departures["retired" if runner.is_stopping and not how else "died"] += 1
         self._unwatch(runner)
         if runner.is_up:
             self._early_deaths = 0
