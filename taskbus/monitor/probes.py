@@ -92,6 +92,8 @@ def ready(vitals: Vitals, now: float, within: float = WITHIN) -> Verdict:
         reasons.append(f"none of its {vitals.wanted} runners is up")
     if vitals.failing_since:
         reasons.append(f"the broker fails since {max(0.0, now - vitals.failing_since):.1f} s: {vitals.failure}")
+    elif vitals.is_up and not vitals.answered_at:
+        reasons.append("the broker has not been asked yet")
     elif vitals.is_up and now - vitals.answered_at > vitals.answers_within:
         reasons.append(f"the broker has not answered for {now - vitals.answered_at:.0f} s")
     return Verdict("ready", tuple(reasons), vitals, now)
