@@ -2,13 +2,16 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from taskbus.monitor.report import NodeState, Total
+from taskbus.monitor.report import NodeState, Total, unpack_state
+from taskbus.store.reports import Node
 
 GENERIC = "generic"
 """The ``hostname`` of what is counted over all workers, as celery-exporter says it."""
+SILENT_AFTER = 15.0
+"""Seconds after its last report from which a node is taken for down: several that did not come."""
 
 
 class QueueFigures(NamedTuple):
@@ -121,3 +124,27 @@ class Lookout:
                 if found is not None:
                     self._seen = (self._looked_at, found)
                 self._condition.notify_all()
+
+
+def figures_of_all(
+    at: float,
+    totals: Sequence[Total],
+    nodes: Iterable[Node],
+    queues: Sight | None,
+    schedules: Sequence[ScheduleFigures] = (),
+) -> Figures:
+    """What a page tells of all workers and beats, from their reports.
+
+    ``totals``: of all workers by task and queue, growing for ever. A node that has not reported for ``SILENT_AFTER``
+    seconds, by its own clock and ``at``, is down until it is forgotten.
+    """
+    living, down = [], []
+    for node in nodes:
+        state = unpack_state(node.state)
+        if at - node.at < SILENT_AFTER:
+            living.append(state)
+        elif state.kind == "worker":
+            down.append(state.name)
+    return Figures(
+        at, totals, nodes=living, down=down, queues=queues, schedules=schedules, is_broker_up=queues is not None
+    )

@@ -5,15 +5,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse
 
-from taskbus.monitor.figures import Figures, Lookout, QueueFigures, ScheduleFigures, Sight
+from taskbus import TaskBus
+from taskbus.monitor.figures import Figures, Lookout, QueueFigures, ScheduleFigures, Sight, figures_of_all
 from taskbus.monitor.histogram import BOUNDS, Histogram
 from taskbus.monitor.metrics import RUNTIME_BOUNDS, WAIT_BOUNDS, Metrics
-from taskbus.monitor.report import NodeState, Total, pack_totals, unpack_totals
+from taskbus.monitor.queue_look import QueueLook
+from taskbus.monitor.report import NodeState, Total, pack_state, pack_totals, unpack_totals
+from taskbus.store.reports import Node
+from tests.unit.letters_rig import bury
 
 NODE = NodeState("worker", "taskbus-7@web1", processes=4, slots=8, queues=("mail", "default"), active=2, held=5, rss=1)
 UNITS = re.compile(r"(milliseconds|_ms|minutes|hours|kilobytes|megabytes|_kb|_mb|percent)(_|$)")
@@ -200,6 +205,49 @@ def test_a_scrape_of_a_hundred_tasks_in_twenty_queues_stays_cheap() -> None:
     print({limit: f"{spent[limit] * 1e3:.0f} ms, {size[limit] >> 10} KiB" for limit in spent})
     assert size[200] < 1 << 20
     assert spent[200] < 0.5
+
+
+def test_a_page_of_all_workers_tells_who_is_up_and_who_fell_silent() -> None:
+    nodes = [
+        Node("a-1", 3, 995.0, pack_state(NODE)),
+        Node("a-2", 9, 996.0, pack_state(NODE._replace(name="taskbus-8@web1", active=3))),
+        Node("b-1", 7, 900.0, pack_state(NODE._replace(name="taskbus-9@web2"))),
+        Node("c-1", 7, 999.0, pack_state(NodeState("beat", "b@web3", is_leader=True))),
+    ]
+    text = page(figures_of_all(1000.0, [total(received=4)], nodes, Sight([QueueFigures("mail", 2)], 1)))
+    assert value(text, "celery_worker_up", hostname="web1") == 1
+    assert value(text, "celery_worker_up", hostname="web2") == 0
+    assert value(text, "celery_worker_tasks_active", hostname="web1") == 5, "workers of one host are added up"
+    assert value(text, "celery_active_worker_count", queue_name="mail") == 2
+    assert value(text, "celery_active_process_count", queue_name="mail") == 8
+    assert value(text, "taskbus_beat_leader", hostname="web3") == 1
+    assert value(text, "taskbus_dlq_size") == 1
+    labels = {"name": "shop.buy", "hostname": "generic", "queue_name": "default"}
+    assert value(text, "celery_task_received_total", **labels) == 4
+    assert not list(lint(text))
+
+
+def test_a_look_at_the_queues_tells_what_waits_and_what_is_dead(tmp_path: Path) -> None:
+    with TaskBus("looked-at", broker=f"sqlite:///{tmp_path}/bus.db") as bus:
+        for queue in ("mail", "mail", "odd:name"):
+            bus.send("t", queue=queue)
+        bus.send("t", queue="mail", countdown=60)
+        for task_id, queue in (("1", "mail"), ("2", "mail"), ("3", "odd:name")):
+            bury(bus.store, task_id, queue=queue)
+        look = QueueLook(bus.broker_url, bus.results_url, (), lambda: {"mail"})
+        sight = look()
+        look.close()
+    assert sight is not None and sight.dead == 3
+    mail, odd = (next(each for each in sight.queues if each.name == name) for name in ("mail", "odd:name"))
+    assert (mail.ready, mail.delayed, mail.unacked, mail.is_paused, mail.dead) == (2, 1, 0, True, 2)
+    assert (odd.ready, odd.is_paused, odd.dead) == (1, False, 1)
+    assert mail.oldest_at is not None and abs(mail.oldest_at - time.time()) < 60
+
+
+def test_a_broker_that_is_away_gives_no_figures_of_queues() -> None:
+    look = QueueLook("redis://127.0.0.1:1/0", "redis://127.0.0.1:1/0", (), lambda: None)
+    assert look() is None
+    look.close()
 
 
 def test_a_lookout_looks_when_asked_and_not_again_while_that_is_fresh() -> None:
