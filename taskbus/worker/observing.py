@@ -4,7 +4,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Callable, Collection, Sequence, Set
 from concurrent.futures import Future
 from typing import Any
 
@@ -19,11 +19,13 @@ from taskbus.monitor.queue_look import QueueLook
 from taskbus.monitor.redaction import Redactor
 from taskbus.monitor.reporting import Reporting
 from taskbus.monitor.tallies import Tallies
+from taskbus.store.opening import open_store
 from taskbus.store.report_opening import open_reports
 from taskbus.store.reports import Order
 from taskbus.worker.admission import Admitted
 from taskbus.worker.exposing import Exposure
 from taskbus.worker.monitoring import Monitoring
+from taskbus.worker.progressing import ProgressKeeper
 from taskbus.worker.realm import Realm
 from taskbus.worker.recording import Recorder
 from taskbus.worker.reporting import WorkerSource
@@ -50,6 +52,7 @@ class Observers:
         config = realm.config
         self._realm = realm
         self._monitoring = Monitoring(realm, broker_url)
+        self._keeper = ProgressKeeper(realm.crew.progressed, lambda: open_store(results_url, wall_clock))
         self.tallies = Tallies()
         self._tally = Tally(self.tallies, config.reports_rate, keeps_records=config.reports)
         self._counts = config.reports or bool(config.http)
@@ -110,11 +113,13 @@ class Observers:
             self._tally.settled(ended, settlements, stale)
         self._monitoring.settled(ended, settlements, stale)
 
-    def tick(self, now: float) -> None:
-        """Do what is due."""
+    def tick(self, now: float, is_idle: Callable[[], bool]) -> None:
+        """Do what is due; ``is_idle``: whether the worker has nothing to do."""
         self._exposure.pulse.turned_at = now
         self._tally.tick(now)
-        self._monitoring.tick(now)
+        self._monitoring.tick(now, is_idle)
+        if self._realm.crew.progressed:
+            self._keeper.ring()
 
     def next_at(self, now: float) -> float | None:
         """When ``tick`` has something to do."""
@@ -126,6 +131,7 @@ class Observers:
         self._tally.tick(math.inf)
         if self._reporting is not None:
             self._reporting.close()
+        self._keeper.close()
         self._monitoring.close()
         self._exposure.close()
 
