@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from math import inf
 from numbers import Real
 from typing import Any, NamedTuple, NoReturn
 
 from taskbus.errors import Reject, Replaced, RetryRequested
 from taskbus.message import FLOW, NO_HEADERS, SCHEDULE, SCHEDULED_AT
 
-LARGEST = 1e300
 LONGEST_NOTE = 200
 """Characters of a note on progress; what is longer is cut."""
 
@@ -109,9 +109,13 @@ class Context:
 def _amount(name: str, value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"progress: {name} is {value!r}; give a number")
-    if not 0 <= value <= LARGEST:
+    try:
+        amount = float(value)
+    except OverflowError:
+        amount = inf
+    if not 0 <= amount < inf:  # so that "not a number" is refused too
         raise ValueError(f"progress: {name} is {value!r}; give a finite number, 0 or more")
-    return float(value)
+    return amount
 
 
 current: ContextVar[Context | None] = ContextVar("taskbus_context", default=None)

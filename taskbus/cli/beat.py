@@ -11,6 +11,7 @@ import rich_click as click
 from taskbus import __version__
 from taskbus.beat.beat import Beat
 from taskbus.beat.exposing import figures_of, vitals_of
+from taskbus.beat.reporting import reported
 from taskbus.beat.running import beating
 from taskbus.cli.exits import FAILED, OK
 from taskbus.cli.opening import check_shared, open_app
@@ -51,7 +52,10 @@ def command(ctx: click.Context, /, name: str, http: str | None, log_level: str |
             say(f"TaskBus {__version__}  beat {beat.name}  pid {os.getpid()}", "bold")
             say(f"{count(len(declared), 'schedule')} in the code of {scope.app}; lease {lease}; {app.broker.safe_url}")
         config = dataclasses.replace(app.config, http=app.config.http if http is None else http)
-        with exposed(config, beat.name, lambda: vitals_of(beat), lambda: figures_of(beat)):
+        with (
+            exposed(config, beat.name, lambda: vitals_of(beat), lambda: figures_of(beat)) as url,
+            reported(beat, app.results_url, config, app.name, lambda: url),
+        ):
             status = OK if _until_told(beat) else FAILED
     ctx.exit(status)
 

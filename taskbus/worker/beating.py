@@ -6,6 +6,7 @@ from typing import Any
 
 from taskbus.beat.beat import Beat
 from taskbus.beat.publishing import Places
+from taskbus.beat.reporting import reported
 from taskbus.beat.running import beating
 from taskbus.broker.broker import Broker
 from taskbus.config import Config
@@ -21,5 +22,5 @@ def beat_beside(hello: dict[str, Any], broker: Broker, store: Store, config: Con
     with closing(open_schedules(hello["results"])) as schedules:
         is_one = bool(broker.database) and broker.database == schedules.database
         beat = Beat(Places(broker, store, schedules, config, is_one), declared, hello["app"])
-        with beating(beat):
+        with beating(beat), reported(beat, hello["results"], config, hello["app"]):
             yield beat
