@@ -26,6 +26,8 @@ COMMANDS = {
     "status": "Show workers, queues and dead letters.",
     "inspect": "Ask workers what they do.",
     "control": "Tell workers what to do.",
+    "health": "Say whether a worker or beat is live, ready, started: for probes.",
+    "metrics": "Print the dashboard for Grafana, or the alerts for Prometheus.",
     "doctor": "Check broker, results, app and workers, and say what to do.",
     "bench": "Measure this machine, with a real worker on a real broker.",
     "demo": "See a worker at work: nothing to install, ten seconds.",
@@ -68,7 +70,20 @@ class LazyGroup(click.RichGroup):
 @click.command_panel("Work", commands=["worker", "beat", "call", "result"])
 @click.command_panel(
     "Look and mend",
-    commands=["queues", "dlq", "flow", "schedule", "spool", "status", "inspect", "control", "doctor", "config"],
+    commands=[
+        "queues",
+        "dlq",
+        "flow",
+        "schedule",
+        "spool",
+        "status",
+        "inspect",
+        "control",
+        "health",
+        "metrics",
+        "doctor",
+        "config",
+    ],
 )
 @click.command_panel("Try", commands=["demo", "migrate", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
