@@ -128,7 +128,7 @@ function overview(range, world) {
   return {
     now: at,
     series: full,
-    wait: world.isEmpty ? NO_VALUES : { p50: 0.021, p95: 0.34, p99: 1.9, count: counts.received },
+    wait: world.isEmpty ? NO_VALUES : { p50: 0.021, p95: 0.084, p99: 0.24, count: counts.received },
     run: world.isEmpty ? NO_VALUES : { p50: 0.112, p95: 0.58, p99: 2.4, count: counts.received },
     counts,
     queues: queues(world),
@@ -154,8 +154,12 @@ export function snapshot(view, world) {
     queues: queues(world),
   };
   if (view === "overview") {
-    const { wait, run } = overview("15m", world);
-    Object.assign(parts, { wait, run, nodes: nodes(world) });
+    const moment = (p50, p95, p99) => (world.isEmpty ? NO_VALUES : { p50, p95, p99, count: Math.round(rate) });
+    Object.assign(parts, {
+      wait: moment(0.022 + noise() * 0.01, 0.07 + noise() * 0.05, 0.17 + noise() * 0.1),
+      run: moment(0.11 + noise() * 0.02, 0.31 + noise() * 0.1, 0.52 + noise() * 0.2),
+      nodes: nodes(world),
+    });
   }
   if (view === "nodes") Object.assign(parts, { nodes: nodes(world), running: running(world) });
   return parts;

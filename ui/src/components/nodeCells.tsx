@@ -1,8 +1,10 @@
 /** How a worker shows itself wherever it is listed. */
-import type { Node, Running } from "../api";
+
+import type { Node, Progress, Running } from "../api";
 import { bytes, percent } from "../format";
 import { at } from "../place";
 import { Badge } from "./Badge";
+import { Name } from "./Name";
 import { Meter, ProgressBar } from "./Progress";
 import type { Column } from "./Table";
 import { Since } from "./Time";
@@ -58,9 +60,7 @@ export const NODE_COLUMNS: Column<Node>[] = [
     show: (node) => (
       <>
         <span class="cell-main">
-          <a class="name" href={at.worker(node.name)}>
-            {node.name}
-          </a>
+          <Name text={node.name} href={at.worker(node.name)} />
           <NodeBadges node={node} />
         </span>
         <span class="cell-sub">{poolWords(node)}</span>
@@ -104,6 +104,7 @@ export const NODE_DETAILS: Column<Node>[] = [
   {
     key: "version",
     title: "Version",
+    isNumber: true,
     from: "wide",
     by: (node) => node.version,
     show: (node) => <span class="number">{node.version}</span>,
@@ -118,15 +119,17 @@ export const NODE_DETAILS: Column<Node>[] = [
   },
 ];
 
+function Done({ progress }: { progress: Progress }) {
+  return <ProgressBar done={progress.done} total={progress.total} note={progress.note} />;
+}
+
 export const RUNNING_COLUMNS: Column<Running>[] = [
   {
     key: "task",
     title: "Task",
     show: (running) => (
       <>
-        <a class="name" href={at.task(running.id)}>
-          {running.task}
-        </a>
+        <Name text={running.task} href={at.task(running.id)} />
         {running.attempt > 1 && (
           <>
             {" "}
@@ -136,6 +139,11 @@ export const RUNNING_COLUMNS: Column<Running>[] = [
         <span class="cell-sub">
           {running.queue} on {running.worker}
         </span>
+        {running.progress && (
+          <span class="only-narrow">
+            <Done progress={running.progress} />
+          </span>
+        )}
       </>
     ),
     by: (running) => running.task,
@@ -143,12 +151,8 @@ export const RUNNING_COLUMNS: Column<Running>[] = [
   {
     key: "progress",
     title: "Progress",
-    show: (running) =>
-      running.progress ? (
-        <ProgressBar done={running.progress.done} total={running.progress.total} note={running.progress.note} />
-      ) : (
-        <span class="faint">–</span>
-      ),
+    from: "medium",
+    show: (running) => (running.progress ? <Done progress={running.progress} /> : <span class="faint">–</span>),
   },
   {
     key: "since",

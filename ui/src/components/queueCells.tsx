@@ -1,9 +1,11 @@
 /** Cells of a table of queues, the same on every page that lists queues. */
+
 import type { Queue } from "../api";
 import { duration, grouped, rate } from "../format";
 import { now } from "../live";
 import { at, term } from "../place";
 import { Badge } from "./Badge";
+import { Name } from "./Name";
 import type { Column } from "./Table";
 
 /** A queue whose oldest message is older than this deserves a look, seconds. */
@@ -54,9 +56,7 @@ export const QUEUE_NAME: Column<Queue> = {
   by: (queue) => queue.name,
   show: (queue) => (
     <span class="cell-main">
-      <a class="name" href={at.queue(queue.name)}>
-        {queue.name}
-      </a>
+      <Name text={queue.name} href={at.queue(queue.name)} />
       <QueueBadges queue={queue} />
     </span>
   ),

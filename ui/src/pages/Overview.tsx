@@ -5,7 +5,8 @@ import { useLocation } from "preact-iso";
 import { api, type Failing, type Node, type Queue, type Range, type Overview as Shown, type Snapshot } from "../api";
 import { Empty, Failure, Loading } from "../components/Empty";
 import { Icon } from "../components/Icon";
-import { NODE_COLUMNS } from "../components/nodeCells";
+import { Name } from "../components/Name";
+import { NODE_COLUMNS, NODE_DETAILS } from "../components/nodeCells";
 import { Page, Panel } from "../components/Page";
 import { QUEUE_COLUMNS } from "../components/queueCells";
 import { SeriesCharts, useRange } from "../components/SeriesCharts";
@@ -52,11 +53,9 @@ export function Overview() {
           <SeriesCharts series={series} group="overview" />
           <div class="columns columns-wide-left">
             <QueueTable queues={live?.queues ?? shown.queues} />
-            <div>
-              <FailingTable failing={shown.failing} range={range} />
-              {live?.nodes && <NodeTable nodes={live.nodes} />}
-            </div>
+            <FailingTable failing={shown.failing} range={range} />
           </div>
+          {live?.nodes && <NodeTable nodes={live.nodes} />}
           <Sampling shown={shown} />
         </>
       )}
@@ -109,7 +108,7 @@ function Figures({ shown, live }: { shown: Shown; live: Snapshot | null }) {
         label="Failed"
         value={rate(rates.failed)}
         unit="/s"
-        note={`${grouped(counts.failed)} in range${ended ? `, ${percent(counts.failed / ended)}` : ""}`}
+        note={`${grouped(counts.failed)}${ended ? ` · ${percent(counts.failed / ended)}` : ""}`}
         href={at.tasks("state:failed")}
       />
       <Stat
@@ -120,16 +119,8 @@ function Figures({ shown, live }: { shown: Shown; live: Snapshot | null }) {
         href={at.tasks("state:retried")}
       />
       <Stat label="Ready" value={grouped(ready)} note={`${grouped(delayed)} delayed`} href={to("queues")} />
-      <Stat
-        label="Time in the queue"
-        value={duration(wait.p50)}
-        note={`p95 ${duration(wait.p95)} · p99 ${duration(wait.p99)}`}
-      />
-      <Stat
-        label="Time in work"
-        value={duration(run.p50)}
-        note={`p95 ${duration(run.p95)} · p99 ${duration(run.p99)}`}
-      />
+      <Stat label="Time in the queue" value={duration(wait.p50)} note={`p95 ${duration(wait.p95)}`} />
+      <Stat label="Time in work" value={duration(run.p50)} note={`p95 ${duration(run.p95)}`} />
       <Stat
         label="Slots busy"
         value={grouped(active)}
@@ -179,9 +170,7 @@ const FAILING: Column<Failing>[] = [
     title: "Task type",
     show: (failing) => (
       <>
-        <a class="name" href={at.type(failing.task)}>
-          {failing.task}
-        </a>
+        <Name text={failing.task} href={at.type(failing.task)} />
         <span class="cell-sub">{failing.error}</span>
       </>
     ),
@@ -228,7 +217,7 @@ function NodeTable({ nodes }: { nodes: Node[] }) {
     <Panel title="Workers" isFlush actions={<a href={to("workers")}>All workers</a>}>
       <Table
         caption="Workers"
-        columns={NODE_COLUMNS}
+        columns={[...NODE_COLUMNS, ...NODE_DETAILS]}
         rows={workers}
         rowKey={(node) => node.node}
         open={(node) => route(at.worker(node.name))}

@@ -1,9 +1,11 @@
 /** One queue: what waits in it, since when, how fast it moves, and the buttons that stop or empty it. */
+
 import { useLocation, useRoute } from "preact-iso";
 import { api, type Queue as Shown, type Waiting } from "../api";
 import { Badge } from "../components/Badge";
 import { Button } from "../components/Button";
 import { Empty, Failure, Loading } from "../components/Empty";
+import { Name } from "../components/Name";
 import { Page, Panel } from "../components/Page";
 import { drains, grows, Oldest, QueueBadges } from "../components/queueCells";
 import { SeriesCharts, useRange } from "../components/SeriesCharts";
@@ -20,16 +22,21 @@ const WAITING: Column<Waiting>[] = [
     key: "task",
     title: "Task",
     show: (message) => (
-      <>
-        <span class="cell-main">
-          <a class="name" href={at.task(message.id)}>
-            {message.task}
-          </a>
-          {message.is_delayed && <Badge>delayed</Badge>}
-          {message.attempt > 1 && <Badge tone="warn">attempt {message.attempt}</Badge>}
-        </span>
-        <span class="cell-sub mono">{short(message.id)}</span>
-      </>
+      <span class="cell-main">
+        <Name text={message.task} href={at.task(message.id)} />
+        {message.is_delayed && <Badge>delayed</Badge>}
+        {message.attempt > 1 && <Badge tone="warn">attempt {message.attempt}</Badge>}
+      </span>
+    ),
+  },
+  {
+    key: "id",
+    title: "Id",
+    from: "wide",
+    show: (message) => (
+      <code class="faint" title={message.id}>
+        {short(message.id)}
+      </code>
     ),
   },
   {

@@ -5,8 +5,10 @@ import { useLocation, useRoute } from "preact-iso";
 import { api, type Node, type NodeDetail } from "../api";
 import { Button } from "../components/Button";
 import { Empty, Failure, Loading } from "../components/Empty";
+import { Name } from "../components/Name";
 import { NodeBadges, poolWords, RUNNING_COLUMNS } from "../components/nodeCells";
 import { Facts, Page, Panel } from "../components/Page";
+import { Meter } from "../components/Progress";
 import { Stat, Stats } from "../components/Stat";
 import { type Column, Table } from "../components/Table";
 import { Since, Time } from "../components/Time";
@@ -109,12 +111,10 @@ function Body({ node, detail, running, reload }: BodyProps) {
           value={grouped(node.active)}
           unit={`of ${grouped(node.slots)}`}
           note={
-            <meter
-              class="meter meter-wide"
-              min={0}
-              max={1}
-              value={node.slots ? node.active / node.slots : 0}
-              aria-label="Share of slots that are busy"
+            <Meter
+              isWide
+              share={node.slots ? node.active / node.slots : 0}
+              label={`${node.active} of ${node.slots} slots busy`}
             />
           }
         />
@@ -207,28 +207,17 @@ function WorkerQueues({ node, reload }: { node: Node; reload: () => void }) {
 
 function Processes({ runners }: { runners: NodeDetail["runners"] }) {
   if (!runners.length) return null;
+  const total = runners.reduce((sum, runner) => sum + runner.rss, 0);
   return (
-    <Panel title="Processes of the pool" isFlush>
-      <Table
-        caption="Processes of the pool"
-        columns={[
-          {
-            key: "pid",
-            title: "Process id",
-            by: (runner) => runner.pid,
-            show: (runner) => <span class="number">{runner.pid}</span>,
-          },
-          {
-            key: "rss",
-            title: "Memory",
-            isNumber: true,
-            by: (runner) => runner.rss,
-            show: (runner) => bytes(runner.rss),
-          },
-        ]}
-        rows={runners}
-        rowKey={(runner) => String(runner.pid)}
-      />
+    <Panel title="Processes of the pool" beside={`${bytes(total)} in ${grouped(runners.length)}`}>
+      <ul class="tiles">
+        {runners.map((runner) => (
+          <li key={runner.pid} class="number">
+            <span class="faint">pid</span> {runner.pid}
+            <strong>{bytes(runner.rss)}</strong>
+          </li>
+        ))}
+      </ul>
     </Panel>
   );
 }
@@ -240,11 +229,7 @@ function Limits({ node, detail, reload }: { node: Node; detail: NodeDetail; relo
       key: "task",
       title: "Task type",
       by: (task) => task,
-      show: (task) => (
-        <a class="name" href={at.type(task)}>
-          {task}
-        </a>
-      ),
+      show: (task) => <Name text={task} href={at.type(task)} />,
     },
     {
       key: "limit",
