@@ -1,6 +1,6 @@
 /** Tables: sortable, walked with j and k, rows chosen with x, the next page on demand. */
 import type { ComponentChildren } from "preact";
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { useKeys } from "../keys";
 import { Button } from "./Button";
 import { Icon } from "./Icon";
@@ -62,7 +62,6 @@ export function Table<T>(props: Props<T>) {
   const { caption, columns, rowKey, open, chosen, onChoose, more, foot, empty } = props;
   const [sort, setSort] = useState<Sort | null>(props.initial ?? null);
   const rows = useMemo(() => sorted(props.rows, columns, sort), [props.rows, columns, sort]);
-  const body = useRef<HTMLTableSectionElement>(null);
 
   const choose = (key: string) => {
     if (!onChoose) return;
@@ -70,20 +69,6 @@ export function Table<T>(props: Props<T>) {
     if (!next.delete(key)) next.add(key);
     onChoose(next);
   };
-  const elements = () => [...(body.current?.rows ?? [])];
-  const place = () => elements().indexOf(document.activeElement?.closest("tr") as HTMLTableRowElement);
-  const step = (by: number) => {
-    const all = elements();
-    all[Math.max(0, Math.min(all.length - 1, place() + by))]?.focus();
-  };
-  useKeys({
-    j: () => step(1),
-    k: () => step(-1),
-    x: () => {
-      const row = rows[place()];
-      if (row) choose(rowKey(row));
-    },
-  });
   if (rows.length === 0 && empty) return <>{empty}</>;
   const allChosen = rows.length > 0 && rows.every((row) => chosen?.has(rowKey(row)));
   return (
@@ -108,7 +93,7 @@ export function Table<T>(props: Props<T>) {
               ))}
             </tr>
           </thead>
-          <tbody ref={body}>
+          <tbody>
             {rows.map((row) => {
               const key = rowKey(row);
               return (
@@ -137,6 +122,22 @@ export function Table<T>(props: Props<T>) {
       )}
     </>
   );
+}
+
+/** j, k and x for all tables of the page: the next row, the one before, and the choice of the row. */
+export function useRowKeys(): void {
+  const rows = () => [...document.querySelectorAll<HTMLTableRowElement>("main .table tbody tr")];
+  const current = () => document.activeElement?.closest<HTMLTableRowElement>("main .table tbody tr") ?? null;
+  const step = (by: number) => {
+    const all = rows();
+    const row = current();
+    all[row ? Math.max(0, Math.min(all.length - 1, all.indexOf(row) + by)) : 0]?.focus();
+  };
+  useKeys({
+    j: () => step(1),
+    k: () => step(-1),
+    x: () => current()?.querySelector<HTMLInputElement>(".cell-choose input")?.click(),
+  });
 }
 
 function cellClass<T>(column: Column<T>): string {
