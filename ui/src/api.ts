@@ -21,7 +21,7 @@ export type Range = "15m" | "1h" | "6h" | "24h" | "3d";
 export interface Me {
   user: string;
   role: Role;
-  auth: "none" | "token" | "basic" | "oidc" | "proxy";
+  auth: "none" | "token" | "basic" | "oidc" | "proxy" | "host";
   environment: string;
   read_only: boolean;
   version: string;
@@ -210,7 +210,7 @@ export interface Failing {
   failed: number;
   total: number;
   error: string;
-  last_at: number;
+  last_at: number | null;
 }
 
 export interface Overview {
