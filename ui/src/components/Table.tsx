@@ -1,9 +1,10 @@
-/** Tables: sortable, walked with j and k, rows chosen with x, the next page on demand. */
+/** Tables: sortable, walked with j and k, rows chosen with x and ranges of them with shift, the next page on demand. */
 import type { ComponentChildren } from "preact";
 import { useMemo, useRef, useState } from "preact/hooks";
 import { useKeys } from "../keys";
 import { Button } from "./Button";
 import { Icon } from "./Icon";
+import { useSight } from "./windowing";
 
 export interface Column<T> {
   /** Names the column in the URL and for `sort`. */
@@ -38,6 +39,8 @@ interface Props<T> {
   rowClass?: (row: T) => string;
   more?: (() => void) | null;
   isLoadingMore?: boolean;
+  /** Height of every row, pixels: of a long table only those in sight are drawn. Without it all are. */
+  rowHeight?: number;
   /** Below the rows: how many there are, what is left out. */
   foot?: ComponentChildren;
   /** In place of rows when there are none. */
@@ -64,32 +67,40 @@ export function Table<T>(props: Props<T>) {
   const rows = useMemo(() => sorted(props.rows, columns, sort), [props.rows, columns, sort]);
   const body = useRef<HTMLTableSectionElement>(null);
 
-  const choose = (key: string) => {
-    if (!onChoose) return;
+  const sight = useSight(rows.length, props.rowHeight ?? 0, body);
+  const lastChosen = useRef(0);
+
+  /** Flips a row; as a range, all from the one that was flipped last do as it does now. */
+  const choose = (place: number, isRange: boolean) => {
+    const row = rows[place];
+    if (!onChoose || row === undefined) return;
     const next = new Set(chosen);
-    if (!next.delete(key)) next.add(key);
+    const isOn = !next.has(rowKey(row));
+    const [from, to] = isRange ? [lastChosen.current, place].sort((a, b) => a - b) : [place, place];
+    for (const each of rows.slice(from, (to as number) + 1)) {
+      if (isOn) next.add(rowKey(each));
+      else next.delete(rowKey(each));
+    }
+    lastChosen.current = place;
     onChoose(next);
   };
-  const elements = () => [...(body.current?.rows ?? [])];
-  const place = () => elements().indexOf(document.activeElement?.closest("tr") as HTMLTableRowElement);
+  const place = () => Number(document.activeElement?.closest("tr")?.dataset.row ?? -1);
   const step = (by: number) => {
-    const all = elements();
-    all[Math.max(0, Math.min(all.length - 1, place() + by))]?.focus();
+    const to = Math.max(0, Math.min(rows.length - 1, place() + by));
+    body.current?.querySelector<HTMLTableRowElement>(`tr[data-row="${to}"]`)?.focus();
   };
   useKeys({
     j: () => step(1),
     k: () => step(-1),
-    x: () => {
-      const row = rows[place()];
-      if (row) choose(rowKey(row));
-    },
+    x: () => choose(place(), false),
+    X: () => choose(place(), true),
   });
   if (rows.length === 0 && empty) return <>{empty}</>;
   const allChosen = rows.length > 0 && rows.every((row) => chosen?.has(rowKey(row)));
   return (
     <>
       <div class="table-frame">
-        <table class="table" data-testid={props.testid}>
+        <table class={props.rowHeight ? "table table-even" : "table"} data-testid={props.testid} aria-rowcount={rows.length + 1}>
           <caption class="unseen">{caption}</caption>
           <thead>
             <tr>
@@ -109,19 +120,26 @@ export function Table<T>(props: Props<T>) {
             </tr>
           </thead>
           <tbody ref={body}>
-            {rows.map((row) => {
+            <Gap rows={sight.from} height={sight.height} />
+            {rows.slice(sight.from, sight.to).map((row, at) => {
               const key = rowKey(row);
+              const place = sight.from + at;
               return (
                 <Row
                   key={key}
                   row={row}
+                  place={place}
+                  height={props.rowHeight}
                   columns={columns}
                   open={open}
                   extra={props.rowClass?.(row) ?? ""}
-                  choice={onChoose && { isOn: chosen?.has(key) ?? false, flip: () => choose(key) }}
+                  choice={
+                    onChoose && { isOn: chosen?.has(key) ?? false, flip: (isRange) => choose(place, isRange) }
+                  }
                 />
               );
             })}
+            <Gap rows={rows.length - sight.to} height={sight.height} />
           </tbody>
         </table>
       </div>
@@ -137,6 +155,11 @@ export function Table<T>(props: Props<T>) {
       )}
     </>
   );
+}
+
+/** Stands for rows out of sight. */
+function Gap({ rows, height }: { rows: number; height: number }) {
+  return rows > 0 ? <tr class="table-gap" aria-hidden="true" style={{ height: `${rows * height}px` }} /> : null;
 }
 
 function cellClass<T>(column: Column<T>): string {
@@ -168,17 +191,19 @@ function Head<T>({ column, sort, onSort }: { column: Column<T>; sort: Sort | nul
 
 interface RowProps<T> {
   row: T;
+  place: number;
+  height: number | undefined;
   columns: Column<T>[];
   open: ((row: T) => void) | undefined;
   extra: string;
-  choice: { isOn: boolean; flip: () => void } | undefined;
+  choice: { isOn: boolean; flip: (isRange: boolean) => void } | undefined;
 }
 
 function isControl(target: EventTarget | null): boolean {
   return !!(target as HTMLElement | null)?.closest("a, button, input, select, label, summary");
 }
 
-function Row<T>({ row, columns, open, extra, choice }: RowProps<T>) {
+function Row<T>({ row, place, height, columns, open, extra, choice }: RowProps<T>) {
   const onKey = (event: KeyboardEvent) => {
     if (event.key === "Enter" && event.target === event.currentTarget) open?.(row);
   };
@@ -188,13 +213,16 @@ function Row<T>({ row, columns, open, extra, choice }: RowProps<T>) {
   return (
     <tr
       tabIndex={-1}
+      data-row={place}
+      aria-rowindex={place + 2}
+      style={height ? { height: `${height}px` } : undefined}
       class={`${open ? "row-open " : ""}${choice?.isOn ? "row-chosen " : ""}${extra}`}
       onKeyDown={onKey}
       onClick={onClick}
     >
       {choice && (
         <td class="cell-choose">
-          <input type="checkbox" aria-label="Choose this row" checked={choice.isOn} onChange={choice.flip} />
+          <input type="checkbox" aria-label="Choose this row" checked={choice.isOn} onClick={(event) => choice.flip(event.shiftKey)} />
         </td>
       )}
       {columns.map((column) => (
