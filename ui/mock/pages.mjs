@@ -4,6 +4,7 @@ import * as flows from "./flows.mjs";
 import * as letters from "./letters.mjs";
 import * as rest from "./rest.mjs";
 import * as tasks from "./tasks.mjs";
+import { running } from "./workers.mjs";
 
 const changed = { changed: true, count: 1 };
 
@@ -46,3 +47,7 @@ export const routes = [
   ["GET", /^system$/, () => rest.system()],
   ["GET", /^audit$/, listed((_, query) => rest.audit(query))],
 ];
+
+export function snapshot(view, world) {
+  return view === "tasks" ? { running: running(world), tail: [], tail_hidden: 0 } : {};
+}

@@ -4,6 +4,7 @@ import "./styles/base.css";
 import "./styles/layout.css";
 import "./styles/components.css";
 import "./styles/pages.css";
+import "./styles/work.css";
 import { render } from "preact";
 import { App } from "./app";
 import { startKeys } from "./keys";

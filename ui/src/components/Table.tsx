@@ -18,6 +18,8 @@ export interface Column<T> {
   from?: "medium" | "wide";
   /** Takes what width is left, and is cut where it does not fit. */
   isElastic?: boolean;
+  /** Does so on a phone, where the elastic column may not be shown. */
+  isLead?: boolean;
 }
 
 export interface Sort {

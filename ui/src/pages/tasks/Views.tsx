@@ -2,7 +2,7 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Button } from "../../components/Button";
 import { Icon } from "../../components/Icon";
-import { dropView, keepView, savedViews, type View } from "./views";
+import { dropView, keepView, savedViews, type View } from "./saved";
 
 const BUILT_IN: View[] = [
   { name: "Failures of the last hour", where: "state:FAILURE age<1h", sort: "newest" },

@@ -16,15 +16,16 @@ export const TASK_COLUMNS: Column<TaskRow>[] = [
   {
     key: "task",
     title: "Task",
+    isLead: true,
     show: (row) => (
       <>
-        <a class="name" href={at.task(row.id)}>
+        <a class="name cut" href={at.task(row.id)}>
           {row.task}
         </a>
         <span class="second">
           <code title={row.id}>{short(row.id)}</code>
           {row.attempt > 1 && ` · attempt ${row.attempt}`}
-          {row.weight > 1 && <span title={`One of ${row.weight} like it is kept`}> · 1 of {row.weight}</span>}
+          {row.weight > 1 && <span title="Of tasks that go well only a sample is kept"> · stands for {row.weight}</span>}
         </span>
       </>
     ),

@@ -1,6 +1,6 @@
 /** A workflow over time: a row for each node that was started, in the order in which they were. */
 
-import { linearScale, type Scale } from "../task/timeline";
+import { linearScale, type Scale } from "../task/spans";
 import type { Drawn } from "./graph";
 
 export interface Row {

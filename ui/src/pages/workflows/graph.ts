@@ -3,20 +3,7 @@
  * members is as easy to read as one of three.
  */
 
-export interface FlowNode {
-  id: string;
-  task: string;
-  kind: string;
-  state: string;
-  started_at: number | null;
-  ended_at: number | null;
-  error: string;
-}
-
-export interface FlowGroup {
-  id: string;
-  members: string[];
-}
+import type { FlowNode } from "../../api";
 
 export type Edge = readonly [from: string, to: string];
 
@@ -53,8 +40,8 @@ export const TELLING = ["FAILURE", "STARTED", "READY", "WAITING", "REVOKED", "SK
  *
  * Nodes are alike if they call the same task and come after and before what is alike, and no group tells them apart.
  */
-export function collapsed(nodes: readonly FlowNode[], edges: readonly Edge[], groups: readonly FlowGroup[] = []): Graph {
-  const colours = nodes.length > MANY ? alike(nodes, edges, groups) : nodes.map((_, place) => place);
+export function collapsed(nodes: readonly FlowNode[], edges: readonly Edge[]): Graph {
+  const colours = nodes.length > MANY ? alike(nodes, edges) : nodes.map((_, place) => place);
   const classes = new Map<number, FlowNode[]>();
   for (const [place, node] of nodes.entries()) push(classes, colours[place] as number, node);
   const home = new Map<string, string>();
@@ -115,7 +102,7 @@ function draw(members: FlowNode[]): Drawn {
 }
 
 /** A number for each node; those with the same one are alike. Refined until nothing more tells two of them apart. */
-function alike(nodes: readonly FlowNode[], edges: readonly Edge[], groups: readonly FlowGroup[]): number[] {
+function alike(nodes: readonly FlowNode[], edges: readonly Edge[]): number[] {
   const places = new Map(nodes.map((node, place) => [node.id, place]));
   const before: number[][] = nodes.map(() => []);
   const after: number[][] = nodes.map(() => []);
@@ -125,14 +112,7 @@ function alike(nodes: readonly FlowNode[], edges: readonly Edge[], groups: reado
     (before[end] as number[]).push(start);
     (after[start] as number[]).push(end);
   }
-  const inGroup = nodes.map(() => "");
-  for (const group of groups) {
-    for (const member of group.members) {
-      const place = places.get(member);
-      if (place !== undefined) inGroup[place] = group.id;
-    }
-  }
-  let colours = numbered(nodes.map((node, place) => `${node.task}\n${node.kind}\n${inGroup[place]}`));
+  let colours = numbered(nodes.map((node) => `${node.task}\n${node.kind}\n${node.group}`));
   for (let round = 0; round < MAX_ROUNDS && largest(colours) > MANY; round += 1) {
     const told = (of: readonly number[]) => [...new Set(of.map((place) => colours[place]))].sort().join();
     const finer = numbered(nodes.map((_, at) => `${colours[at]}|${told(before[at] ?? [])}|${told(after[at] ?? [])}`));
