@@ -9,7 +9,7 @@ function type([task, queue, seconds, failing, , errors], place) {
   const chance = chanceOf(place + 400);
   const isGone = task.startsWith("legacy.");
   const rate = isGone ? 0 : chance.about(6 / (1 + seconds));
-  const received = Math.round(rate * 3600) + (isGone ? 12 : 0);
+  const received = Math.round(rate * 3600) + (isGone ? 40 : 0);
   const failed = Math.round(received * failing) + (isGone ? 12 : 0);
   const q = (middle) => ({ p50: middle, p95: middle * 3.1, p99: middle * 7.4, count: received });
   return {

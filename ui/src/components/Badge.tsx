@@ -6,7 +6,7 @@ export type Tone = "good" | "bad" | "warn" | "busy" | "quiet";
 const STATES: Record<string, [word: string, tone: Tone]> = {
   PENDING: ["waiting", "quiet"],
   WAITING: ["waiting", "quiet"],
-  READY: ["ready", "busy"],
+  READY: ["ready", "quiet"],
   STARTED: ["running", "busy"],
   RUNNING: ["running", "busy"],
   RETRY: ["retrying", "warn"],

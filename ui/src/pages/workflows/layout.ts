@@ -80,8 +80,12 @@ function byDagre(nodes: readonly Drawn[], edges: readonly Edge[]): Picture {
     const { x, y } = graph.node(node.id) as Point;
     return { node, x, y, ...SIZES[node.kind] };
   });
+  const byId = new Map(placed.map((each) => [each.node.id, each]));
   const drawn = edges.map(([from, to]) => {
-    return { from, to, path: curve((graph.edge(from, to) as { points: Point[] }).points) };
+    const [start, end] = [byId.get(from) as Placed, byId.get(to) as Placed];
+    const bends = (graph.edge(from, to) as { points: Point[] }).points.slice(1, -1);
+    // From the middle of one side to the middle of the other, not where dagre's line happens to cross the border.
+    return { from, to, path: through(outOf(start), bends, into(end)) };
   });
   const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number };
   return { width, height, nodes: placed, edges: drawn };
@@ -112,7 +116,7 @@ function inColumns(nodes: readonly Drawn[], edges: readonly Edge[]): Picture {
     width: GAP.margin * 2 + spread.x * columns.length - GAP.ranks,
     height: GAP.margin * 2 + spread.y * tallest(columns),
     nodes: [...placed.values()],
-    edges: edges.map(([from, to]) => ({ from, to, path: straight(placed.get(from), placed.get(to)) })),
+    edges: edges.map(([from, to]) => ({ from, to, path: through(outOf(placed.get(from) as Placed), [], into(placed.get(to) as Placed)) })),
   };
 }
 
@@ -147,27 +151,25 @@ function mean(values: readonly number[]): number {
   return values.length ? values.reduce((sum, value) => sum + value, 0) / values.length : 0;
 }
 
-/** A path through dagre's points, rounded where it bends. */
-function curve(points: readonly Point[]): string {
-  const [first, ...rest] = points;
-  if (!first) return "";
-  let path = `M${round(first)}`;
-  for (const [place, point] of rest.entries()) {
-    const next = rest[place + 1];
-    if (!next) return `${path}L${round(point)}`;
-    const middle = { x: (point.x + next.x) / 2, y: (point.y + next.y) / 2 };
-    path += place + 2 === rest.length ? `Q${round(point)} ${round(next)}` : `Q${round(point)} ${round(middle)}`;
-    if (place + 2 === rest.length) return path;
-  }
-  return path;
+function outOf(place: Placed): Point {
+  return { x: place.x + place.width / 2, y: place.y };
 }
 
-function straight(from: Placed | undefined, to: Placed | undefined): string {
-  if (!from || !to) return "";
-  const start = { x: from.x + from.width / 2, y: from.y };
-  const end = { x: to.x - to.width / 2, y: to.y };
-  const middle = (start.x + end.x) / 2;
-  return `M${round(start)}C${round({ x: middle, y: start.y })} ${round({ x: middle, y: end.y })} ${round(end)}`;
+function into(place: Placed): Point {
+  return { x: place.x - place.width / 2, y: place.y };
+}
+
+/** A path that leaves and arrives level, and passes through the bends; those close to either end are left out. */
+function through(start: Point, bends: readonly Point[], end: Point): string {
+  const kept = bends.filter((bend) => bend.x > start.x + GAP.ranks && bend.x < end.x - GAP.ranks);
+  let path = `M${round(start)}`;
+  let from = start;
+  for (const to of [...kept, end]) {
+    const middle = (from.x + to.x) / 2;
+    path += `C${round({ x: middle, y: from.y })} ${round({ x: middle, y: to.y })} ${round(to)}`;
+    from = to;
+  }
+  return path;
 }
 
 function round({ x, y }: Point): string {
