@@ -123,14 +123,16 @@ function tall(picture: Picture, width: number): number {
   return Math.min(most, Math.max(220, picture.height * scale + 110));
 }
 
-/** The first look: all of it where that can be read, else the beginning. */
+/** The first look: all of it where that can be read, else where something failed or runs, else the beginning. */
 function opened(picture: Picture, frame: Size): Look {
   const whole = fitted(picture, frame);
   if (whole.scale >= READABLE) return whole;
+  const scale = READABLE * 1.4;
+  const told = ["FAILURE", "STARTED"].map((state) => picture.nodes.find((each) => each.node.state === state && each.node.kind !== "join"));
+  const telling = told[0] ?? told[1];
+  if (telling) return centred(telling, scale, frame);
   const first = picture.nodes.reduce<Placed | null>((left, each) => (left && left.x <= each.x ? left : each), null);
-  const scale = Math.max(READABLE * 1.4, whole.scale);
-  if (!first) return whole;
-  return { ...centred({ x: 0, y: first.y }, scale, frame), x: -16 / scale };
+  return first ? { ...centred({ x: 0, y: first.y }, scale, frame), x: -16 / scale } : whole;
 }
 
 /** The same places with the nodes as they are now. */

@@ -24,6 +24,10 @@ export function FlowTime({ nodes, now, chosen, onChoose }: Props) {
     <div class="gantt" data-testid="gantt">
       <table>
         <caption class="unseen">When each node of the workflow started and how long it took</caption>
+        <colgroup>
+          <col class="gantt-names" />
+          <col />
+        </colgroup>
         <thead class="unseen">
           <tr>
             <th scope="col">Node</th>

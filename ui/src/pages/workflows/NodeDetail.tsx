@@ -49,16 +49,14 @@ export function NodeDetail({ node }: { node: Drawn }) {
             </li>
           ))}
         </ul>
-        <div class="node-members">
-          <Table
-            caption={`Tasks of ${node.label}`}
-            columns={COLUMNS}
-            rows={rows.filter((each) => !state || each.state === state).slice(0, 500)}
-            rowKey={(each) => each.id}
-            open={(each) => route(at.task(each.id))}
-            foot={rows.length > 500 ? "The first 500, those that failed before the others." : undefined}
-          />
-        </div>
+        <Table
+          caption={`Tasks of ${node.label}`}
+          columns={COLUMNS}
+          rows={rows.filter((each) => !state || each.state === state)}
+          rowKey={(each) => each.id}
+          open={(each) => route(at.task(each.id))}
+          rowHeight={52}
+        />
       </Panel>
     );
   }
