@@ -51,7 +51,11 @@ function messages(queue) {
   return Array.from({ length: Math.min(queue.ready + queue.delayed, 30) }, (_, i) => {
     const isDelayed = i >= queue.ready || i % 9 === 8;
     return {
-      id: `0193b2c${(i * 7919 + 4096).toString(16).padStart(5, "0")}-7${i.toString(16).padStart(3, "0")}-8a1b-${Math.floor(noise() * 2 ** 44).toString(16).padStart(12, "0")}`,
+      id: `0193b2c${(i * 7919 + 4096).toString(16).padStart(5, "0")}-7${i.toString(16).padStart(3, "0")}-8a1b-${Math.floor(
+        noise() * 2 ** 44,
+      )
+        .toString(16)
+        .padStart(12, "0")}`,
       task: TASKS[Math.floor(noise() * TASKS.length)],
       priority: i % 11 === 3 ? 9 : 0,
       attempt: isDelayed ? 2 : 1,
@@ -108,7 +112,8 @@ const ZERO = { received: 0, succeeded: 0, retried: 0, failed: 0, rejected: 0, re
 
 function overview(range, world) {
   const full = series(range, world.isEmpty ? 0 : 410, 7);
-  if (world.isEmpty) for (const [key, values] of Object.entries(full)) if (/_p/.test(key)) full[key] = values.map(() => null);
+  if (world.isEmpty)
+    for (const [key, values] of Object.entries(full)) if (/_p/.test(key)) full[key] = values.map(() => null);
   const sum = (values) => Math.round(values.reduce((a, b) => a + b, 0) * full.step);
   const at = now();
   const failing = [
@@ -123,7 +128,7 @@ function overview(range, world) {
   return {
     now: at,
     series: full,
-    wait: world.isEmpty ? NO_VALUES : { p50: 0.021, p95: 0.34, p99: 1.9, count: counts.received },
+    wait: world.isEmpty ? NO_VALUES : { p50: 0.021, p95: 0.084, p99: 0.24, count: counts.received },
     run: world.isEmpty ? NO_VALUES : { p50: 0.112, p95: 0.58, p99: 2.4, count: counts.received },
     counts,
     queues: queues(world),
@@ -131,7 +136,9 @@ function overview(range, world) {
       ? []
       : failing.map(([task, failed, total, error, ago]) => ({ task, failed, total, error, last_at: at - ago })),
     problems: problems(world),
-    nodes: world.isEmpty ? { workers: 0, beats: 0, slots: 0, active: 0 } : { workers: 4, beats: 2, slots: 76, active: 43 },
+    nodes: world.isEmpty
+      ? { workers: 0, beats: 0, slots: 0, active: 0 }
+      : { workers: 4, beats: 2, slots: 76, active: 43 },
     sampling: { one_of: world.isEmpty ? 1 : 10, dropped: 0 },
   };
 }
@@ -147,8 +154,12 @@ export function snapshot(view, world) {
     queues: queues(world),
   };
   if (view === "overview") {
-    const { wait, run } = overview("15m", world);
-    Object.assign(parts, { wait, run, nodes: nodes(world) });
+    const moment = (p50, p95, p99) => (world.isEmpty ? NO_VALUES : { p50, p95, p99, count: Math.round(rate) });
+    Object.assign(parts, {
+      wait: moment(0.022 + noise() * 0.01, 0.07 + noise() * 0.05, 0.17 + noise() * 0.1),
+      run: moment(0.11 + noise() * 0.02, 0.31 + noise() * 0.1, 0.52 + noise() * 0.2),
+      nodes: nodes(world),
+    });
   }
   if (view === "nodes") Object.assign(parts, { nodes: nodes(world), running: running(world) });
   return parts;
@@ -162,7 +173,11 @@ export const routes = [
     /^queues\/([^/]+)$/,
     ([name], query, _, world) => {
       const queue = named(name, world);
-      return { queue, series: series(query.get("range") ?? "15m", queue.rate_out, name.length), messages: messages(queue) };
+      return {
+        queue,
+        series: series(query.get("range") ?? "15m", queue.rate_out, name.length),
+        messages: messages(queue),
+      };
     },
   ],
   [

@@ -109,7 +109,7 @@ export function plural(value: number, one: string, many = `${one}s`): string {
   return `${grouped(value)} ${value === 1 ? one : many}`;
 }
 
-/** The start of an id, enough to tell tasks apart in a table. */
+/** The end of an id, enough to tell tasks apart in a table: ids made together begin alike. */
 export function short(id: string): string {
-  return id.length > 13 ? id.slice(0, 8) : id;
+  return id.length > 13 ? `…${id.slice(-8)}` : id;
 }

@@ -60,7 +60,7 @@ export function Layout({ children }: { children: ComponentChildren }) {
           <span>TaskBus</span>
         </a>
         <Where />
-        <button type="button" class="top-search" onClick={() => setOpen("palette")}>
+        <button type="button" class="top-search" aria-label="Go to… Ctrl K" onClick={() => setOpen("palette")}>
           <Icon name="search" />
           <span>Go to…</span>
           <kbd>Ctrl K</kbd>
@@ -87,17 +87,19 @@ export function Layout({ children }: { children: ComponentChildren }) {
         </div>
       </header>
       <nav class="side" id="navigation" aria-label="Pages">
-        <ul>
-          {PAGES.map((page) => (
-            <li key={page.path}>
-              <a href={to(page.path)} aria-current={isCurrent(path, page.path) ? "page" : undefined}>
-                <Icon name={page.icon} />
-                <span>{page.title}</span>
-              </a>
-            </li>
-          ))}
-        </ul>
-        <User />
+        <div class="side-inner">
+          <ul>
+            {PAGES.map((page) => (
+              <li key={page.path}>
+                <a href={to(page.path)} aria-current={isCurrent(path, page.path) ? "page" : undefined}>
+                  <Icon name={page.icon} />
+                  <span>{page.title}</span>
+                </a>
+              </li>
+            ))}
+          </ul>
+          <User />
+        </div>
       </nav>
       <main id="main" tabIndex={-1}>
         {children}

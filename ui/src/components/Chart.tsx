@@ -69,7 +69,15 @@ function options({ lines, format, height = 180, group, atLeast = 0 }: Props, wid
         space: 70,
         values: (_, at) => ticks(at),
       },
-      { stroke: faint, grid, ticks: { show: false }, font, size: 58, space: 34, values: (_, at) => at.map(format) },
+      {
+        stroke: faint,
+        grid,
+        ticks: { show: false },
+        font,
+        size: 58,
+        space: 34,
+        values: (_, at) => at.map((value) => format(value).replace(/\.0+(?= |$)/, "")),
+      },
     ],
     series: [
       {},

@@ -19,18 +19,20 @@ export function ProgressBar({ done, total, note }: { done: number; total: number
   );
 }
 
-/** A share of one as a slim bar, for load and memory. */
-export function Meter({ share, label }: { share: number; label: string }) {
+/** A share of one as a slim bar, for load and memory; `label` says it in words. */
+export function Meter({ share, label, isWide }: { share: number; label: string; isWide?: boolean }) {
+  const value = Math.max(0, Math.min(1, share));
   return (
-    <meter
-      class="meter"
-      min={0}
-      max={1}
-      high={0.85}
-      optimum={0}
-      value={Math.max(0, Math.min(1, share))}
+    <span
+      class={`meter${isWide ? " meter-wide" : ""}${value > 0.9 ? " meter-full" : ""}`}
+      role="meter"
+      aria-valuemin={0}
+      aria-valuemax={1}
+      aria-valuenow={value}
       aria-label={label}
       title={label}
-    />
+    >
+      <span style={{ width: `${value * 100}%` }} />
+    </span>
   );
 }

@@ -1,4 +1,4 @@
-import type { ComponentChildren } from "preact";
+import { type ComponentChildren, toChildArray } from "preact";
 
 interface Props {
   label: string;
@@ -32,5 +32,9 @@ export function Stat({ label, value, unit, note, tone, href }: Props) {
 }
 
 export function Stats({ children }: { children: ComponentChildren }) {
-  return <div class="stats">{children}</div>;
+  return (
+    <div class="stats" data-count={toChildArray(children).length}>
+      {children}
+    </div>
+  );
 }
