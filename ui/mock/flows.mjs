@@ -37,7 +37,14 @@ function order() {
   const parts = [
     ["invoice", "shop.papers.invoice", "SUCCESS", 9.2, 14],
     ["label", "shop.papers.parcel_label", "STARTED", 9.3, 0],
-    ["customs", "shop.papers.customs_form", "FAILURE", 9.4, 31, "shop.papers.NoTariff: no tariff number for article TB-1001"],
+    [
+      "customs",
+      "shop.papers.customs_form",
+      "FAILURE",
+      9.4,
+      31,
+      "shop.papers.NoTariff: no tariff number for article TB-1001",
+    ],
   ];
   for (const [id, ...rest] of parts) {
     b.node(id, ...rest);
@@ -61,7 +68,14 @@ function album(size, done, failed) {
   b.groups.group = [];
   for (let at = 0; at < size; at += 1) {
     const state = at < failed ? "FAILURE" : at < done ? "SUCCESS" : at < done + 8 ? "STARTED" : "READY";
-    const id = b.node(`resize-${at}`, "shop.images.resize", state, 4 + at * 0.6, b.chance.about(2), at < failed ? "PIL.UnidentifiedImageError: cannot identify image file" : "");
+    const id = b.node(
+      `resize-${at}`,
+      "shop.images.resize",
+      state,
+      4 + at * 0.6,
+      b.chance.about(2),
+      at < failed ? "PIL.UnidentifiedImageError: cannot identify image file" : "",
+    );
     b.edge("fetch", id);
     b.edge(id, "group");
     b.groups.group.push(id);
@@ -81,7 +95,8 @@ function wide() {
   for (let shop = 0; shop < 20; shop += 1) {
     let before = "start";
     for (let step = 0; step < 100; step += 1) {
-      const state = step < 60 + shop ? "SUCCESS" : step === 60 + shop ? (shop === 7 ? "FAILURE" : "STARTED") : "WAITING";
+      const state =
+        step < 60 + shop ? "SUCCESS" : step === 60 + shop ? (shop === 7 ? "FAILURE" : "STARTED") : "WAITING";
       const id = b.node(`${shop}.${step}`, `shop.migrate.${shop}_step_${step}`, state, 3 + step * 40, 35);
       b.edge(before, id);
       before = id;
@@ -92,9 +107,13 @@ function wide() {
 }
 
 define("019ad100-flow-7000-9000-00000000f001", "order 481516", order);
-define("019ad100-flow-7000-9000-00000000f002", "fetch_album | group(1,200 resize) | publish_album | album_ready", () => album(1200, 700, 9));
+define("019ad100-flow-7000-9000-00000000f002", "fetch_album | group(1,200 resize) | publish_album | album_ready", () =>
+  album(1200, 700, 9),
+);
 define("019ad100-flow-7000-9000-00000000f003", "begin | group(20 chains of 100)", wide);
-define("019ad100-flow-7000-9000-00000000f004", "fetch_album | group(24 resize) | publish_album", () => album(24, 24, 0));
+define("019ad100-flow-7000-9000-00000000f004", "fetch_album | group(24 resize) | publish_album", () =>
+  album(24, 24, 0),
+);
 
 const older = Array.from({ length: 140 }, (_, place) => {
   const chance = chanceOf(place + 77);
@@ -102,7 +121,16 @@ const older = Array.from({ length: 140 }, (_, place) => {
   const state = chance.next() < 0.86 ? "SUCCESS" : chance.next() < 0.6 ? "FAILURE" : "REVOKED";
   const created_at = now - 1200 - place * 611;
   const dead = state === "FAILURE" ? 1 : 0;
-  return { id: chance.id(), name: `order ${481_515 - place}`, state, done: total - dead, total, dead, created_at, ended_at: created_at + chance.about(40) };
+  return {
+    id: chance.id(),
+    name: `order ${481_515 - place}`,
+    state,
+    done: total - dead,
+    total,
+    dead,
+    created_at,
+    ended_at: created_at + chance.about(40),
+  };
 });
 
 function summary({ id, name, build }) {
@@ -111,7 +139,16 @@ function summary({ id, name, build }) {
   const count = (...states) => tasks.filter((node) => states.includes(node.state)).length;
   const done = count("SUCCESS", "FAILURE", "REVOKED", "SKIPPED");
   const isOver = done === tasks.length;
-  return { id, name, state: isOver ? "SUCCESS" : "RUNNING", done, total: tasks.length, dead: count("FAILURE"), created_at: began, ended_at: isOver ? now - 30 : null };
+  return {
+    id,
+    name,
+    state: isOver ? "SUCCESS" : "RUNNING",
+    done,
+    total: tasks.length,
+    dead: count("FAILURE"),
+    created_at: began,
+    ended_at: isOver ? now - 30 : null,
+  };
 }
 
 export function list(query) {
@@ -126,15 +163,34 @@ export function detail(id) {
   if (known) {
     const { nodes, edges, groups } = known.build();
     const home = new Map(Object.entries(groups).flatMap(([id, members]) => members.map((member) => [member, id])));
-    const told = Object.entries(groups).map(([group, members]) => ({ id: group, name: "group", total: members.length, done: 0, dead: 0 }));
-    return { flow: summary(known), nodes: nodes.map((node) => ({ ...node, group: home.get(node.id) ?? "" })), edges, groups: told, note: "" };
+    const told = Object.entries(groups).map(([group, members]) => ({
+      id: group,
+      name: "group",
+      total: members.length,
+      done: 0,
+      dead: 0,
+    }));
+    return {
+      flow: summary(known),
+      nodes: nodes.map((node) => ({ ...node, group: home.get(node.id) ?? "" })),
+      edges,
+      groups: told,
+      note: "",
+    };
   }
   const found = older.find((each) => each.id === id);
   if (!found) return null;
   const b = new Builder(9, found.created_at);
   for (let at = 0; at < found.total; at += 1) {
     const state = at < found.done ? "SUCCESS" : found.state;
-    b.node(`${found.id}-${at}`, "shop.orders.step", state, at * 3, 2.5, state === "FAILURE" ? "ValueError: older_than must be positive" : "");
+    b.node(
+      `${found.id}-${at}`,
+      "shop.orders.step",
+      state,
+      at * 3,
+      2.5,
+      state === "FAILURE" ? "ValueError: older_than must be positive" : "",
+    );
     if (at) b.edge(`${found.id}-${at - 1}`, `${found.id}-${at}`);
   }
   return { flow: found, nodes: b.nodes, edges: b.edges, groups: [], note: "" };

@@ -10,9 +10,16 @@ let lastJob = 0;
 
 function letter(place) {
   const chance = chanceOf(104_729 * place + 5);
-  const [task, queue, , , call, errors] = place < 900 ? TASKS[4] : place < 1500 ? TASKS[1] : TASKS[Math.floor(chance.next() * 9)];
-  const reason = place < 900 ? "retries_exhausted" : chance.one(["retries_exhausted", "not_retryable", "not_retryable", "time_limit"]);
-  const error = reason === "time_limit" ? "taskbus.errors.TimeLimitExceeded" : errors[place < 900 ? (place % 3 === 0 ? 2 : 0) : place % errors.length];
+  const [task, queue, , , call, errors] =
+    place < 900 ? TASKS[4] : place < 1500 ? TASKS[1] : TASKS[Math.floor(chance.next() * 9)];
+  const reason =
+    place < 900
+      ? "retries_exhausted"
+      : chance.one(["retries_exhausted", "not_retryable", "not_retryable", "time_limit"]);
+  const error =
+    reason === "time_limit"
+      ? "taskbus.errors.TimeLimitExceeded"
+      : errors[place < 900 ? (place % 3 === 0 ? 2 : 0) : place % errors.length];
   const [args, kwargs] = call(chance);
   return {
     id: chance.id(),
@@ -35,7 +42,10 @@ export function list(query) {
   const found = letters.filter(matcher(where));
   const [from, limit] = [Number(query.get("after") || 0), Number(query.get("limit") || 100)];
   const next = from + limit < found.length ? String(from + limit) : null;
-  return { status: 200, body: { items: found.slice(from, from + limit), next, count: found.length, is_capped: false, note: "" } };
+  return {
+    status: 200,
+    body: { items: found.slice(from, from + limit), next, count: found.length, is_capped: false, note: "" },
+  };
 }
 
 export function groups(query) {
@@ -45,7 +55,16 @@ export function groups(query) {
   const found = new Map();
   for (const each of letters.filter(matcher(where))) {
     const key = [each.task, each.reason, each.error].join("\n");
-    const group = found.get(key) ?? { task: each.task, reason: each.reason, error: each.error, message: each.message, count: 0, first_at: each.dead_at, last_at: each.dead_at, example: each.id };
+    const group = found.get(key) ?? {
+      task: each.task,
+      reason: each.reason,
+      error: each.error,
+      message: each.message,
+      count: 0,
+      first_at: each.dead_at,
+      last_at: each.dead_at,
+      example: each.id,
+    };
     group.count += 1;
     group.first_at = Math.min(group.first_at, each.dead_at);
     found.set(key, group);
@@ -86,7 +105,18 @@ export function bulk(kind, body) {
   const found = letters.filter(matches);
   if (body.dry_run) return { status: 200, body: { count: found.length } };
   lastJob += 1;
-  const job = { id: `job-${lastJob}`, kind, where: body.where, total: found.length, done: 0, failed: 0, state: "running", started_at: Date.now() / 1000, by: "ada", error: "" };
+  const job = {
+    id: `job-${lastJob}`,
+    kind,
+    where: body.where,
+    total: found.length,
+    done: 0,
+    failed: 0,
+    state: "running",
+    started_at: Date.now() / 1000,
+    by: "ada",
+    error: "",
+  };
   jobs.unshift(job);
   const step = Math.max(1, Math.ceil(Math.min(found.length / 12, (body.rate ?? 1e9) / 2)));
   const timer = setInterval(() => {

@@ -31,7 +31,11 @@ export const routes = [
   ["POST", /^tasks\/([^/]+)\/retry$/, () => ({ id: tasks.rows[0].id })],
   ["POST", /^tasks\/([^/]+)\/revoke$/, () => changed],
   ["GET", /^types$/, listed(() => rest.types())],
-  ["GET", /^types\/([^/]+)$/, ([task], query) => found(rest.typeDetail(task, query.get("range") ?? "1h"), "type of task")],
+  [
+    "GET",
+    /^types\/([^/]+)$/,
+    ([task], query) => found(rest.typeDetail(task, query.get("range") ?? "1h"), "type of task"),
+  ],
   ["GET", /^flows$/, listed((_, query) => flows.list(query))],
   ["GET", /^flows\/([^/]+)$/, ([id]) => found(flows.detail(id), "workflow")],
   ["POST", /^flows\/([^/]+)\/(cancel|retry)$/, () => changed],
@@ -43,7 +47,11 @@ export const routes = [
   ["GET", /^jobs\/([^/]+)$/, ([id]) => found(letters.job(id), "job")],
   ["POST", /^jobs\/([^/]+)\/cancel$/, ([id]) => found(letters.cancelJob(id), "job")],
   ["GET", /^schedules$/, listed(() => rest.scheduleList())],
-  ["POST", /^schedules\/([^/]+)\/(pause|resume|run)$/, ([name, act]) => found(rest.changeSchedule(name, act), "schedule")],
+  [
+    "POST",
+    /^schedules\/([^/]+)\/(pause|resume|run)$/,
+    ([name, act]) => found(rest.changeSchedule(name, act), "schedule"),
+  ],
   ["GET", /^system$/, () => rest.system()],
   ["GET", /^audit$/, listed((_, query) => rest.audit(query))],
 ];

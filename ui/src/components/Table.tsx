@@ -102,7 +102,11 @@ export function Table<T>(props: Props<T>) {
   return (
     <>
       <div class="table-frame">
-        <table class={props.rowHeight ? "table table-even" : "table"} data-testid={props.testid} aria-rowcount={rows.length + 1}>
+        <table
+          class={props.rowHeight ? "table table-even" : "table"}
+          data-testid={props.testid}
+          aria-rowcount={rows.length + 1}
+        >
           <caption class="unseen">{caption}</caption>
           <thead>
             <tr>
@@ -135,9 +139,7 @@ export function Table<T>(props: Props<T>) {
                   columns={columns}
                   open={open}
                   extra={props.rowClass?.(row) ?? ""}
-                  choice={
-                    onChoose && { isOn: chosen?.has(key) ?? false, flip: (isRange) => choose(place, isRange) }
-                  }
+                  choice={onChoose && { isOn: chosen?.has(key) ?? false, flip: (isRange) => choose(place, isRange) }}
                 />
               );
             })}
@@ -160,7 +162,8 @@ export function Table<T>(props: Props<T>) {
 }
 
 /** Stands for rows out of sight. */
-function Gap({ rows, height }: { rows: number; height: number }) {
+export function Gap({ rows, height }: { rows: number; height: number }) {
+  // biome-ignore lint/a11y/noAriaHiddenOnFocusable: a row without a tabindex takes no focus
   return rows > 0 ? <tr class="table-gap" aria-hidden="true" style={{ height: `${rows * height}px` }} /> : null;
 }
 
@@ -224,7 +227,12 @@ function Row<T>({ row, place, height, columns, open, extra, choice }: RowProps<T
     >
       {choice && (
         <td class="cell-choose">
-          <input type="checkbox" aria-label="Choose this row" checked={choice.isOn} onClick={(event) => choice.flip(event.shiftKey)} />
+          <input
+            type="checkbox"
+            aria-label="Choose this row"
+            checked={choice.isOn}
+            onClick={(event) => choice.flip(event.shiftKey)}
+          />
         </td>
       )}
       {columns.map((column) => (

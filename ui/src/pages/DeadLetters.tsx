@@ -36,7 +36,8 @@ const COLUMNS: Column<Letter>[] = [
         <a class="name cut" href={at.letter(letter.id)}>
           {letter.task}
         </a>
-        <span class="second">
+        <span class="second only-phone text-bad">{letter.error.split(".").at(-1) || reasonWord(letter.reason)}</span>
+        <span class="second not-phone">
           <code title={letter.id}>{short(letter.id)}</code> · {letter.queue}
         </span>
       </>
@@ -210,8 +211,8 @@ function NothingFound() {
 function AllWell() {
   return (
     <Empty title="No dead letters" icon="check" command="taskbus dlq list">
-      A task that fails for good is kept here whole, with what it was given and why it failed, until you send it again or
-      delete it. Nothing is lost meanwhile.
+      A task that fails for good is kept here whole, with what it was given and why it failed, until you send it again
+      or delete it. Nothing is lost meanwhile.
     </Empty>
   );
 }

@@ -167,9 +167,13 @@ function Actions({ schedule, reload }: { schedule: Schedule; reload: () => void 
 
 function NothingYet() {
   return (
-    <Empty title="No schedules yet" icon="schedules" command="taskbus schedule add nightly shop.reports.build --cron '30 2 * * *'">
-      A schedule sends a task at set times: written in the application with <code>@app.schedule</code>, or added while it
-      runs. A beat must be running to send them: <code>taskbus beat</code>, or <code>taskbus worker -B</code>.
+    <Empty
+      title="No schedules yet"
+      icon="schedules"
+      command="taskbus schedule add nightly shop.reports.build --cron '30 2 * * *'"
+    >
+      A schedule sends a task at set times: written in the application with <code>@app.schedule</code>, or added while
+      it runs. A beat must be running to send them: <code>taskbus beat</code>, or <code>taskbus worker -B</code>.
     </Empty>
   );
 }

@@ -83,10 +83,20 @@ function Remarks({ remarks }: { remarks: Whole["remarks"] }) {
 function Broker({ broker }: { broker: Whole["broker"] }) {
   const items: Items = [
     ["Address", <code key="url">{broker.url}</code>],
-    ["Answers in", broker.latency === null ? <Badge key="latency" tone="bad">it does not answer</Badge> : duration(broker.latency)],
+    [
+      "Answers in",
+      broker.latency === null ? (
+        <Badge key="latency" tone="bad">
+          it does not answer
+        </Badge>
+      ) : (
+        duration(broker.latency)
+      ),
+    ],
   ];
   if (broker.version) items.push(["Version", broker.version]);
-  for (const [name, value] of Object.entries(broker.features)) items.push([name.replaceAll("_", " "), featureOf(value)]);
+  for (const [name, value] of Object.entries(broker.features))
+    items.push([name.replaceAll("_", " "), featureOf(value)]);
   return (
     <Panel title="Broker" testid="broker">
       <Trouble error={broker.error} />
@@ -105,11 +115,18 @@ function Results({ results }: { results: Whole["results"] }) {
     ["Address", <code key="url">{results.url}</code>],
     [
       "Settles",
-      results.is_shared ? "with the broker, in one transaction" : "in a step of its own: a task may be repeated, none is lost",
+      results.is_shared
+        ? "with the broker, in one transaction"
+        : "in a step of its own: a task may be repeated, none is lost",
     ],
   ];
   if (results.dead_letters !== null) {
-    items.push(["Dead letters", <a key="dead" href={at.letters("")}>{grouped(results.dead_letters)}</a>]);
+    items.push([
+      "Dead letters",
+      <a key="dead" href={at.letters("")}>
+        {grouped(results.dead_letters)}
+      </a>,
+    ]);
   }
   return (
     <Panel title="Results" testid="results">
@@ -141,8 +158,8 @@ function Beats({ beats }: { beats: Whole["beats"] }) {
     <Panel title="Beats" testid="beats">
       {beats.length === 0 && (
         <p class="muted">
-          None is running, so no schedule sends anything. Start one: <code>taskbus beat -A module:app</code>, or a worker
-          with <code>-B</code>.
+          None is running, so no schedule sends anything. Start one: <code>taskbus beat -A module:app</code>, or a
+          worker with <code>-B</code>.
         </p>
       )}
       <ul class="beats">

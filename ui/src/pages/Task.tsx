@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { useState } from "preact/hooks";
 import { useLocation, useRoute } from "preact-iso";
-import { api, ApiError, type TaskDetail } from "../api";
+import { ApiError, api, type TaskDetail } from "../api";
 import { Badge, StateBadge } from "../components/Badge";
 import { Button } from "../components/Button";
 import { confirm } from "../components/Dialog";
@@ -70,12 +70,7 @@ function Shown({ detail, reload }: { detail: TaskDetail; reload: () => void }) {
     <Page title={row.task} up={UP} beside={beside} actions={<Actions detail={detail} reload={reload} />} isName>
       {(detail.is_running || detail.progress) && <Underway detail={detail} />}
       <Panel title="Attempts" beside={attempts.length > 1 ? String(attempts.length) : undefined} testid="attempts">
-        <Timeline
-          attempts={attempts}
-          now={now.value}
-          chosen={attempt?.attempt ?? 0}
-          onChoose={setWanted}
-        />
+        <Timeline attempts={attempts} now={now.value} chosen={attempt?.attempt ?? 0} onChoose={setWanted} />
       </Panel>
       <div class="columns columns-wide-left">
         <div>
@@ -143,8 +138,18 @@ function About({ detail }: { detail: TaskDetail }) {
         <Copy text={row.id} label="Copy id" />
       </span>,
     ],
-    ["Type", <a key="type" class="name" href={at.type(row.task)}>{row.task}</a>],
-    ["Queue", <a key="queue" href={at.queue(row.queue)}>{row.queue}</a>],
+    [
+      "Type",
+      <a key="type" class="name" href={at.type(row.task)}>
+        {row.task}
+      </a>,
+    ],
+    [
+      "Queue",
+      <a key="queue" href={at.queue(row.queue)}>
+        {row.queue}
+      </a>,
+    ],
     ["Priority", detail.priority],
     ["Sent", <Time key="sent" at={row.sent_at} />],
     ...(detail.due_at ? [["Due", <Time key="due" at={detail.due_at} />] as [string, ComponentChildren]] : []),
@@ -167,7 +172,8 @@ function Actions({ detail, reload }: { detail: TaskDetail; reload: () => void })
   };
   const retry = async () => {
     const text = "It is sent again, with the arguments it had.";
-    const isSure = row.state !== "SUCCESS" || (await confirm({ title: "It has succeeded already", text, verb: "Send again" }));
+    const isSure =
+      row.state !== "SUCCESS" || (await confirm({ title: "It has succeeded already", text, verb: "Send again" }));
     if (isSure) await act(() => api.retryTask(row.id), sent);
   };
   const revoke = async (terminate: boolean) => {
@@ -196,7 +202,14 @@ function Actions({ detail, reload }: { detail: TaskDetail; reload: () => void })
       <Button icon="edit" needs="operator" onClick={() => setEditing(true)} testid="retry-edited">
         Edit and send
       </Button>
-      <Button icon="retry" kind={isOver ? "main" : "plain"} needs="operator" onClick={retry} disabled={!isOver} testid="retry">
+      <Button
+        icon="retry"
+        kind={isOver ? "main" : "plain"}
+        needs="operator"
+        onClick={retry}
+        disabled={!isOver}
+        testid="retry"
+      >
         Retry
       </Button>
       {isEditing && (

@@ -89,8 +89,8 @@ function Counted({ list }: { list: { count: number; is_capped: boolean } }) {
 function NothingFound() {
   return (
     <Empty title="No task matches" icon="search">
-      Take a term away, or look further back. Of tasks that went well only a sample is kept; those that failed are kept in
-      full.
+      Take a term away, or look further back. Of tasks that went well only a sample is kept; those that failed are kept
+      in full.
     </Empty>
   );
 }

@@ -45,7 +45,12 @@ export function Type() {
       {!asked.value && asked.isLoading && <Loading lines={10} />}
       {type && asked.value && <Shown type={type} series={asked.value.series} />}
       {isSending && (
-        <SendDialog task={task} queues={type?.queues ?? []} onClose={() => setSending(false)} onSent={(id) => route(at.task(id))} />
+        <SendDialog
+          task={task}
+          queues={type?.queues ?? []}
+          onClose={() => setSending(false)}
+          onSent={(id) => route(at.task(id))}
+        />
       )}
     </Page>
   );
@@ -58,7 +63,13 @@ function Shown({ type, series }: { type: TaskType; series: Series }) {
   return (
     <>
       <Stats>
-        <Stat label="Rate" value={rate(type.rate)} unit="/s" note={`${count(endedOf(type.counts))} attempts`} href={all} />
+        <Stat
+          label="Rate"
+          value={rate(type.rate)}
+          unit="/s"
+          note={`${count(endedOf(type.counts))} attempts`}
+          href={all}
+        />
         <Stat
           label="Failed"
           value={share === null ? "–" : percent(share)}
@@ -69,7 +80,9 @@ function Shown({ type, series }: { type: TaskType; series: Series }) {
         <Stat label="Ran, median" value={duration(type.run.p50)} note={`p95 ${duration(type.run.p95)}`} />
         <Stat label="Ran, p99" value={duration(type.run.p99)} />
         <Stat label="Waited, median" value={duration(type.wait.p50)} note={`p95 ${duration(type.wait.p95)}`} />
-        {type.counts.crashed > 0 && <Stat label="Crashed" value={count(type.counts.crashed)} note="took their process along" tone="bad" />}
+        {type.counts.crashed > 0 && (
+          <Stat label="Crashed" value={count(type.counts.crashed)} note="took their process along" tone="bad" />
+        )}
       </Stats>
       <Panel title="Ended, per second">
         <Chart
@@ -89,7 +102,12 @@ function Shown({ type, series }: { type: TaskType; series: Series }) {
         <Times title="Ran" series={series} kind="run" />
         <Times title="Waited" series={series} kind="wait" />
       </div>
-      <Panel title="Errors" beside={type.errors.length ? grouped(type.errors.length) : undefined} isFlush testid="errors">
+      <Panel
+        title="Errors"
+        beside={type.errors.length ? grouped(type.errors.length) : undefined}
+        isFlush
+        testid="errors"
+      >
         <Errors type={type} />
       </Panel>
       <Panel title="Workers that run it" testid="workers">
@@ -150,7 +168,13 @@ function Errors({ type }: { type: TaskType }) {
       ),
     },
     { key: "count", title: "Times", isNumber: true, by: (each) => each.count, show: (each) => grouped(each.count) },
-    { key: "last", title: "Last", from: "medium", by: (each) => each.last_at, show: (each) => <Time at={each.last_at} /> },
+    {
+      key: "last",
+      title: "Last",
+      from: "medium",
+      by: (each) => each.last_at,
+      show: (each) => <Time at={each.last_at} />,
+    },
     {
       key: "example",
       title: "Newest",

@@ -26,9 +26,7 @@ const COLUMNS: Column<TaskType>[] = [
         <a class="name cut" href={at.type(type.task)}>
           {type.task}
         </a>
-        <span class="second">
-          {type.is_registered ? type.queues.join(", ") : <Unregistered />}
-        </span>
+        <span class="second">{type.is_registered ? type.queues.join(", ") : <Unregistered />}</span>
       </>
     ),
   },
@@ -52,10 +50,37 @@ const COLUMNS: Column<TaskType>[] = [
     by: (type) => failureShare(type.counts),
     show: (type) => <FailedShare type={type} />,
   },
-  { key: "run_p50", title: "Ran p50", isNumber: true, from: "medium", by: (type) => type.run.p50, show: (type) => <Duration seconds={type.run.p50} /> },
-  { key: "run_p95", title: "p95", isNumber: true, by: (type) => type.run.p95, show: (type) => <Duration seconds={type.run.p95} /> },
-  { key: "run_p99", title: "p99", isNumber: true, from: "medium", by: (type) => type.run.p99, show: (type) => <Duration seconds={type.run.p99} /> },
-  { key: "wait_p95", title: "Waited p95", isNumber: true, from: "wide", by: (type) => type.wait.p95, show: (type) => <Duration seconds={type.wait.p95} /> },
+  {
+    key: "run_p50",
+    title: "Ran p50",
+    isNumber: true,
+    from: "medium",
+    by: (type) => type.run.p50,
+    show: (type) => <Duration seconds={type.run.p50} />,
+  },
+  {
+    key: "run_p95",
+    title: "p95",
+    isNumber: true,
+    by: (type) => type.run.p95,
+    show: (type) => <Duration seconds={type.run.p95} />,
+  },
+  {
+    key: "run_p99",
+    title: "p99",
+    isNumber: true,
+    from: "medium",
+    by: (type) => type.run.p99,
+    show: (type) => <Duration seconds={type.run.p99} />,
+  },
+  {
+    key: "wait_p95",
+    title: "Waited p95",
+    isNumber: true,
+    from: "wide",
+    by: (type) => type.wait.p95,
+    show: (type) => <Duration seconds={type.wait.p95} />,
+  },
   {
     key: "errors",
     title: "Most frequent error",
@@ -116,7 +141,10 @@ function FailedShare({ type }: { type: TaskType }) {
   if (share === null) return <span class="faint">–</span>;
   if (share === 0) return <span class="faint">0 %</span>;
   return (
-    <Badge tone={share >= 0.05 ? "bad" : share >= 0.01 ? "warn" : "quiet"} title={plural(type.counts.failed, "failure")}>
+    <Badge
+      tone={share >= 0.05 ? "bad" : share >= 0.01 ? "warn" : "quiet"}
+      title={plural(type.counts.failed, "failure")}
+    >
       {percent(share)}
     </Badge>
   );

@@ -121,7 +121,8 @@ function Actions({ detail, reload }: { detail: FlowDetail; reload: () => void })
     if (isSure && (await act(() => api.cancelFlow(flow.id), "Cancelled."))) reload();
   };
   const retry = async () => {
-    const text = "Tasks that failed are sent again; the workflow goes on where it stopped. What succeeded is not repeated.";
+    const text =
+      "Tasks that failed are sent again; the workflow goes on where it stopped. What succeeded is not repeated.";
     const isSure = await confirm({ title: "Retry this workflow", text, verb: "Retry" });
     if (isSure && (await act(() => api.retryFlow(flow.id), "Sent again what failed."))) reload();
   };

@@ -51,7 +51,11 @@ const COLUMNS: Column<Flow>[] = [
 /** How long it took, or has taken so far. */
 export function Took({ flow }: { flow: Flow }) {
   if (flow.created_at === null) return <Duration seconds={null} />;
-  return flow.ended_at === null ? <Since at={flow.created_at} /> : <Duration seconds={flow.ended_at - flow.created_at} />;
+  return flow.ended_at === null ? (
+    <Since at={flow.created_at} />
+  ) : (
+    <Duration seconds={flow.ended_at - flow.created_at} />
+  );
 }
 
 export function Workflows() {
@@ -84,9 +88,13 @@ export function Workflows() {
 
 function NothingYet() {
   return (
-    <Empty title="No workflows yet" icon="workflows" command="chain(fetch.s(url), group(resize.s(w) for w in widths), publish.s()).delay()">
-      Tasks that wait for each other form a workflow: a chain, a group, a chord or a batch. Send one, and its graph can be
-      watched here.
+    <Empty
+      title="No workflows yet"
+      icon="workflows"
+      command="chain(fetch.s(url), group(resize.s(w) for w in widths), publish.s()).delay()"
+    >
+      Tasks that wait for each other form a workflow: a chain, a group, a chord or a batch. Send one, and its graph can
+      be watched here.
     </Empty>
   );
 }

@@ -52,7 +52,12 @@ export function BulkDialog({ kind, filters, about, onClose, onStarted }: Props) 
         const order = { where, ...(rate ? { rate: Number(rate) } : {}) };
         jobs.push(await (kind === "replay" ? api.replayLetters(order) : api.purgeLetters(where)));
       }
-      tell(`${kind === "replay" ? "Replaying" : "Deleting"} ${plural(jobs.reduce((sum, job) => sum + job.total, 0), "letter")}.`);
+      tell(
+        `${kind === "replay" ? "Replaying" : "Deleting"} ${plural(
+          jobs.reduce((sum, job) => sum + job.total, 0),
+          "letter",
+        )}.`,
+      );
       onStarted();
       onClose();
     } catch (error) {
@@ -92,7 +97,11 @@ export function BulkDialog({ kind, filters, about, onClose, onStarted }: Props) 
           : " are deleted for good, with what they were given. This cannot be taken back."}
       </p>
       <p class="dry-run" role="status">
-        {count === null ? "Counting…" : count === 0 ? "None matches any more." : `${plural(count, "letter")} as of now.`}
+        {count === null
+          ? "Counting…"
+          : count === 0
+            ? "None matches any more."
+            : `${plural(count, "letter")} as of now.`}
       </p>
       {kind === "replay" && (
         <div class="field">
@@ -111,7 +120,12 @@ export function BulkDialog({ kind, filters, about, onClose, onStarted }: Props) 
           <label for={`${id}-word`}>
             Type <code>delete</code> to go on
           </label>
-          <input id={`${id}-word`} value={word} autocomplete="off" onInput={(event) => setWord(event.currentTarget.value)} />
+          <input
+            id={`${id}-word`}
+            value={word}
+            autocomplete="off"
+            onInput={(event) => setWord(event.currentTarget.value)}
+          />
         </div>
       )}
     </Dialog>

@@ -15,9 +15,9 @@ import { useAsked } from "../../hooks";
 import { now } from "../../live";
 import { at, term, to } from "../../place";
 import { act } from "../../toasts";
-import type { Edited } from "../task/arguments";
 import { ArgumentsDialog } from "../task/ArgumentsDialog";
 import { AttemptStory } from "../task/Attempts";
+import type { Edited } from "../task/arguments";
 import { Timeline } from "../task/Timeline";
 import { reasonWord } from "./words";
 
@@ -95,13 +95,33 @@ function Shown({ detail }: { detail: LetterDetail }) {
                     <Copy text={letter.id} label="Copy id" />
                   </span>,
                 ],
-                ["Type", <a key="type" class="name" href={at.type(letter.task)}>{letter.task}</a>],
-                ["Queue", <a key="queue" href={at.queue(letter.queue)}>{letter.queue}</a>],
+                [
+                  "Type",
+                  <a key="type" class="name" href={at.type(letter.task)}>
+                    {letter.task}
+                  </a>,
+                ],
+                [
+                  "Queue",
+                  <a key="queue" href={at.queue(letter.queue)}>
+                    {letter.queue}
+                  </a>,
+                ],
                 ["Reason", reasonWord(letter.reason)],
                 ["Died", <Time key="died" at={letter.dead_at} />],
                 ["In attempt", letter.attempt],
-                ["History", <a key="task" href={at.task(letter.id)}>All of the task</a>],
-                ["Alike", <a key="alike" href={at.letters(`${term("task", letter.task)} ${term("error", letter.error)}`)}>Letters with this error</a>],
+                [
+                  "History",
+                  <a key="task" href={at.task(letter.id)}>
+                    All of the task
+                  </a>,
+                ],
+                [
+                  "Alike",
+                  <a key="alike" href={at.letters(`${term("task", letter.task)} ${term("error", letter.error)}`)}>
+                    Letters with this error
+                  </a>,
+                ],
               ]}
             />
           </Panel>

@@ -15,7 +15,15 @@ export function filterOf(where: string, group: Pick<LetterGroup, "task" | "reaso
   return withTerm(withTerm(withTerm(where, "task", group.task), "reason", group.reason), "error", group.error);
 }
 
-export function Groups({ groups, where, onChoose }: { groups: readonly LetterGroup[]; where: string; onChoose: (where: string) => void }) {
+export function Groups({
+  groups,
+  where,
+  onChoose,
+}: {
+  groups: readonly LetterGroup[];
+  where: string;
+  onChoose: (where: string) => void;
+}) {
   const [isWhole, setWhole] = useState(false);
   if (groups.length < 2) return null;
   const most = Math.max(...groups.map((group) => group.count));

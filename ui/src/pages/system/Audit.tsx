@@ -1,5 +1,5 @@
 /** Who changed what, the newest first. */
-import { api, type AuditEntry } from "../../api";
+import { type AuditEntry, api } from "../../api";
 import { Badge, StateBadge } from "../../components/Badge";
 import { Empty, Failure, Loading } from "../../components/Empty";
 import { Panel } from "../../components/Page";
@@ -30,7 +30,8 @@ const COLUMNS: Column<AuditEntry & { place: number }>[] = [
     title: "What",
     show: (entry) => (
       <>
-        <Badge>{entry.action}</Badge> {entry.outcome && entry.outcome !== "done" && <StateBadge state={entry.outcome} />}
+        <Badge>{entry.action}</Badge>{" "}
+        {entry.outcome && entry.outcome !== "done" && <StateBadge state={entry.outcome} />}
       </>
     ),
   },

@@ -13,7 +13,7 @@ interface Setting {
 
 /** A value as it would be written in a file of settings. */
 export function written(value: unknown): string {
-  return typeof value === "string" ? value : JSON.stringify(value) ?? "";
+  return typeof value === "string" ? value : (JSON.stringify(value) ?? "");
 }
 
 const COLUMNS: Column<Setting>[] = [
@@ -39,7 +39,8 @@ const COLUMNS: Column<Setting>[] = [
 
 export function Settings({ config }: { config: Setting[] }) {
   const [words, setWords] = useQuery<string>("setting", "");
-  const fits = (each: Setting) => `${each.name} ${written(each.value)} ${each.origin}`.toLowerCase().includes(words.toLowerCase());
+  const fits = (each: Setting) =>
+    `${each.name} ${written(each.value)} ${each.origin}`.toLowerCase().includes(words.toLowerCase());
   // What somebody has set comes first: the rest is as it is everywhere.
   const rows = config.filter(fits).sort((a, b) => Number(a.origin === "default") - Number(b.origin === "default"));
   return (

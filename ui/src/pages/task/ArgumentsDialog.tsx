@@ -32,7 +32,9 @@ export function ArgumentsDialog({ title, verb, args, kwargs, onClose, onSend }: 
   };
   const foot = (
     <>
-      <span class="dialog-note faint">{isRight && (isChanged ? "Sent with what you changed." : "Nothing is changed yet.")}</span>
+      <span class="dialog-note faint">
+        {isRight && (isChanged ? "Sent with what you changed." : "Nothing is changed yet.")}
+      </span>
       <Button onClick={onClose}>Cancel</Button>
       <Button kind="main" needs="operator" onClick={send} disabled={!isRight || isSending} testid="send-edited">
         {verb}

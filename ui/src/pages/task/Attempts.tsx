@@ -18,7 +18,14 @@ export function AttemptStory({ attempt }: { attempt: Attempt }) {
           ["Started", <Time key="started" at={attempt.started_at} none="not yet" />],
           ["Waited", <Duration key="waited" seconds={attempt.waited} />],
           ["Ran", <Duration key="ran" seconds={attempt.ran_for} />],
-          ...(attempt.retry_in ? [["Next try after", <Duration key="retry" seconds={attempt.retry_in} />] as [string, preact.ComponentChildren]] : []),
+          ...(attempt.retry_in
+            ? [
+                ["Next try after", <Duration key="retry" seconds={attempt.retry_in} />] as [
+                  string,
+                  preact.ComponentChildren,
+                ],
+              ]
+            : []),
         ]}
       />
       {attempt.error && (

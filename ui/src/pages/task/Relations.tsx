@@ -16,9 +16,27 @@ export function Relations({ detail }: { detail: TaskDetail }) {
   const { row } = detail;
   const flow = detail.flow || row.flow;
   const items: [string, ComponentChildren][] = [];
-  if (detail.parent) items.push(["Sent by", <a key="parent" href={at.task(detail.parent)}>{short(detail.parent)}</a>]);
-  if (flow) items.push(["Workflow", <a key="flow" href={at.flow(flow)}>{short(flow)}</a>]);
-  if (row.schedule) items.push(["Schedule", <a key="schedule" href={to("schedules", { name: row.schedule })}>{row.schedule}</a>]);
+  if (detail.parent)
+    items.push([
+      "Sent by",
+      <a key="parent" href={at.task(detail.parent)}>
+        {short(detail.parent)}
+      </a>,
+    ]);
+  if (flow)
+    items.push([
+      "Workflow",
+      <a key="flow" href={at.flow(flow)}>
+        {short(flow)}
+      </a>,
+    ]);
+  if (row.schedule)
+    items.push([
+      "Schedule",
+      <a key="schedule" href={to("schedules", { name: row.schedule })}>
+        {row.schedule}
+      </a>,
+    ]);
   if (detail.trace) items.push(["Trace", <Traced key="trace" trace={detail.trace} />]);
   const children = detail.children ?? [];
   const headers = Object.entries(detail.headers ?? {});

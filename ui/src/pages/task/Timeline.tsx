@@ -78,7 +78,9 @@ export function Timeline({ attempts, now, chosen, onChoose }: Props) {
         ))}
       </div>
       {shape === "even" && (
-        <p class="timeline-note faint">Long stretches are drawn shorter than they were, so that short ones can be seen.</p>
+        <p class="timeline-note faint">
+          Long stretches are drawn shorter than they were, so that short ones can be seen.
+        </p>
       )}
     </div>
   );
@@ -92,7 +94,7 @@ function Bar({ span, from, to }: { span: Span; from: number; to: number }) {
       style={{ left: `${from}%`, width: `${to - from}%` }}
       title={`${told(span)}: ${instant(span.from)} to ${instant(span.to)}`}
     >
-      {to - from > 7 && <span>{duration(span.to - span.from)}</span>}
+      {to - from > 7 && <span class={to - from > 24 ? undefined : "not-phone"}>{duration(span.to - span.from)}</span>}
     </span>
   );
 }

@@ -22,7 +22,9 @@ export function draftOf(args: string, kwargs: string): Draft {
   if (!Array.isArray(list)) notes.push("The positional arguments are not all JSON; write them whole to change them.");
   if (!isMapping(names)) notes.push("The named arguments are not all JSON; write them whole to change them.");
   if (isPartial(args) || isPartial(kwargs)) {
-    notes.push("What is shown was shortened, or secrets were taken out of it. What you do not change is sent as it was.");
+    notes.push(
+      "What is shown was shortened, or secrets were taken out of it. What you do not change is sent as it was.",
+    );
   }
   return {
     args: Array.isArray(list) ? JSON.stringify(list, null, 2) : "",
@@ -40,7 +42,7 @@ export function wrongWith(text: string, wanted: "array" | "object"): string {
   } catch (error) {
     return `This is not JSON: ${(error as Error).message}`;
   }
-  if (wanted === "array") return Array.isArray(value) ? "" : "Write a JSON array: [1, \"two\"].";
+  if (wanted === "array") return Array.isArray(value) ? "" : 'Write a JSON array: [1, "two"].';
   return isMapping(value) ? "" : 'Write a JSON object: {"name": "value"}.';
 }
 
@@ -48,7 +50,8 @@ export function wrongWith(text: string, wanted: "array" | "object"): string {
 export function editedOf(first: Draft, args: string, kwargs: string): Edited {
   const edited: Edited = {};
   if (args.trim() !== first.args.trim() && args.trim()) edited.args = JSON.parse(args) as unknown[];
-  if (kwargs.trim() !== first.kwargs.trim() && kwargs.trim()) edited.kwargs = JSON.parse(kwargs) as Record<string, unknown>;
+  if (kwargs.trim() !== first.kwargs.trim() && kwargs.trim())
+    edited.kwargs = JSON.parse(kwargs) as Record<string, unknown>;
   return edited;
 }
 

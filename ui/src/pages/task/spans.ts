@@ -48,13 +48,15 @@ export function spansOf(attempts: readonly TimedAttempt[], now: number): Span[] 
       }
     };
     if (each.started_at === null) {
-      if (each.queued_at !== null) add("wait", Math.min(each.queued_at, now), each.ended_at ?? now, each.ended_at === null);
+      if (each.queued_at !== null)
+        add("wait", Math.min(each.queued_at, now), each.ended_at ?? now, each.ended_at === null);
       continue;
     }
     // Where the time it could have started at is not told, a wait begins no sooner than the attempt before has ended.
     const before = attempts[place - 1];
     const freed = before?.ended_at ? before.ended_at + (before.retry_in ?? 0) : 0;
-    const ready = each.waited !== null ? each.started_at - each.waited : Math.max(each.queued_at ?? each.started_at, freed);
+    const ready =
+      each.waited !== null ? each.started_at - each.waited : Math.max(each.queued_at ?? each.started_at, freed);
     add("wait", Math.min(ready, each.started_at), each.started_at, false);
     const ended = each.ended_at ?? (each.ran_for === null ? null : each.started_at + each.ran_for);
     found.push({

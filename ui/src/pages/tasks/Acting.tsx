@@ -1,10 +1,10 @@
 /** The bar that comes up when rows are chosen: what can be done with all of them. */
 import { useState } from "preact/hooks";
+import { api } from "../../api";
 import { Button } from "../../components/Button";
 import { confirm } from "../../components/Dialog";
 import { grouped, plural } from "../../format";
 import { complain, tell } from "../../toasts";
-import { api } from "../../api";
 import { forEach } from "./bulk";
 
 interface Props {
@@ -23,7 +23,8 @@ export function Acting({ ids, onEnd }: Props) {
     setEnded(null);
     setStopping(null);
     if (outcome.done) tell(`${past} ${plural(outcome.done, "task")}.`);
-    for (const [text, times] of outcome.errors) complain(new Error(`Could not ${verb} ${plural(times, "task")}: ${text}`));
+    for (const [text, times] of outcome.errors)
+      complain(new Error(`Could not ${verb} ${plural(times, "task")}: ${text}`));
     onEnd();
   };
   const retry = async () => {

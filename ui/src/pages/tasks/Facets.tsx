@@ -1,6 +1,6 @@
 /** What a list of tasks is narrowed by with the mouse; each writes its term into the filter. */
 import { Choice } from "../../components/Page";
-import { type Known, valueOf, withTerm } from "./filter";
+import { type Known, termValue, withTerm } from "./filter";
 
 const SHOWN = [
   ["", "All"],
@@ -34,7 +34,7 @@ interface Props {
 
 export function Facets({ where, onChange, known, sort, onSort }: Props) {
   const set = (key: string, value: string) => onChange(withTerm(where, key, value));
-  const state = valueOf(where, "state").toUpperCase() as (typeof SHOWN)[number][0];
+  const state = termValue(where, "state").toUpperCase() as (typeof SHOWN)[number][0];
   const names = [
     ["queue", "Any queue", known.queues],
     ["task", "Any task", known.tasks],
@@ -48,14 +48,14 @@ export function Facets({ where, onChange, known, sort, onSort }: Props) {
           key={key}
           label={key}
           options={[["", any], ...values.map((value) => [value, value] as const)]}
-          value={valueOf(where, key)}
+          value={termValue(where, key)}
           onChange={(value) => set(key, value)}
         />
       ))}
       <Pick
         label="time"
         options={AGES}
-        value={valueOf(where, "age", "<")}
+        value={termValue(where, "age", "<")}
         onChange={(value) => onChange(withTerm(where, "age", value, "<"))}
       />
       <Pick label="order" options={SORTS} value={sort} onChange={(value) => onSort(value as TaskSort)} />

@@ -13,7 +13,9 @@ const FEW = 5;
 
 /** Those of the running attempts that the terms of a filter leave which can be asked of them. */
 export function matching(running: readonly Attempt[], where: string): Attempt[] {
-  const asked = terms(where).filter((each) => each.mark === ":" && ["task", "queue", "worker", "flow", "id"].includes(each.key));
+  const asked = terms(where).filter(
+    (each) => each.mark === ":" && ["task", "queue", "worker", "flow", "id"].includes(each.key),
+  );
   const fits = (attempt: Attempt) =>
     asked.every(({ key, value }) => {
       const pattern = value.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*");

@@ -22,10 +22,16 @@ export const TASK_COLUMNS: Column<TaskRow>[] = [
         <a class="name cut" href={at.task(row.id)}>
           {row.task}
         </a>
-        <span class="second">
+        <span class="second only-phone">
+          <Time at={row.ended_at ?? row.started_at ?? row.sent_at} />
+          {row.error && <span class="text-bad"> · {row.error.split(".").at(-1)}</span>}
+        </span>
+        <span class="second not-phone">
           <code title={row.id}>{short(row.id)}</code>
           {row.attempt > 1 && ` · attempt ${row.attempt}`}
-          {row.weight > 1 && <span title="Of tasks that go well only a sample is kept"> · stands for {row.weight}</span>}
+          {row.weight > 1 && (
+            <span title="Of tasks that go well only a sample is kept"> · stands for {row.weight}</span>
+          )}
         </span>
       </>
     ),
@@ -61,7 +67,12 @@ export const TASK_COLUMNS: Column<TaskRow>[] = [
       </>
     ),
   },
-  { key: "ended", title: "When", show: (row) => <Time at={row.ended_at ?? row.started_at ?? row.sent_at} /> },
+  {
+    key: "ended",
+    title: "When",
+    from: "medium",
+    show: (row) => <Time at={row.ended_at ?? row.started_at ?? row.sent_at} />,
+  },
   { key: "waited", title: "Waited", isNumber: true, from: "medium", show: (row) => <Duration seconds={row.waited} /> },
   { key: "ran", title: "Ran", isNumber: true, from: "medium", show: (row) => <Duration seconds={row.ran_for} /> },
 ];

@@ -100,7 +100,7 @@ export function terms(text: string): Term[] {
 }
 
 /** What a filter says for a key, or "" if nothing. */
-export function valueOf(text: string, key: string, mark: Term["mark"] = ":"): string {
+export function termValue(text: string, key: string, mark: Term["mark"] = ":"): string {
   return terms(text).find((each) => each.key === key && each.mark === mark)?.value ?? "";
 }
 

@@ -7,7 +7,10 @@ const NONE: Known = { tasks: [], queues: [], workers: [], errors: [] };
 
 /** Names to suggest and to choose from; empty until, or unless, the server says them. */
 export function useKnown(): Known {
-  const asked = useAsked((signal) => Promise.all([api.types("24h", signal), api.queues(signal), api.nodes(signal)]), []);
+  const asked = useAsked(
+    (signal) => Promise.all([api.types("24h", signal), api.queues(signal), api.nodes(signal)]),
+    [],
+  );
   return useMemo(() => {
     if (!asked.value) return NONE;
     const [types, queues, nodes] = asked.value;

@@ -4,8 +4,8 @@ import { api } from "../../api";
 import { Button } from "../../components/Button";
 import { Dialog } from "../../components/Dialog";
 import { act } from "../../toasts";
-import { wrongWith } from "../task/arguments";
 import { JsonField } from "../task/ArgumentsDialog";
+import { wrongWith } from "../task/arguments";
 
 interface Props {
   task: string;
@@ -56,7 +56,12 @@ export function SendDialog({ task, queues, onClose, onSent }: Props) {
       <div class="field-row">
         <div class="field">
           <label for={`${id}-queue`}>Queue, its own if empty</label>
-          <input id={`${id}-queue`} value={queue} placeholder={queues[0]} onInput={(event) => setQueue(event.currentTarget.value)} />
+          <input
+            id={`${id}-queue`}
+            value={queue}
+            placeholder={queues[0]}
+            onInput={(event) => setQueue(event.currentTarget.value)}
+          />
         </div>
         <div class="field">
           <label for={`${id}-countdown`}>Start after, seconds</label>

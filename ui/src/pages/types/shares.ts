@@ -16,5 +16,8 @@ export function failureShare(counts: Counts): number | null {
 
 /** The error that came most often; null where there was none. */
 export function worstOf(type: Pick<TaskType, "errors">): ErrorGroup | null {
-  return type.errors.reduce<ErrorGroup | null>((worst, each) => (worst && worst.count >= each.count ? worst : each), null);
+  return type.errors.reduce<ErrorGroup | null>(
+    (worst, each) => (worst && worst.count >= each.count ? worst : each),
+    null,
+  );
 }

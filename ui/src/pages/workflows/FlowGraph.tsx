@@ -6,7 +6,7 @@ import { grouped } from "../../format";
 import type { Drawn, Graph } from "./graph";
 import { inSight, neighbour, type Picture, type Placed, pictured } from "./layout";
 import { Mark } from "./marks";
-import { centred, fitted, type Look, moved, READABLE, showing, type Size, zoomed } from "./view";
+import { centred, fitted, type Look, moved, READABLE, type Size, showing, zoomed } from "./view";
 
 interface Props {
   graph: Graph;
@@ -16,7 +16,7 @@ interface Props {
 }
 
 const STEP = 1.3;
-const LONGEST = 26;
+const LONGEST = 28;
 
 export function FlowGraph({ graph, chosen, onChoose }: Props) {
   // Where things stand depends on what there is; how it stands is drawn without a new layout.
@@ -60,7 +60,10 @@ export function FlowGraph({ graph, chosen, onChoose }: Props) {
   const to = { x: look.x + size.width / look.scale, y: look.y + size.height / look.scale };
   const seen = picture.nodes.length > 200 ? inSight(picture.nodes, look, to, 200) : picture.nodes;
   const names = new Set(seen.map((each) => each.node.id));
-  const edges = picture.nodes.length > 200 ? picture.edges.filter((edge) => names.has(edge.from) || names.has(edge.to)) : picture.edges;
+  const edges =
+    picture.nodes.length > 200
+      ? picture.edges.filter((edge) => names.has(edge.from) || names.has(edge.to))
+      : picture.edges;
   const label = `Graph of the workflow: ${grouped(graph.nodes.length)} nodes. Arrow keys go from node to node, plus and minus zoom, 0 shows all.`;
   return (
     <div class="graph" data-testid="graph">
@@ -128,7 +131,9 @@ function opened(picture: Picture, frame: Size): Look {
   const whole = fitted(picture, frame);
   if (whole.scale >= READABLE) return whole;
   const scale = READABLE * 1.4;
-  const told = ["FAILURE", "STARTED"].map((state) => picture.nodes.find((each) => each.node.state === state && each.node.kind !== "join"));
+  const told = ["FAILURE", "STARTED"].map((state) =>
+    picture.nodes.find((each) => each.node.state === state && each.node.kind !== "join"),
+  );
   const telling = told[0] ?? told[1];
   if (telling) return centred(telling, scale, frame);
   const first = picture.nodes.reduce<Placed | null>((left, each) => (left && left.x <= each.x ? left : each), null);
@@ -153,15 +158,12 @@ function Node({ place, isChosen, isBrief, onChoose }: NodeProps) {
   const { node, width, height } = place;
   const tone = stateWord(node.state)[1];
   return (
-    // biome-ignore lint/a11y/useFocusableInteractive: the graph keeps the focus and names the active node
-    // biome-ignore lint/a11y/useKeyWithClickEvents: the arrow keys do the same
     <g
       id={`node-${node.id}`}
       class={`node node-${tone} node-${node.kind}${isChosen ? " node-chosen" : ""}`}
       transform={`translate(${place.x - width / 2} ${place.y - height / 2})`}
       role="option"
       aria-selected={isChosen}
-      aria-label={described(node)}
       onClick={onChoose}
     >
       <title>{described(node)}</title>
@@ -184,15 +186,19 @@ function Words({ node, width, height }: { node: Drawn; width: number; height: nu
     );
   }
   const [module, name] = named(node.label);
+  const second = node.kind === "many" ? `${grouped(node.members.length)} tasks` : module || stateWord(node.state)[0];
   return (
     <>
       <Mark state={node.state} x={19} y={node.kind === "many" ? 25 : height / 2} />
-      <text x={38} y={22} class="node-name">
-        {cut(name)}
-      </text>
-      <text x={38} y={39} class="node-second">
-        {node.kind === "many" ? `${grouped(node.members.length)} tasks` : cut(module || stateWord(node.state)[0], LONGEST + 2)}
-      </text>
+      {/* A drawing in the drawing, which cuts off what is too long. */}
+      <svg x="38" width={width - 46} height={height} role="presentation">
+        <text y={22} class="node-name">
+          {cut(name)}
+        </text>
+        <text y={39} class="node-second">
+          {cut(second)}
+        </text>
+      </svg>
       {node.kind === "many" && <Shares node={node} x={12} y={52} width={width - 24} />}
     </>
   );
@@ -207,7 +213,9 @@ function Shares({ node, x, y, width }: { node: Drawn; x: number; y: number; widt
         const share = (number / node.members.length) * width;
         const start = from;
         from += share;
-        return <rect key={state} x={start} y={y} width={share} height="7" class={`share share-${stateWord(state)[1]}`} />;
+        return (
+          <rect key={state} x={start} y={y} width={share} height="7" class={`share share-${stateWord(state)[1]}`} />
+        );
       })}
     </>
   );
@@ -225,12 +233,15 @@ function named(label: string): [module: string, name: string] {
   return /^[\w.]+$/.test(label) && dot > 0 ? [label.slice(0, dot), label.slice(dot + 1)] : ["", label];
 }
 
-function cut(text: string, most = LONGEST): string {
-  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+function cut(text: string): string {
+  return text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text;
 }
 
 /** Dragging with a button or a finger, pinching with two, and zooming with the wheel. */
-function useDragging(frame: { current: HTMLDivElement | null }, setLook: (change: (before: Look) => Look) => void): void {
+function useDragging(
+  frame: { current: HTMLDivElement | null },
+  setLook: (change: (before: Look) => Look) => void,
+): void {
   useEffect(() => {
     const element = frame.current;
     if (!element) return;

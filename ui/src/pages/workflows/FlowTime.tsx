@@ -1,6 +1,7 @@
 /** A workflow over time: a bar for each node that was started. */
 import { useRef } from "preact/hooks";
 import { stateWord } from "../../components/Badge";
+import { Gap } from "../../components/Table";
 import { useSight } from "../../components/windowing";
 import { duration, grouped, instant } from "../../format";
 import { ganttOf, type Row } from "./gantt";
@@ -35,7 +36,7 @@ export function FlowTime({ nodes, now, chosen, onChoose }: Props) {
           </tr>
         </thead>
         <tbody ref={body}>
-          {sight.from > 0 && <tr aria-hidden="true" style={{ height: `${sight.from * sight.height}px` }} />}
+          <Gap rows={sight.from} height={sight.height} />
           {rows.slice(sight.from, sight.to).map((row, place) => (
             <tr
               key={row.node.id}
@@ -54,12 +55,16 @@ export function FlowTime({ nodes, now, chosen, onChoose }: Props) {
               </td>
             </tr>
           ))}
-          {sight.to < rows.length && <tr aria-hidden="true" style={{ height: `${(rows.length - sight.to) * sight.height}px` }} />}
+          <Gap rows={rows.length - sight.to} height={sight.height} />
         </tbody>
       </table>
       <div class="timeline-axis gantt-axis" aria-hidden="true">
         {scale.ticks.map((tick) => (
-          <span key={tick.offset} class={tick.at > 94 ? "tick tick-last" : tick.at < 4 ? "tick tick-first" : "tick"} style={{ left: `${tick.at}%` }}>
+          <span
+            key={tick.offset}
+            class={tick.at > 94 ? "tick tick-last" : tick.at < 4 ? "tick tick-first" : "tick"}
+            style={{ left: `${tick.at}%` }}
+          >
             {tick.offset === 0 ? "start" : `+${duration(tick.offset)}`}
           </span>
         ))}
@@ -71,7 +76,7 @@ export function FlowTime({ nodes, now, chosen, onChoose }: Props) {
 
 function Bar({ row, from, to }: { row: Row; from: number; to: number }) {
   const text = duration(row.to - row.from);
-  const isInside = to - from > 12;
+  const isInside = to - from > 14;
   return (
     <span class="gantt-track">
       <span
@@ -82,7 +87,10 @@ function Bar({ row, from, to }: { row: Row; from: number; to: number }) {
         {isInside && <span>{text}</span>}
       </span>
       {!isInside && (
-        <span class={to > 88 ? "gantt-beside gantt-before" : "gantt-beside"} style={{ left: `${to > 88 ? from : to}%` }}>
+        <span
+          class={to > 88 ? "gantt-beside gantt-before" : "gantt-beside"}
+          style={{ left: `${to > 88 ? from : to}%` }}
+        >
           {text}
         </span>
       )}

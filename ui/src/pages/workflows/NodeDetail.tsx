@@ -43,7 +43,12 @@ export function NodeDetail({ node }: { node: Drawn }) {
         <ul class="chips">
           {node.counts.map(([each, number]) => (
             <li key={each}>
-              <button type="button" class="chip" aria-pressed={state === each} onClick={() => setState(state === each ? "" : each)}>
+              <button
+                type="button"
+                class="chip"
+                aria-pressed={state === each}
+                onClick={() => setState(state === each ? "" : each)}
+              >
                 <Sign state={each} /> {grouped(number)} {stateWord(each)[0]}
               </button>
             </li>

@@ -1,6 +1,6 @@
-/** Where the nodes of a workflow are drawn: by dagre up to some hundred, in plain columns beyond. */
+/** Where the nodes of a workflow are drawn: by dagre where they are few, in plain columns where they are many. */
 
-import { Graph as Dagre, layout as arrange } from "@dagrejs/dagre";
+import { layout as arrange, Graph as Dagre } from "@dagrejs/dagre";
 import type { Drawn, Edge, Graph } from "./graph";
 
 export interface Point {
@@ -23,7 +23,7 @@ export interface Picture {
 }
 
 /** Beyond this dagre takes seconds, and a chain of two thousand steps is deeper than its recursion can go. */
-export const DAGRE_MOST = 300;
+export const DAGRE_MOST = 150;
 
 export const SIZES: Record<Drawn["kind"], { width: number; height: number }> = {
   task: { width: 208, height: 52 },
@@ -116,7 +116,11 @@ function inColumns(nodes: readonly Drawn[], edges: readonly Edge[]): Picture {
     width: GAP.margin * 2 + spread.x * columns.length - GAP.ranks,
     height: GAP.margin * 2 + spread.y * tallest(columns),
     nodes: [...placed.values()],
-    edges: edges.map(([from, to]) => ({ from, to, path: through(outOf(placed.get(from) as Placed), [], into(placed.get(to) as Placed)) })),
+    edges: edges.map(([from, to]) => ({
+      from,
+      to,
+      path: through(outOf(placed.get(from) as Placed), [], into(placed.get(to) as Placed)),
+    })),
   };
 }
 
