@@ -8,6 +8,7 @@ import { Questions } from "./components/Dialog";
 import { Help } from "./components/Help";
 import { Icon } from "./components/Icon";
 import { Palette } from "./components/Palette";
+import { useRowKeys } from "./components/Table";
 import { Toasts } from "./components/Toasts";
 import { useKeys } from "./keys";
 import { type Health, health } from "./live";
@@ -28,6 +29,7 @@ export function Layout({ children }: { children: ComponentChildren }) {
   const [open, setOpen] = useState<"palette" | "help" | null>(null);
   const [hasMenu, setMenu] = useState(false);
   useEffect(() => setMenu(false), [path]);
+  useRowKeys();
   useKeys({
     ...Object.fromEntries(
       PAGES.filter((page) => page.key).map((page) => [`g ${page.key}`, () => route(to(page.path))]),

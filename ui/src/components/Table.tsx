@@ -67,8 +67,8 @@ export function Table<T>(props: Props<T>) {
   const { caption, columns, rowKey, open, chosen, onChoose, more, foot, empty } = props;
   const [sort, setSort] = useState<Sort | null>(props.initial ?? null);
   const rows = useMemo(() => sorted(props.rows, columns, sort), [props.rows, columns, sort]);
-  const body = useRef<HTMLTableSectionElement>(null);
 
+  const body = useRef<HTMLTableSectionElement>(null);
   const sight = useSight(rows.length, props.rowHeight ?? 0, body);
   const lastChosen = useRef(0);
 
@@ -86,17 +86,6 @@ export function Table<T>(props: Props<T>) {
     lastChosen.current = place;
     onChoose(next);
   };
-  const place = () => Number(document.activeElement?.closest("tr")?.dataset.row ?? -1);
-  const step = (by: number) => {
-    const to = Math.max(0, Math.min(rows.length - 1, place() + by));
-    body.current?.querySelector<HTMLTableRowElement>(`tr[data-row="${to}"]`)?.focus();
-  };
-  useKeys({
-    j: () => step(1),
-    k: () => step(-1),
-    x: () => choose(place(), false),
-    X: () => choose(place(), true),
-  });
   if (rows.length === 0 && empty) return <>{empty}</>;
   const allChosen = rows.length > 0 && rows.every((row) => chosen?.has(rowKey(row)));
   return (
@@ -165,6 +154,27 @@ export function Table<T>(props: Props<T>) {
 export function Gap({ rows, height }: { rows: number; height: number }) {
   // biome-ignore lint/a11y/noAriaHiddenOnFocusable: a row without a tabindex takes no focus
   return rows > 0 ? <tr class="table-gap" aria-hidden="true" style={{ height: `${rows * height}px` }} /> : null;
+}
+
+/** j, k and x for all tables of the page: the next row, the one before, the choice of the row, with shift of a range. */
+export function useRowKeys(): void {
+  const rows = () => [...document.querySelectorAll<HTMLTableRowElement>("main .table tbody tr[data-row]")];
+  const current = () => document.activeElement?.closest<HTMLTableRowElement>("main .table tbody tr[data-row]") ?? null;
+  const choose = (shiftKey: boolean) => {
+    const box = current()?.querySelector(".cell-choose input");
+    box?.dispatchEvent(new MouseEvent("click", { shiftKey, bubbles: true, cancelable: true }));
+  };
+  const step = (by: number) => {
+    const all = rows();
+    const row = current();
+    all[row ? Math.max(0, Math.min(all.length - 1, all.indexOf(row) + by)) : 0]?.focus();
+  };
+  useKeys({
+    j: () => step(1),
+    k: () => step(-1),
+    x: () => choose(false),
+    X: () => choose(true),
+  });
 }
 
 function cellClass<T>(column: Column<T>): string {
