@@ -99,7 +99,7 @@ export function detail(id) {
 }
 
 export function bulk(kind, body) {
-  const wrong = complaint(body.where ?? "");
+  const wrong = body.where ? complaint(body.where) : { error: "where is empty", advice: "Say task:* if you mean all." };
   if (wrong) return { status: 400, body: wrong };
   const matches = matcher(body.where ?? "");
   const found = letters.filter(matches);

@@ -88,6 +88,7 @@ const KEYS = [
   "age",
   "ran",
   "waited",
+  "parent",
 ];
 const UNITS = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 };
 
@@ -125,6 +126,8 @@ export function matcher(where, now = Date.now() / 1000) {
     const compare = (measure) => (mark === "<" ? measure < seconds() : measure > seconds());
     const pattern = new RegExp(`^${value.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*")}$`, "is");
     return (each) => {
+      if (key === "parent") return rows.indexOf(each) % 4000 === value.length;
+      if (key === "state") return value.toUpperCase().split(",").includes(each.state);
       if (key === "age") return compare(now - (each.ended_at ?? each.dead_at));
       if (key === "ran") return compare(each.ran_for ?? 0);
       if (key === "waited") return compare(each.waited ?? 0);
@@ -214,7 +217,6 @@ function storyOf(each) {
     python: `${each.task.split(".").at(-1)}.delay(${each.args.replace(/^\(|,?\)$/g, "")})`,
     cli: `taskbus call ${each.task} --json '{"order": 481516}'`,
     headers: { traceparent: TRACE, "shop-tenant": "eu-1", authorization: "***" },
-    children: rows.slice(60, each.state === "SUCCESS" ? 63 : 60),
   };
 }
 
@@ -253,7 +255,6 @@ function running() {
       at: now - 1,
     },
     is_running: true,
-    children: [],
   };
 }
 
@@ -287,7 +288,7 @@ function waiting() {
     ran_for: null,
     worker: "",
   };
-  return { ...base, row, attempts: [first], result: null, logs: [], is_waiting: true, due_at: null, children: [] };
+  return { ...base, row, attempts: [first], result: null, logs: [], is_waiting: true, due_at: null };
 }
 
 function hostile() {

@@ -196,9 +196,8 @@ export interface TaskDetail {
   due_at: number | null;
   python: string;
   cli: string;
-  /** Headers of its message, and tasks that it sent; left out by servers that do not know them. */
+  /** Headers of its message; left out where it is gone. */
   headers?: Record<string, string>;
-  children?: TaskRow[];
 }
 
 export interface Failing {

@@ -58,6 +58,13 @@ test("only what was changed is sent, so that a secret that is not shown stays wh
   assert.deepEqual(editedOf(draftOf("(Decimal('1'),)", "{}"), "", "{}"), {});
 });
 
+test("where the message is gone, all is sent, and the reader is told", () => {
+  const draft = draftOf("(1,)", "{'a': 2}", true);
+  assert.equal(draft.notes.length, 1);
+  assert.deepEqual(editedOf(draft, draft.args, draft.kwargs, true), { args: [1], kwargs: { a: 2 } });
+  assert.match(draftOf("('***',)", "{}", true).notes[0] ?? "", /put them back/);
+});
+
 test("an editor says what is wrong before anything is sent", () => {
   assert.equal(wrongWith("[1]", "array"), "");
   assert.equal(wrongWith("", "array"), "");

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { filterOf } from "../src/pages/dead-letters/Groups";
 import { filtersOf, forEach } from "../src/pages/tasks/bulk";
-import { letterKeys, taskKeys, terms, termValue, withTerm } from "../src/pages/tasks/filter";
+import { exactly, letterKeys, taskKeys, terms, termValue, withTerm } from "../src/pages/tasks/filter";
 import { dropView, keepView, savedViews } from "../src/pages/tasks/saved";
 
 test("a filter is read as a shell would: quotes keep blanks, and may stand anywhere", () => {
@@ -49,6 +49,10 @@ test("a group of dead letters becomes a filter beside what the filter says alrea
     ["age", "task", "reason", "error"].map((key) => termValue(where, key, key === "age" ? "<" : ":")),
     ["1d", "shop.pay", "poison", "shop.Card Declined"],
   );
+});
+
+test("a name with the signs of patterns in it means itself", () => {
+  assert.equal(exactly("shop.a*[b]?"), "shop.a[*][[]b][?]");
 });
 
 test("a filter for dead letters offers reasons, and none of what letters do not have", () => {

@@ -12,7 +12,7 @@ import { Time } from "../components/Time";
 import { capped, grouped, short } from "../format";
 import { useAsked, usePages, useQuery } from "../hooks";
 import { at } from "../place";
-import { BulkDialog, type Kind } from "./dead-letters/BulkDialog";
+import { BulkDialog, EVERY, type Kind } from "./dead-letters/BulkDialog";
 import { Groups } from "./dead-letters/Groups";
 import { Jobs } from "./dead-letters/Jobs";
 import { reasonWord } from "./dead-letters/words";
@@ -89,7 +89,7 @@ export function DeadLetters() {
     pages.reload();
     groups.reload();
   }, [pages.reload, groups.reload]);
-  const all = (kind: Kind) => setBulk({ kind, filters: [where], about: where });
+  const all = (kind: Kind) => setBulk({ kind, filters: [where || EVERY], about: where });
   const some = (kind: Kind) => setBulk({ kind, filters: filtersOf([...chosen]), about: "what you chose" });
   const isAny = (pages.list?.count ?? 0) > 0;
   const actions = isAny && (
@@ -133,7 +133,7 @@ export function DeadLetters() {
         {!pages.items && pages.isLoading && <Loading lines={8} />}
         {pages.items && (
           <Table
-            caption="Dead letters, the newest first"
+            caption="Dead letters"
             columns={COLUMNS}
             rows={pages.items}
             rowKey={(letter: Letter) => letter.id}

@@ -170,11 +170,11 @@ function Actions({ detail, reload }: { detail: TaskDetail; reload: () => void })
     else reload();
     return "Sent again.";
   };
+  // A dead letter, or a workflow, keeps the message itself; else all arguments have to be given anew.
+  const hasMessage = detail.is_dead_letter || (detail.flow !== "" && row.state === "FAILURE");
   const retry = async () => {
-    const text = "It is sent again, with the arguments it had.";
-    const isSure =
-      row.state !== "SUCCESS" || (await confirm({ title: "It has succeeded already", text, verb: "Send again" }));
-    if (isSure) await act(() => api.retryTask(row.id), sent);
+    if (hasMessage) await act(() => api.retryTask(row.id), sent);
+    else setEditing(true);
   };
   const revoke = async (terminate: boolean) => {
     const text = terminate
@@ -199,9 +199,11 @@ function Actions({ detail, reload }: { detail: TaskDetail; reload: () => void })
           Revoke
         </Button>
       )}
-      <Button icon="edit" needs="operator" onClick={() => setEditing(true)} testid="retry-edited">
-        Edit and send
-      </Button>
+      {hasMessage && (
+        <Button icon="edit" needs="operator" onClick={() => setEditing(true)} testid="retry-edited">
+          Edit and retry
+        </Button>
+      )}
       <Button
         icon="retry"
         kind={isOver ? "main" : "plain"}
@@ -210,12 +212,13 @@ function Actions({ detail, reload }: { detail: TaskDetail; reload: () => void })
         disabled={!isOver}
         testid="retry"
       >
-        Retry
+        {hasMessage || !isOver ? "Retry" : "Send again"}
       </Button>
       {isEditing && (
         <ArgumentsDialog
-          title={`Send ${row.task} with other arguments`}
-          verb="Send"
+          title={hasMessage ? `Retry ${row.task} with other arguments` : `Send ${row.task} again`}
+          verb={hasMessage ? "Retry" : "Send"}
+          needsAll={!hasMessage}
           args={row.args}
           kwargs={row.kwargs}
           onClose={() => setEditing(false)}

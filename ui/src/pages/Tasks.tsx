@@ -51,7 +51,9 @@ export function Tasks() {
       />
       <Facets where={where} onChange={setWhere} known={known} sort={sort} onSort={setSort} />
       <Running where={where} />
-      {chosen.size > 0 && <Acting ids={[...chosen]} onEnd={() => setChosen(new Set())} />}
+      {chosen.size > 0 && (
+        <Acting rows={(pages.items ?? []).filter((row) => chosen.has(row.id))} onEnd={() => setChosen(new Set())} />
+      )}
       <Panel isFlush title="Ended" beside={pages.list && <Counted list={pages.list} />}>
         {pages.error && !isUnreadable(pages.error) && <Failure error={pages.error} reload={pages.reload} />}
         {!pages.items && pages.isLoading && <Loading lines={8} />}

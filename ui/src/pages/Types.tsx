@@ -62,6 +62,7 @@ const COLUMNS: Column<TaskType>[] = [
     key: "run_p95",
     title: "p95",
     isNumber: true,
+    from: "medium",
     by: (type) => type.run.p95,
     show: (type) => <Duration seconds={type.run.p95} />,
   },

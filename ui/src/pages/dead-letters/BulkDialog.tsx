@@ -6,6 +6,9 @@ import { Dialog } from "../../components/Dialog";
 import { grouped, plural } from "../../format";
 import { complain, tell } from "../../toasts";
 
+/** The filter that means every letter: the server takes none that says nothing. */
+export const EVERY = "task:*";
+
 export type Kind = "replay" | "purge";
 
 interface Props {

@@ -5,14 +5,15 @@ import { Badge } from "../../components/Badge";
 import { Panel } from "../../components/Page";
 import { Time } from "../../components/Time";
 import { grouped, plural } from "../../format";
-import { withTerm } from "../tasks/filter";
+import { exactly, withTerm } from "../tasks/filter";
 import { reasonWord } from "./words";
 
 const FEW = 6;
 
 /** The filter that means a group, with what the filter in force says besides. */
 export function filterOf(where: string, group: Pick<LetterGroup, "task" | "reason" | "error">): string {
-  return withTerm(withTerm(withTerm(where, "task", group.task), "reason", group.reason), "error", group.error);
+  const task = withTerm(where, "task", exactly(group.task));
+  return withTerm(withTerm(task, "reason", group.reason), "error", exactly(group.error));
 }
 
 export function Groups({

@@ -10,20 +10,22 @@ interface Props {
   verb: string;
   args: string;
   kwargs: string;
+  /** Whether the message is gone, so that all of its arguments must be given; else what is not changed is left out. */
+  needsAll?: boolean;
   onClose: () => void;
   /** Sends; true if it was sent, and the dialog may close. */
   onSend: (edited: Edited) => Promise<boolean>;
 }
 
-export function ArgumentsDialog({ title, verb, args, kwargs, onClose, onSend }: Props) {
-  const draft = useMemo(() => draftOf(args, kwargs), [args, kwargs]);
+export function ArgumentsDialog({ title, verb, args, kwargs, needsAll = false, onClose, onSend }: Props) {
+  const draft = useMemo(() => draftOf(args, kwargs, needsAll), [args, kwargs, needsAll]);
   const [list, setList] = useState(draft.args);
   const [names, setNames] = useState(draft.kwargs);
   const [isSending, setSending] = useState(false);
   const wrong = [wrongWith(list, "array"), wrongWith(names, "object")] as const;
-  const isRight = !wrong[0] && !wrong[1];
-  const edited = isRight ? editedOf(draft, list, names) : {};
-  const isChanged = edited.args !== undefined || edited.kwargs !== undefined;
+  const isWhole = !needsAll || (list.trim() !== "" && names.trim() !== "");
+  const isRight = !wrong[0] && !wrong[1] && isWhole;
+  const edited = isRight ? editedOf(draft, list, names, needsAll) : {};
   const send = async () => {
     setSending(true);
     const isSent = await onSend(edited);
@@ -32,9 +34,7 @@ export function ArgumentsDialog({ title, verb, args, kwargs, onClose, onSend }: 
   };
   const foot = (
     <>
-      <span class="dialog-note faint">
-        {isRight && (isChanged ? "Sent with what you changed." : "Nothing is changed yet.")}
-      </span>
+      <span class="dialog-note faint">{told(edited, needsAll, isRight)}</span>
       <Button onClick={onClose}>Cancel</Button>
       <Button kind="main" needs="operator" onClick={send} disabled={!isRight || isSending} testid="send-edited">
         {verb}
@@ -52,6 +52,13 @@ export function ArgumentsDialog({ title, verb, args, kwargs, onClose, onSend }: 
       <JsonField label="Named arguments, a JSON object" text={names} onInput={setNames} wrong={wrong[1]} was={kwargs} />
     </Dialog>
   );
+}
+
+function told(edited: Edited, needsAll: boolean, isRight: boolean): string {
+  if (needsAll) return isRight ? "Sent as a new task." : "Both are needed; write [] or {} for none.";
+  return edited.args !== undefined || edited.kwargs !== undefined
+    ? "Sent with what you changed."
+    : "Nothing is changed yet.";
 }
 
 interface FieldProps {

@@ -1,19 +1,24 @@
 /** Where a task belongs: its parent, its children, its workflow and schedule, its trace and headers. */
 import type { ComponentChildren } from "preact";
-import type { TaskDetail } from "../../api";
+import { api, type TaskDetail } from "../../api";
 import { StateBadge } from "../../components/Badge";
 import { Copy } from "../../components/Empty";
 import { Facts, Panel } from "../../components/Page";
 import { short } from "../../format";
-import { at, to } from "../../place";
+import { useAsked } from "../../hooks";
+import { at, term, to } from "../../place";
 
 /** The trace's id of a W3C traceparent, or the text itself if it is none. */
 export function traceId(trace: string): string {
   return /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/.exec(trace)?.[1] ?? trace;
 }
 
+/** How many children are shown; the search has them all. */
+const MOST = 8;
+
 export function Relations({ detail }: { detail: TaskDetail }) {
   const { row } = detail;
+  const asked = useAsked((signal) => api.tasks({ where: term("parent", row.id), limit: MOST }, signal), [row.id]);
   const flow = detail.flow || row.flow;
   const items: [string, ComponentChildren][] = [];
   if (detail.parent)
@@ -38,7 +43,7 @@ export function Relations({ detail }: { detail: TaskDetail }) {
       </a>,
     ]);
   if (detail.trace) items.push(["Trace", <Traced key="trace" trace={detail.trace} />]);
-  const children = detail.children ?? [];
+  const children = asked.value?.items ?? [];
   const headers = Object.entries(detail.headers ?? {});
   if (!items.length && !children.length && !headers.length) return null;
   return (
@@ -57,6 +62,7 @@ export function Relations({ detail }: { detail: TaskDetail }) {
               </li>
             ))}
           </ul>
+          {asked.value?.next && <a href={at.tasks(term("parent", row.id))}>Show all that it sent</a>}
         </>
       )}
       {headers.length > 0 && (

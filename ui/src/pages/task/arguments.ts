@@ -10,22 +10,25 @@ export interface Draft {
   notes: string[];
 }
 
+const UNCHANGED =
+  "What is shown was shortened, or secrets were taken out of it. What you do not change is sent as it was.";
+const MISSING =
+  "Its message is gone, and what is shown was shortened, or secrets were taken out of it: put them back before you send it.";
+const GONE = "Its message is gone: it is sent as a new task, with what you see here.";
+
 export interface Edited {
   args?: unknown[];
   kwargs?: Record<string, unknown>;
 }
 
-/** The editor's first text, of arguments as a record writes them. */
-export function draftOf(args: string, kwargs: string): Draft {
+/** The editor's first text, of arguments as a record writes them. `needsAll`: the message itself is gone. */
+export function draftOf(args: string, kwargs: string, needsAll = false): Draft {
   const [list, names] = [readLiteral(args || "()"), readLiteral(kwargs || "{}")];
   const notes: string[] = [];
   if (!Array.isArray(list)) notes.push("The positional arguments are not all JSON; write them whole to change them.");
   if (!isMapping(names)) notes.push("The named arguments are not all JSON; write them whole to change them.");
-  if (isPartial(args) || isPartial(kwargs)) {
-    notes.push(
-      "What is shown was shortened, or secrets were taken out of it. What you do not change is sent as it was.",
-    );
-  }
+  if (isPartial(args) || isPartial(kwargs)) notes.push(needsAll ? MISSING : UNCHANGED);
+  else if (needsAll) notes.push(GONE);
   return {
     args: Array.isArray(list) ? JSON.stringify(list, null, 2) : "",
     kwargs: isMapping(names) ? JSON.stringify(names, null, 2) : "",
@@ -46,12 +49,12 @@ export function wrongWith(text: string, wanted: "array" | "object"): string {
   return isMapping(value) ? "" : 'Write a JSON object: {"name": "value"}.';
 }
 
-/** What differs from the first text; what does not is left as the task has it. Both texts must be right. */
-export function editedOf(first: Draft, args: string, kwargs: string): Edited {
+/** What differs from the first text, or all of it; what is left out the task keeps as it is. Both texts must be right. */
+export function editedOf(first: Draft, args: string, kwargs: string, needsAll = false): Edited {
   const edited: Edited = {};
-  if (args.trim() !== first.args.trim() && args.trim()) edited.args = JSON.parse(args) as unknown[];
-  if (kwargs.trim() !== first.kwargs.trim() && kwargs.trim())
-    edited.kwargs = JSON.parse(kwargs) as Record<string, unknown>;
+  const isMeant = (text: string, before: string) => text.trim() !== "" && (needsAll || text.trim() !== before.trim());
+  if (isMeant(args, first.args)) edited.args = JSON.parse(args) as unknown[];
+  if (isMeant(kwargs, first.kwargs)) edited.kwargs = JSON.parse(kwargs) as Record<string, unknown>;
   return edited;
 }
 

@@ -15,7 +15,7 @@ export interface Term {
   to: number;
 }
 
-export const STATES = ["SUCCESS", "FAILURE", "RETRY", "STARTED", "REVOKED", "REJECTED", "EXPIRED"];
+export const STATES = ["FAILURE", "SUCCESS", "RETRY", "REVOKED", "EXPIRED", "REJECTED", "STARTED", "PENDING"];
 export const REASONS = [
   "retries_exhausted",
   "not_retryable",
@@ -56,6 +56,8 @@ export function taskKeys(known: Known): FilterKey[] {
     { key: "age>", hint: "older than", values: DURATIONS },
     { key: "ran>", hint: "ran longer than", values: SHORT },
     { key: "waited>", hint: "waited longer than", values: SHORT },
+    { key: "reason:", hint: "why it was given up", values: REASONS },
+    { key: "parent:", hint: "the task that sent it" },
     { key: "flow:", hint: "the workflow it belongs to" },
     { key: "schedule:", hint: "the schedule that sent it" },
   ];
@@ -63,9 +65,8 @@ export function taskKeys(known: Known): FilterKey[] {
 
 /** What may stand in a filter for dead letters. */
 export function letterKeys(known: Known): FilterKey[] {
-  const shared = ["task:", "queue:", "error:", "text:", "args:", "id:", "age<", "age>"];
-  const reason = { key: "reason:", hint: "why it was given up", values: REASONS };
-  return [reason, ...taskKeys(known).filter((each) => shared.includes(each.key))];
+  const shared = ["reason:", "task:", "queue:", "error:", "text:", "id:", "age<", "age>"];
+  return taskKeys(known).filter((each) => shared.includes(each.key));
 }
 
 /** The terms of a filter, in their order. Quotes may hold blanks; one that is not closed reaches to the end. */
@@ -130,4 +131,9 @@ function tidied(text: string): string {
   return terms(text)
     .map((each) => text.slice(each.from, each.to))
     .join(" ");
+}
+
+/** A pattern that means this name and no other. */
+export function exactly(name: string): string {
+  return name.replace(/[*?[]/g, "[$&]");
 }

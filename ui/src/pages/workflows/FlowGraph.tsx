@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/ho
 import { stateWord } from "../../components/Badge";
 import { Button } from "../../components/Button";
 import { grouped } from "../../format";
-import type { Drawn, Graph } from "./graph";
+import { type Drawn, type Graph, named } from "./graph";
 import { inSight, neighbour, type Picture, type Placed, pictured } from "./layout";
 import { Mark } from "./marks";
 import { centred, fitted, type Look, moved, READABLE, type Size, showing, zoomed } from "./view";
@@ -225,12 +225,6 @@ function described(node: Drawn): string {
   if (node.kind !== "many") return `${node.label}: ${stateWord(node.state)[0]}${node.error ? `, ${node.error}` : ""}`;
   const counts = node.counts.map(([state, number]) => `${grouped(number)} ${stateWord(state)[0]}`);
   return `${grouped(node.members.length)} × ${node.label}: ${counts.join(", ")}`;
-}
-
-/** The last part of a dotted name, and what stands before it. */
-function named(label: string): [module: string, name: string] {
-  const dot = label.lastIndexOf(".");
-  return /^[\w.]+$/.test(label) && dot > 0 ? [label.slice(0, dot), label.slice(dot + 1)] : ["", label];
 }
 
 function cut(text: string): string {

@@ -5,7 +5,7 @@ import { Gap } from "../../components/Table";
 import { useSight } from "../../components/windowing";
 import { duration, grouped, instant } from "../../format";
 import { ganttOf, type Row } from "./gantt";
-import type { Drawn } from "./graph";
+import { type Drawn, named } from "./graph";
 import { Sign } from "./marks";
 
 interface Props {
@@ -47,7 +47,7 @@ export function FlowTime({ nodes, now, chosen, onChoose }: Props) {
               <th scope="row">
                 <button type="button" onClick={() => onChoose(row.node.id)} aria-pressed={row.node.id === chosen}>
                   <Sign state={row.node.state} />
-                  <span class="name cut">{nameOf(row.node)}</span>
+                  <NodeName node={row.node} />
                 </button>
               </th>
               <td>
@@ -98,6 +98,14 @@ function Bar({ row, from, to }: { row: Row; from: number; to: number }) {
   );
 }
 
-function nameOf(node: Drawn): string {
-  return node.kind === "many" ? `${grouped(node.members.length)} × ${node.label}` : node.label;
+/** The name with its module, which a phone has no room for. */
+function NodeName({ node }: { node: Drawn }) {
+  const [module, name] = named(node.label);
+  return (
+    <span class="name cut" title={node.label}>
+      {node.kind === "many" && `${grouped(node.members.length)} × `}
+      {module && <span class="faint not-phone">{module}.</span>}
+      {name}
+    </span>
+  );
 }

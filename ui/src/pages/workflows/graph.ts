@@ -77,6 +77,12 @@ export function tasksOf<N extends { task: string }>(nodes: readonly N[]): N[] {
   return nodes.filter((node) => node.task !== "");
 }
 
+/** The last part of a dotted name, and what stands before it. */
+export function named(label: string): [module: string, name: string] {
+  const dot = label.lastIndexOf(".");
+  return /^[\w.]+$/.test(label) && dot > 0 ? [label.slice(0, dot), label.slice(dot + 1)] : ["", label];
+}
+
 function rank(state: string): number {
   const place = TELLING.indexOf(state);
   return place < 0 ? TELLING.length : place;
