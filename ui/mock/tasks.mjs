@@ -117,6 +117,7 @@ export function complaint(where) {
 }
 
 export function matcher(where, now = Date.now() / 1000) {
+  const ids = words(where).flatMap(([, key, , value]) => (key === "id" ? [value] : []));
   const tests = words(where).map(([, key, mark, value]) => {
     const seconds = () =>
       [...value.matchAll(/(\d+(?:\.\d+)?)(ms|[smhdw])/g)].reduce(
@@ -126,6 +127,7 @@ export function matcher(where, now = Date.now() / 1000) {
     const compare = (measure) => (mark === "<" ? measure < seconds() : measure > seconds());
     const pattern = new RegExp(`^${value.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*")}$`, "is");
     return (each) => {
+      if (key === "id") return ids.includes(each.id);
       if (key === "parent") return rows.indexOf(each) % 4000 === value.length;
       if (key === "state") return value.toUpperCase().split(",").includes(each.state);
       if (key === "age") return compare(now - (each.ended_at ?? each.dead_at));
