@@ -113,8 +113,12 @@ class ReportStore(Protocol):
     def nodes(self) -> Sequence[Node]:
         """Every node that has reported and not said goodbye, by name."""
 
-    def minutes(self, seen: Mapping[str, int]) -> Sequence[Minute]:
-        """What was counted by reports with a larger number than ``seen`` has for their node (0 if it has none)."""
+    def minutes(self, seen: Mapping[str, int], limit: int = 1000) -> Sequence[Minute]:
+        """What was counted by reports with a larger number than ``seen`` has for their node (0 if it has none).
+
+        About ``limit`` rows at most: whoever was away for days reads them in parts. Each node's come in the order of
+        their numbers, and those of one number, which came with one report, are never parted: rather it is more.
+        """
 
     def records(self, seen: Mapping[str, int], limit: int = 1000) -> Sequence[Records]:
         """As ``minutes``, for records: each node's in their order, ``limit`` bundles at most."""
