@@ -8,13 +8,14 @@ import rich_click as click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from taskbus.cli.confirming import confirm
-from taskbus.cli.dlq_options import dead_letters_of, filter_options, read_filter
+from taskbus.cli.dlq_options import filter_options, read_filter
 from taskbus.cli.exits import FAILED, NOT_FOUND, OK, CommandFailed
 from taskbus.cli.opening import open_existing
 from taskbus.cli.options import Format, scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import count
 from taskbus.cli.tables import console, say
+from taskbus.steering.letters import dead_letters_of
 from taskbus.store.base import Filter
 from taskbus.store.dead_letters import DeadLetters, Replayed
 
