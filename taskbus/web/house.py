@@ -10,7 +10,13 @@ from taskbus.app import TaskBus
 from taskbus.beat.book import Schedules
 from taskbus.broker.broker import Broker
 from taskbus.clock import Clock
+from taskbus.history.collector import Collector
+from taskbus.history.history import History
+from taskbus.history.shapes import LiveSnapshot
+from taskbus.steering.jobs import Jobs
 from taskbus.store.base import Store
+from taskbus.store.reports import ReportStore
+from taskbus.web.gauges import Gauges
 from taskbus.web.identity import User
 
 
@@ -19,17 +25,25 @@ class House:
     """One web server's parts, for any thread.
 
     ``app`` is the user's application if ``knows_code``; else one made of URLs alone, which has no tasks and declares no
-    schedules: then task names are those that workers report. ``environment`` is a word for the page's badge.
+    schedules: then task names are those that workers report. ``history_url`` is where the history is, without secrets.
+    ``environment`` is a word for the page's badge.
     """
 
     app: TaskBus
-    reports: Any = None
-    history: Any = None
-    collector: Any = None
-    jobs: Any = None
+    reports: ReportStore
+    history: History
+    collector: Collector
+    jobs: Jobs
+    gauges: Gauges
+    history_url: str = ""
     knows_code: bool = False
     read_only: bool = False
     environment: str = ""
+
+    @property
+    def snapshot(self) -> LiveSnapshot:
+        """The live picture of the moment."""
+        return self.collector.snapshot()
 
     @property
     def broker(self) -> Broker:
