@@ -10,6 +10,10 @@ from taskbus.app import TaskBus
 from taskbus.beat.book import Schedules
 from taskbus.broker.broker import Broker
 from taskbus.clock import Clock
+from taskbus.history.collector import Collector
+from taskbus.history.history import History
+from taskbus.history.shapes import LiveSnapshot
+from taskbus.steering.jobs import Jobs
 from taskbus.store.base import Store
 from taskbus.web.identity import User
 
@@ -24,12 +28,17 @@ class House:
 
     app: TaskBus
     reports: Any = None
-    history: Any = None
-    collector: Any = None
-    jobs: Any = None
+    history: History | None = None
+    collector: Collector | None = None
+    jobs: Jobs = field(default_factory=Jobs)
     knows_code: bool = False
     read_only: bool = False
     environment: str = ""
+
+    @property
+    def snapshot(self) -> LiveSnapshot | None:
+        """The live picture of the moment; None while nobody collects."""
+        return self.collector.snapshot() if self.collector is not None else None
 
     @property
     def broker(self) -> Broker:
