@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from weakref import WeakValueDictionary
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.database.remark import Remark
@@ -30,6 +29,7 @@ from taskbus.store.flow_rows import Work
 from taskbus.store.flow_steps import KINDS, work_out
 from taskbus.store.flows import Begun, FlowView, NodeView, Start
 from taskbus.store.memory_flows import MemoryFlows
+from taskbus.store.named import Named
 
 SWEEP_LIMIT = 1000
 NOTHING = Recorded()
@@ -187,14 +187,9 @@ class MemoryStore:
         """Nothing to release."""
 
 
-_named: WeakValueDictionary[str, MemoryStore] = WeakValueDictionary()
-_naming = threading.Lock()
+_named: Named[MemoryStore] = Named()
 
 
 def open_url(url: str, clock: Clock) -> MemoryStore:
     """The store of that name in this process; it lasts as long as someone holds it."""
-    with _naming:
-        store = _named.get(url)
-        if store is None:
-            store = _named[url] = MemoryStore(clock)
-        return store
+    return _named.get(url, lambda: MemoryStore(clock))

@@ -3,10 +3,10 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-from weakref import WeakValueDictionary
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.message import Recorded, Sealed
+from taskbus.store.named import Named
 from taskbus.store.schedules import REMOVED_FOR, Advance, Lease, Row, Tick
 
 Key = tuple[float, bool]
@@ -161,14 +161,9 @@ def _revision(row: Row) -> int:
     return row.revision
 
 
-_named: WeakValueDictionary[str, MemorySchedules] = WeakValueDictionary()
-_naming = threading.Lock()
+_named: Named[MemorySchedules] = Named()
 
 
 def open_url(url: str, clock: Clock) -> MemorySchedules:
     """The schedules of that name in this process; they last as long as someone holds them."""
-    with _naming:
-        store = _named.get(url)
-        if store is None:
-            store = _named[url] = MemorySchedules(clock)
-        return store
+    return _named.get(url, lambda: MemorySchedules(clock))

@@ -24,13 +24,22 @@ KEEP_RECORDS = 6 * 3600.0
 """Seconds for which records of single tasks are kept for those who follow."""
 MAX_RECORDS = 100_000
 """Bundles of records that are kept at most, over all nodes; the oldest go first."""
+MAX_RECORD_BYTES = 64 << 20
+"""Bytes of records that are kept at most where they are kept in memory: they must not crowd out what has a price."""
+KEEP_ANSWERS = 3600.0
+"""Seconds for which an answer to an order is kept."""
+MAX_INBOX = 1000
+"""Orders that a node hears at once; it hears the others in answer to its next reports."""
+SWEEP_LIMIT = 1000
+"""Rows that ``sweep`` deletes at most."""
 
 
 class Report(NamedTuple):
     """What a node says, once a second or so. ``number`` counts up from 1; ``at`` is an instant by the node's clock.
 
     ``minutes``: by minute (Unix seconds // 60), all that the node has counted in it so far. ``records``: what happened
-    to single tasks since the last report, empty if nothing. ``is_last``: it says goodbye, and is listed no more.
+    to single tasks since the last report, empty if nothing. ``is_last``: it says goodbye, and is listed no more. A node
+    reports in the order of its numbers; one that is not larger than its last is the report of old, and changes nothing.
     """
 
     node: str
@@ -71,6 +80,9 @@ class Records(NamedTuple):
 class Order(NamedTuple):
     """Something to be done. ``node`` "": by every node; ``number`` grows with every order, over all of a store.
 
+    Who has seen a number has been able to see all smaller ones. They go on growing where a database has lost the last
+    one: they are the microseconds of the instant of ordering, or one more than the last. (Less than 2**53 until 2255.)
+
     Whoever starts before ``until`` is told too: that is what makes a revocation outlive a worker.
     """
 
@@ -100,7 +112,11 @@ class Inbox(NamedTuple):
 
 
 class ReportStore(Protocol):
-    """For any thread. Every method is atomic, and all may raise ``StoreError``; ``now`` is the caller's time."""
+    """For any thread. Every method is atomic, and all may raise ``StoreError``; ``now`` is the caller's time.
+
+    A power failure may take reports of the last second, but no order and no pause, where the database can tell them
+    apart. Where a connection broke, ``pause`` and ``resume`` may say False of what was done.
+    """
 
     database: str
 
@@ -113,24 +129,24 @@ class ReportStore(Protocol):
     def nodes(self) -> Sequence[Node]:
         """Every node that has reported and not said goodbye, by name."""
 
-    def minutes(self, seen: Mapping[str, int], limit: int = 1000) -> Sequence[Minute]:
+    def minutes(self, seen: Mapping[str, int], limit: int = 5000) -> Sequence[Minute]:
         """What was counted by reports with a larger number than ``seen`` has for their node (0 if it has none).
 
-        About ``limit`` rows at most: whoever was away for days reads them in parts. Each node's come in the order of
-        their numbers, and those of one number, which came with one report, are never parted: rather it is more.
+        Each node's in the order of their numbers. About ``limit`` at most: those of one report are never torn apart, so
+        that the largest number of each node is what it has been seen up to. Less than ``limit``: there are no more.
         """
 
     def records(self, seen: Mapping[str, int], limit: int = 1000) -> Sequence[Records]:
         """As ``minutes``, for records: each node's in their order, ``limit`` bundles at most."""
 
     def order(self, order: bytes, now: float, *, node: str = "", ttl: float = 60.0) -> int:
-        """Tell a node, or all, to do something; the order's number."""
+        """Tell a node, or all, to do something; the order's number. It may be told twice if the connection broke."""
 
     def answers(self, order: int) -> Sequence[Answer]:
         """What was said to it so far."""
 
     def pause(self, queue: str) -> bool:
-        """Let no worker fetch from a queue until it is resumed; False if none did before."""
+        """Let no worker fetch from a queue until it is resumed; False if it was already."""
 
     def resume(self, queue: str) -> bool:
         """End a pause; False if there was none."""
@@ -142,10 +158,25 @@ class ReportStore(Protocol):
         """Say that somebody is looking until then; never takes back what was said before."""
 
     def sweep(self, now: float) -> int:
-        """Delete some of what is older than is kept (see the constants above; at most 1,000 rows); returns how many."""
+        """Delete some of what is older than is kept (see the constants above); how many rows, ``SWEEP_LIMIT`` at most.
+
+        A node that comes back after it was forgotten goes on with its numbers.
+        """
 
     def examine(self) -> Sequence[Remark]:
         """What the database's live settings mean for reports; asks, and changes nothing."""
 
     def close(self) -> None:
         """Release connections. Using it again opens new ones."""
+
+
+def whole_reports(found: Sequence[Minute], limit: int) -> Sequence[Minute] | None:
+    """The first ``limit`` of ``found``, of which there is one more if any was left out, without a part of a report.
+
+    None if the first report alone has more: ask for more.
+    """
+    if len(found) <= limit:
+        return found
+    torn = found[limit]
+    whole = [each for each in found[:limit] if (each.node, each.number) != (torn.node, torn.number)]
+    return whole or None

@@ -1,6 +1,5 @@
--- What is asked of schedules and their ticks, in words that every dialect understands, but for {in}, which stands before
--- :names, a list, and {lock}, which keeps what was read from others until the transaction ends. sql_schedules.py says
--- when each statement runs. :now is the present instant: the one handed over, else the server's own.
+-- What is asked of schedules and their ticks, in words that every dialect understands; sql_ground.py says what is filled
+-- in, and sql_schedules.py when each statement runs.
 
 -- name: read
 SELECT definition, standing, version, due_at, revision, is_removed

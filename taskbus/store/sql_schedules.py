@@ -4,73 +4,39 @@ Whoever changes a row locks it first, and whoever locks several does so in the o
 are only recorded with its row locked. So what was read in a transaction holds until its end.
 """
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache, partial
-from importlib import import_module
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.database.opening import open_database
-from taskbus.database.port import Database, OutcomeUnknown
-from taskbus.database.statements import load
-from taskbus.errors import StoreError
+from taskbus.database.port import Database
 from taskbus.message import Recorded, Sealed
 from taskbus.store.schedule_bytes import pack_schedule, pack_standing, row_of
 from taskbus.store.schedules import REMOVED_FOR, Advance, Lease, Row, Tick
-from taskbus.store.sql_dialects import dialect_of
+from taskbus.store.sql_ground import Ground, statements
 
-T = TypeVar("T")
 TABLES = ("taskbus_schedules", "taskbus_ticks", "taskbus_beats")
 TOPIC = "taskbus_schedules"
 """What beats listen to."""
 SWEEP_LIMIT = 1000
-TRIES = 3
-"""A lost commit is found out by doing it again, which does nothing the second time."""
-_IN = {
-    "sqlite": "IN (SELECT value FROM json_each(:names))",
-    "postgresql": "= ANY(:names::text[])",
-    "mysql": "IN :names",
-}
-_NOW = {
-    "sqlite": ":now",
-    "postgresql": "coalesce(:now::float8, extract(epoch FROM clock_timestamp())::float8)",
-    "mysql": "coalesce(:now, timestampdiff(MICROSECOND, '1970-01-01', utc_timestamp(6)) / 1e6)",
-}
-_NAME = re.compile(r"(?<!:):([a-z_]+)")
-
-
-@cache
-def statements(dialect: str) -> Mapping[str, str]:
-    """The statements in the words of a dialect, with its driver's marks."""
-    words = {"{in:names}": _IN[dialect], "{lock}": "" if dialect == "sqlite" else "FOR UPDATE", ":now": _NOW[dialect]}
-    found = {}
-    for name, text in load("schedules.sql", __package__).items():
-        for word, meant in words.items():
-            text = text.replace(word, meant)
-        found[name] = text if dialect == "sqlite" else _NAME.sub(r"%(\1)s", text)
-    return found
 
 
 class SqlSchedules:
     """The schedules in ``database``; the tables are made if they are missing, as those of ``SqlStore``."""
 
     def __init__(self, database: Database, clock: Clock = wall_clock) -> None:
-        self._database = database
-        self._dialect = dialect_of(database.dialect)
-        self._sql = statements(database.dialect)
-        self._clock = clock
-        self._asks_server = clock is wall_clock and self._dialect.has_clock
+        sql = statements(database.dialect, "schedules.sql")
+        self._ground = ground = Ground(database, TABLES, "taskbus.store.schedule_tables", sql, clock)
+        self._database, self._dialect, self._sql, self._clock = database, ground.dialect, sql, clock
+        self._read, self._write = ground.read, ground.write
         self.database = database.identity
         self.rings = database.dialect != "mysql"
-        with self._errors():
-            database.require(TABLES, lambda: import_module("taskbus.store.schedule_tables").metadata(database.dialect))
 
     def now(self) -> float:
-        if not self._asks_server:
+        if not self._ground.asks_server:
             return self._clock()
-        with self._errors():
+        with self._ground.errors():
             return self._database.server_now()
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -96,10 +62,6 @@ class SqlSchedules:
 
     def pending(self, limit: int) -> Sequence[Tick]:
         return [_tick(found) for found in self._read("pending", {"limit": limit})]
-
-    def _read(self, statement: str, given: Any) -> list[Any]:
-        with self._errors():
-            return self._database.read(self._sql[statement], given)
 
     # --- writing -------------------------------------------------------------------------------------------------
 
@@ -182,7 +144,7 @@ class SqlSchedules:
 
     def lead(self, beat: str, term: float) -> Lease:
         def work(cursor: Any) -> Lease:
-            given = {"now": None if self._asks_server else self._clock()}
+            given = {"now": self._ground.now()}
             leader, until, now = cursor.execute(self._sql["leader"], given).fetchone()
             if leader not in ("", beat) and 0 < until - now <= 2 * term:
                 return Lease(False, until - now)
@@ -192,7 +154,7 @@ class SqlSchedules:
         return self._write(work)
 
     def leader(self) -> str:
-        leader, until, now = self._read("led", {"now": None if self._asks_server else self._clock()})[0]
+        leader, until, now = self._read("led", {"now": self._ground.now()})[0]
         return str(leader) if until > now else ""
 
     def resign(self, beat: str) -> None:
@@ -205,29 +167,11 @@ class SqlSchedules:
     # --- the database --------------------------------------------------------------------------------------------
 
     def subscribe(self, notify: Callable[[], None]) -> Callable[[], None]:
-        with self._errors():
+        with self._ground.errors():
             return self._database.subscribe(TOPIC, notify)
 
     def close(self) -> None:
         self._database.close()
-
-    def _write(self, work: Callable[[Any], T]) -> T:
-        with self._errors():
-            for _ in range(TRIES - 1):
-                try:
-                    return self._database.write(work)
-                except OutcomeUnknown:
-                    continue
-            return self._database.write(work)
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except self._database.errors as error:
-            raise StoreError(self._database.explain(error)) from error
-        except OutcomeUnknown as error:
-            raise StoreError(f"the connection was lost while committing, so it may have been done: {error}") from error
 
 
 def _holds(advance: Advance, version: int | None) -> bool:
