@@ -82,6 +82,14 @@ class Config:
     remote_control: str = "auto"
     """What of Celery's remote control workers obey: ``full``, ``inspect`` (they tell, and change nothing), ``off``; or
     ``auto``: full on Redis and RabbitMQ, off on databases."""
+    reports: bool = True
+    """Whether workers and beats report to the result store what they do: for the web page, history and commands."""
+    reports_rate: int = 50
+    """Tasks a second of which each worker keeps a record although they went well; what fails is recorded in full."""
+    redact: tuple[str, ...] = ()
+    """Names of arguments and keys whose values are secrets, beyond those like ``password``, ``token`` or ``card``."""
+    task_logs: bool = True
+    """Whether the last lines that an attempt logs are kept with its record."""
     start_method: str = "forkserver"
     """How runners start: ``forkserver`` (the app is imported once) or ``spawn`` (once per runner)."""
     max_tasks_per_runner: int = 0
@@ -135,7 +143,7 @@ _FLOORS: dict[str, float] = {
     "result_ttl": 0, "flow_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "max_spool_bytes": 0,
     "dedup_window": 0, "lease": 0.1, "sweep": 0.05, "beat_lease": 0.1, "grace": 0, "max_crashes": 1, "max_losses": 1,
     "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0, "telemetry_rate": 1,
-    "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
+    "reports_rate": 0,    "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
 }  # fmt: skip
 _CHOICES = {
     "serializer": ("msgpack", "json"),

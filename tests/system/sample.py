@@ -81,6 +81,13 @@ def record(path: str, text: str) -> None:
 
 
 @app.task
+def waits_for(path: str) -> None:
+    """Runs until there is a file of that name."""
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
+@app.task
 def sleep(path: str, seconds: float) -> None:
     note(path, "start")
     time.sleep(seconds)

@@ -21,7 +21,7 @@ one in another encoding, ``[task_id, task, error, message]`` is a task that fail
 
 hello = {"app": str, "config": {...}, "broker": str, "results": str, "tasks": {name: {"is_async": bool,
 "time_limit": float | None, "at_most_once": bool, "queue": str, "store_results": bool, "result_ttl": float,
-"takes": int}}}
+"takes": int, "parameters": [str]}}}
 """
 
 import socket
