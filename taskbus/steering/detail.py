@@ -238,9 +238,8 @@ def again(message: Message, clear: Clear | None = None) -> tuple[str, str]:
         args, kwargs = call_of(message)
     except DecodeError:
         return "", ""
-    if clear is not None:
-        args, kwargs = clear(message.task, args, kwargs)
-    return _short(_python(message, args, kwargs)), _short(_shell(message, args, kwargs))
+    shown = (args, kwargs) if clear is None else clear(message.task, args, kwargs)
+    return _short(_python(message, *shown)), _short(_shell(message, *shown))
 
 
 def _short(text: str) -> str:

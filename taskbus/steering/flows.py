@@ -29,7 +29,7 @@ def nodes_of(app: TaskBus, flow_id: str) -> Iterator[NodeView]:
 
 
 def cancel(app: TaskBus, flow_id: str) -> Changed:
-    """Revoke what has not started of a workflow; what runs goes on to its end. ``count``: the tasks that will not run."""
+    """Revoke what has not started of a workflow; what runs goes on. ``count``: the tasks that will not run."""
     flow = find_flow(app, flow_id)
     cancel_flow(app.store, flow_id)
     left = flow.counts.get(NodeState.WAITING, 0) + flow.counts.get(NodeState.READY, 0)

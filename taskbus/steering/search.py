@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
 from taskbus.app import TaskBus
 from taskbus.errors import BrokerError, CodecError
@@ -14,11 +14,11 @@ from taskbus.message import FLOW, SCHEDULE, Message
 from taskbus.outcome import State
 from taskbus.steering.detail import Row, Show, letter_state
 from taskbus.steering.letters import dead_letters_of
+from taskbus.steering.task_words import parse_tasks
 from taskbus.steering.tracing import PEEKED, message_of, running_tasks
 from taskbus.store.base import DeadLetter
 from taskbus.store.filters import TaskFilter
 from taskbus.store.reports import ReportStore
-from taskbus.store.where import parse_tasks
 from taskbus.wire import formats
 
 MOST_LETTERS = 10_000
@@ -26,7 +26,8 @@ MOST_LETTERS = 10_000
 RUNNING, WAITING = (str(State.STARTED),), (str(State.PENDING),)
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Found:
     """Some of the tasks that match. ``next``: hand it over as ``after`` for those behind; None at the end.
 
     ``count``: how many match, or as many as were counted if ``is_capped``. ``note``: what was not looked at.

@@ -1,6 +1,6 @@
 """Series, counts and quantiles out of the history, as they are sent; empty ones where there is no history."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -8,6 +8,7 @@ from taskbus.history import shapes as remembered
 from taskbus.web.house import House
 from taskbus.web.shapes.basis import Counts, Quantiles, Series
 
+S = TypeVar("S", bound=msgspec.Struct)
 NO_SERIES = Series(
     step=60.0, t=[], succeeded=[], failed=[], retried=[], wait_p50=[], wait_p95=[], wait_p99=[], run_p50=[],
     run_p95=[], run_p99=[],
@@ -32,7 +33,7 @@ def counts_of(counts: remembered.Counts) -> Counts:
     return as_shape(counts, Counts)
 
 
-def as_shape(value: Any, shape: Any) -> Any:
+def as_shape(value: Any, shape: type[S]) -> S:
     """A value that has the fields of ``shape`` as one, by their names; sequences become lists."""
     fields = {field.name: getattr(value, field.name) for field in msgspec.structs.fields(shape)}
     return shape(**{name: list(each) if isinstance(each, tuple) else each for name, each in fields.items()})

@@ -1,6 +1,6 @@
 """Workflows: how far they are, their graphs; to call one off, and to run again what failed in one."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import islice
 
 from taskbus.steering import flows as acts

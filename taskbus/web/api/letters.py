@@ -2,19 +2,17 @@
 
 from collections.abc import Sequence
 
-from msgspec import UNSET
-
 from taskbus.errors import ConfigError
 from taskbus.steering import bulk
 from taskbus.steering import jobs as working
 from taskbus.steering.detail import attempts_of
-from taskbus.steering.letters import Edit, dead_letters_of
+from taskbus.steering.letters import dead_letters_of
 from taskbus.steering.refusal import NotThere
 from taskbus.steering.showing import Showing
 from taskbus.steering.tracing import Trace, message_of
 from taskbus.store.base import DeadLetter, Group
 from taskbus.web.api.paging import after, position
-from taskbus.web.api.tasks import attempt_shape
+from taskbus.web.api.tasks import attempt_shape, edit_of
 from taskbus.web.house import Visit
 from taskbus.web.routes import Routes
 from taskbus.web.shapes import records
@@ -82,8 +80,7 @@ def replay(visit: Visit, body: records.Replay) -> records.Number | records.Job:
     house, where = visit.house, _meant(body.where)
     if body.dry_run:
         return _counted(visit, where)
-    args, kwargs = (None if given is UNSET else given for given in (body.args, body.kwargs))
-    edit = Edit(args, kwargs)
+    edit = edit_of(body)
     job = bulk.replay(
         house.app, house.jobs, where, edit=edit if edit.is_any else None, rate=body.rate, by=visit.user.name
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from taskbus.monitor.report import Progress
 from taskbus.steering import commanding
 from taskbus.steering.nodes import SeenNode, find_node, seen_nodes
 from taskbus.steering.tracing import RunningTask, running_of
@@ -166,5 +167,5 @@ def progress_shape(fields: Any) -> work.Progress | None:
     """How far a task has come, out of the fields of a report; None where it did not say."""
     if not fields:
         return None
-    done, total, note, at = (*fields, *(0.0, "", 0.0)[len(fields) - 1 :])
-    return work.Progress(done=done, total=total, note=note, at=at)
+    progress = Progress(*fields[: len(Progress._fields)])
+    return work.Progress(**progress._asdict())

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from msgspec import UNSET
+from msgspec import UnsetType
 
 from taskbus.history.shapes import TaskType
 from taskbus.monitor.report import TaskRecord
@@ -20,6 +20,7 @@ from taskbus.web.house import House, Visit
 from taskbus.web.routes import Routes
 from taskbus.web.shapes import tasks as shapes
 from taskbus.web.shapes.basis import Changed, Counts, Listing, Quantiles, Range
+from taskbus.web.shapes.records import Replay
 from taskbus.web.shapes.work import Progress
 
 tasks = Routes("tasks")
@@ -70,8 +71,7 @@ def send_one(visit: Visit, body: shapes.NewTask) -> shapes.Sent:
 def retry(visit: Visit, id: str, body: shapes.Again) -> shapes.Sent:
     """Run a task again: from its dead letter, or as a new task with all of its arguments given."""
     house = visit.house
-    args, kwargs = (None if given is UNSET else given for given in (body.args, body.kwargs))
-    edit = Edit(args, kwargs)
+    edit = edit_of(body)
     visit.note(target=id, detail="edited" if edit.is_any else None)
     done = retrying.retry(house.app, id, edit, recall=lambda task_id: last_record(house, task_id))
     visit.note(detail=f"as {done.id}" if done.is_new else None)
@@ -85,6 +85,12 @@ def revoke(visit: Visit, id: str, body: shapes.Revocation) -> Changed:
     visit.note(target=id, detail="terminate" if body.terminate else None)
     done = revoking.revoke(house.app, house.reports, [id], terminate=body.terminate, timeout=REVOKING)
     return Changed(changed=True, count=len(done.told))
+
+
+def edit_of(body: shapes.Again | Replay) -> Edit:
+    """The arguments that a body gives, None for those that it leaves as they were."""
+    args = None if isinstance(body.args, UnsetType) else body.args
+    return Edit(args, None if isinstance(body.kwargs, UnsetType) else body.kwargs)
 
 
 def last_record(house: House, task_id: str) -> TaskRecord | None:
