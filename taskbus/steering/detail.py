@@ -228,13 +228,18 @@ def _result(found: Trace) -> str | None:
 # --- to send it again ------------------------------------------------------------------------------------------------
 
 
-def again(message: Message) -> tuple[str, str]:
+Clear = Callable[[str, Sequence[Any], Mapping[str, Any]], tuple[Sequence[Any], Mapping[str, Any]]]
+"""The arguments of a task of that name without secrets."""
+
+
+def again(message: Message, clear: Clear | None = None) -> tuple[str, str]:
     """The call in Python, and for a shell; "" where its arguments cannot be read, or written so that they come back."""
     try:
         args, kwargs = call_of(message)
     except DecodeError:
         return "", ""
-    return _short(_python(message, args, kwargs)), _short(_shell(message, args, kwargs))
+    shown = (args, kwargs) if clear is None else clear(message.task, args, kwargs)
+    return _short(_python(message, *shown)), _short(_shell(message, *shown))
 
 
 def _short(text: str) -> str:

@@ -111,8 +111,13 @@ def running_tasks(reports: ReportStore, now: float) -> Iterator[RunningTask]:
     """The attempts that living workers say they run: the first of each, as many as ``monitor.report.MAX_RUNNING``."""
     for seen in seen_nodes(reports, now, kind="worker"):
         if seen.is_alive:
-            for fields in seen.state.running:
-                yield RunningTask(seen, Running(*fields))
+            yield from running_of(seen)
+
+
+def running_of(seen: SeenNode) -> Iterator[RunningTask]:
+    """The attempts that a node says it runs; fields that a later version tells besides are passed over."""
+    for fields in seen.state.running:
+        yield RunningTask(seen, Running(*fields[: len(Running._fields)]))
 
 
 def _running(reports: ReportStore, now: float, task_id: str, stored: StoredResult | None) -> RunningTask | None:

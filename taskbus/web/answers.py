@@ -20,9 +20,12 @@ from taskbus.errors import (
     StoreError,
     TaskBusError,
 )
+from taskbus.steering import refusal as steering
+from taskbus.steering.refusal import NobodyAnswered, NotThere
 from taskbus.web.refusal import Refusal
 from taskbus.web.shapes.basis import Failed
 
+_REFUSED = ((NotThere, HTTPStatus.NOT_FOUND), (NobodyAnswered, HTTPStatus.GATEWAY_TIMEOUT))
 _STATUS: tuple[tuple[type[TaskBusError], HTTPStatus, str], ...] = (
     (NoSchedule, HTTPStatus.NOT_FOUND, ""),
     (BadArguments, HTTPStatus.BAD_REQUEST, ""),
@@ -57,6 +60,9 @@ def refused(refusal: Refusal) -> Response:
 
 def as_refusal(error: TaskBusError) -> Refusal:
     """What one of our own errors means to whoever asked."""
+    if isinstance(error, steering.Refusal):
+        status = next((status for kind, status in _REFUSED if isinstance(error, kind)), HTTPStatus.CONFLICT)
+        return Refusal(status, error.text, error.advice)
     for kind, status, advice in _STATUS:
         if isinstance(error, kind):
             return Refusal(status, str(error), advice)
