@@ -15,10 +15,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from taskbus.errors import TaskBusError
-from taskbus.web.answers import encoded
+from taskbus.web.answers import encoded, refused
 from taskbus.web.house import House
 from taskbus.web.picture import snapshot
-from taskbus.web.problems import Seen
 from taskbus.web.refusal import Refusal
 from taskbus.web.shapes.picture import ViewName
 
@@ -127,8 +126,9 @@ class Live:
     def _made(self, views: Iterable[ViewName]) -> Mapping[ViewName, bytes]:
         """The events of these views, in a thread."""
         house = self._house()
-        house.collector.watch(WATCHED_FOR)
-        seen = Seen(house.clock(), house.snapshot, house.gauges.read())
+        if house.collector is not None:
+            house.collector.watch(WATCHED_FOR)
+        seen = house.seen()
         self._number += 1
         return {view: event(self._number, encoded(snapshot(seen, view))) for view in views}
 
@@ -143,28 +143,33 @@ class Stream(Response):
 
     def __init__(self, live: Live, view: ViewName) -> None:
         self._live = live
-        self._client = live.join(view)
+        self._view = view
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(_gone(receive))
-        gone.add_done_callback(lambda _: self._client.end())
         try:
-            await self._feed(send)
+            client = self._live.join(self._view)
+        except Refusal as refusal:
+            await refused(refusal)(scope, receive, send)
+            return
+        gone = asyncio.ensure_future(_gone(receive))
+        gone.add_done_callback(lambda _: client.end())
+        try:
+            await self._feed(client, send)
         except TimeoutError:
             log.info("a live stream is ended: its client does not take it")
         finally:
             gone.cancel()
-            self._live.leave(self._client)
+            self._live.leave(client)
 
-    async def _feed(self, send: Send) -> None:
+    async def _feed(self, client: Client, send: Send) -> None:
         headers = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         loop = asyncio.get_running_loop()
         until = loop.time() + LONGEST
         chunk = b"retry: 2000\n\n"
-        while not self._client.is_over and loop.time() < until:
+        while not client.is_over and loop.time() < until:
             await asyncio.wait_for(send({"type": "http.response.body", "body": chunk, "more_body": True}), SLOW)
-            chunk = await self._client.next(HEARTBEAT)
+            chunk = await client.next(HEARTBEAT)
         await asyncio.wait_for(send({"type": "http.response.body", "body": b""}), SLOW)
 
 

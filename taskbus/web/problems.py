@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 from urllib.parse import quote
 
-from taskbus.history.shapes import LiveNode, LiveSnapshot
+from taskbus.history.shapes import LiveNode, LiveSnapshot, Quantiles, Rates
 from taskbus.steering.queues import QueueView
 from taskbus.web.gauges import RECENT, Gauged
 from taskbus.web.shapes.basis import Problem
@@ -13,6 +13,12 @@ LONG_WAIT = 300.0
 """Seconds that a message may be ready before it is a problem; as ``taskbus doctor`` has it."""
 BOUND = 50
 """Problems that are told of at most."""
+
+
+NOTHING = LiveSnapshot(
+    0.0, Rates(), Quantiles(), Quantiles(), (), (), (), (), 0, (), 0, 1, 0, "there is no history: no reports are read"
+)
+"""The live picture where nobody collects."""
 
 
 class Seen(NamedTuple):
