@@ -31,7 +31,7 @@ def perform(endpoint: Endpoint, visit: Visit, given: dict[str, Any]) -> Any:
     try:
         result = endpoint.call(visit, **given)
         outcome = ""
-        visit.noted.setdefault("count", getattr(result, "count", 1))
+        visit.noted.setdefault("count", getattr(result, "count", getattr(result, "total", 1)))
         return result
     except Exception as error:
         outcome = f"failed: {error}; " if isinstance(error, TaskBusError) else outcome

@@ -179,13 +179,14 @@ class AuditEntry(Shape):
 
 
 class ScalingOf(Given):
-    """Which queues, by name with commas between; empty: all."""
+    """Which queues, by name with commas between; empty: all. ``slots``: of one worker; 0: as those that run have."""
 
     queues: Annotated[str, Meta(max_length=4096)] = ""
+    slots: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
 class Scaling(Shape):
-    """What an autoscaler wants to know. ``desired`` workers, so that all that is ready or held would run at once."""
+    """What an autoscaler wants to know. ``desired``: so many workers run all that is ready or held at once."""
 
     queued: int
     in_flight: int
