@@ -13,19 +13,19 @@ from taskbus.store.statements import storable
 MOST_NAMES = 5000
 """Names that a pattern may match."""
 _MAGIC = frozenset("*?[")
-Read = Callable[[str, Mapping[str, Any]], list[Any]]
+Read = Callable[[str, Any], list[Any]]
 """Runs a statement, of ours but in the dialect's words."""
 
 
 class Term(NamedTuple):
-    """A condition with what it needs. ``index``: one that begins with its column, "" where there is none.
+    """A condition with what it needs. ``by``: an index that begins with its column, "" where there is none.
 
     ``is_one``: one value of that column is asked for, so that the index gives its rows in their order.
     """
 
     text: str
     given: Mapping[str, Any]
-    index: str = ""
+    by: str = ""
     is_one: bool = False
 
 
@@ -53,10 +53,10 @@ def terms_of(words: Words, where: TaskFilter, read: Read) -> list[Term] | None:
     return terms + _texts(words, where) + _bounds(where)
 
 
-def _listed(words: Words, column: str, members: Sequence[Any], index: str, kind: str = "bigint") -> Term:
+def _listed(words: Words, column: str, members: Sequence[Any], by: str, kind: str = "bigint") -> Term:
     if len(members) == 1:
-        return Term(f"{column} = :{column}", {column: members[0]}, index, True)
-    return Term(f"{column} {words.within(column, kind)}", {column: words.list(members)}, index)
+        return Term(f"{column} = :{column}", {column: members[0]}, by, True)
+    return Term(f"{column} {words.within(column, kind)}", {column: words.list(members)}, by)
 
 
 def _texts(words: Words, where: TaskFilter) -> list[Term]:

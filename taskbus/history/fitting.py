@@ -1,4 +1,4 @@
-"""What other processes say, made to fit the tables: whatever is in it, it can be stored, and no field is longer than it.
+"""What other processes say, made to fit the tables: whatever is in it, it can be stored, and none is too long.
 
 A name that is too long keeps its beginning and is told apart by its end.
 """

@@ -17,7 +17,7 @@ from taskbus.history import acts
 from taskbus.history.fitting import fitted_name
 from taskbus.history.merging import Merge
 from taskbus.history.record_rows import record_of
-from taskbus.history.retention import Retention
+from taskbus.history.retention import DEFAULT, Retention
 from taskbus.history.searching import FIELDS, MOST_SEARCHED, Search, named
 from taskbus.history.shapes import (
     AuditEntry,
@@ -69,7 +69,7 @@ class History:
     made its tables.
     """
 
-    def __init__(self, database: Database, clock: Clock = wall_clock, retention: Retention = Retention()) -> None:
+    def __init__(self, database: Database, clock: Clock = wall_clock, retention: Retention = DEFAULT) -> None:
         self.database = database.identity
         self.place = database.place
         self.retention = retention
@@ -178,7 +178,7 @@ class History:
         condition = "task_id = :id ORDER BY ended_at DESC, number DESC LIMIT :limit"
         return self._whole(condition, {"id": fitted_name(task_id), "limit": limit})[::-1]
 
-    def _whole(self, condition: str, given: Mapping[str, Any]) -> list[TaskRecord]:
+    def _whole(self, condition: str, given: Any) -> list[TaskRecord]:
         text = f"SELECT {FIELDS} FROM taskbus_history_records WHERE {condition}"  # noqa: S608 (texts of ours alone)
         with self._reading():
             rows = [TaskRow(*row) for row in self._database.read(self._words.spelled(text), given)]
@@ -244,10 +244,10 @@ class History:
 
     # --- statements ----------------------------------------------------------------------------------------------
 
-    def _ask(self, statement: str, given: Mapping[str, Any]) -> list[Any]:
+    def _ask(self, statement: str, given: Any) -> list[Any]:
         with self._errors():
             self._check()
-            return self._database.read(self._words.sql[statement], given)  # type: ignore[arg-type]
+            return self._database.read(self._words.sql[statement], given)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:

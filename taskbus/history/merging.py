@@ -49,7 +49,7 @@ class Merge:
         """See ``History.merge``."""
         sql, cursor = self._sql, self._cursor
         next_number, rows_kept, bytes_kept = cursor.execute(sql["lock"], {}).fetchone()
-        nodes = sorted({each.node for each in (*minutes, *records)})
+        nodes = sorted({each.node for each in minutes} | {each.node for each in records})
         standings = self._standings(nodes)
         gone = {node for node in nodes if _is_less(standings[node], seen.get(node, Cursor()))}
         fresh = [each for each in minutes if each.node not in gone and each.number > standings[each.node].minutes]
@@ -190,10 +190,9 @@ class Merge:
 
     # --- how far we are ------------------------------------------------------------------------------------------
 
-    def _move(
-        self, minutes: Sequence[Minute], records: Sequence[Records], standings: Mapping[str, Standing]
-    ) -> None:
-        moved = {each.node: standings[each.node] for each in (*minutes, *records)}
+    def _move(self, minutes: Sequence[Minute], records: Sequence[Records], standings: Mapping[str, Standing]) -> None:
+        nodes = {each.node for each in minutes} | {each.node for each in records}
+        moved = {node: standings[node] for node in nodes}
         newest: dict[str, Minute] = {}
         for each in minutes:
             moved[each.node] = moved[each.node]._replace(minutes=max(moved[each.node].minutes, each.number))
@@ -242,5 +241,3 @@ def _readable(said: Minute | Records, packed: bytes, read: Callable[[bytes], lis
     except ValueError as error:
         logger.warning("history: report %d of %s cannot be read: %s", said.number, said.node, error)
         return None
-
-

@@ -8,13 +8,13 @@ from taskbus.database.opening import SERVERS, open_database, scheme_of
 from taskbus.database.sqlite import locate
 from taskbus.errors import ConfigError
 from taskbus.history.history import History
-from taskbus.history.retention import Retention
+from taskbus.history.retention import DEFAULT, Retention
 
-DEFAULT = "taskbus-history.db"
+FILE = "taskbus-history.db"
 """The file, where results are in no SQL database."""
 
 
-def open_history(url: str, clock: Clock = wall_clock, retention: Retention = Retention()) -> History:
+def open_history(url: str, clock: Clock = wall_clock, retention: Retention = DEFAULT) -> History:
     """The history at ``url``: ``sqlite:///file.db``, ``postgresql://...``, ``mysql://...``.
 
     A file is opened and given its tables at once, a server connected to when it is first used.
@@ -41,7 +41,7 @@ def history_url(results: str) -> str:
     scheme = scheme_of(results)
     if scheme in SERVERS:
         return results
-    path = os.path.abspath(DEFAULT)
+    path = os.path.abspath(FILE)
     if scheme == "sqlite":
         root, extension = os.path.splitext(locate(results).path)
         path = f"{root}-history{extension or '.db'}"

@@ -1,6 +1,6 @@
 """Between task records, as workers tell them, and the rows that hold them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgpack
@@ -44,7 +44,7 @@ def read_records(packed: bytes) -> list[Prepared]:
     """
     try:
         return [_prepared(record) for record in unpack_records(packed)]
-    except Exception as error:  # noqa: BLE001 (bytes of another process: whatever is in them must not stop us)
+    except Exception as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
@@ -85,9 +85,15 @@ def _detail(record: TaskRecord) -> bytes:
     return squeezed(packed)
 
 
-def row_of(found: Sequence[Any]) -> TaskRow:
-    """A row of ``SELECT {record}``, in which numbers are names again."""
-    return TaskRow(*found)
+def read_rows(packed: bytes) -> list[TaskRow]:
+    """As lists show them, without having been stored; none where they cannot be read."""
+    try:
+        prepared = read_records(packed)
+    except ValueError:
+        return []
+    fields = TaskRow._fields
+    found = [{**each.row, **each.names, "id": each.row["task_id"], "number": 0} for each in prepared]
+    return [TaskRow(**{name: row[name] for name in fields}) for row in found]
 
 
 def record_of(row: TaskRow, detail: bytes | None) -> TaskRecord:

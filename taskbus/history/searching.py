@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from taskbus.errors import ConfigError
 from taskbus.history.conditions import Read, Term, terms_of
+from taskbus.history.record_rows import NAMES
 from taskbus.history.shapes import Count, TaskPage, TaskRow
 from taskbus.history.words import Words
 from taskbus.store.filters import TaskFilter
@@ -28,7 +29,6 @@ FIELDS = (
     "number, task_id, task, queue, state, attempt, priority, sent_at, due_at, started_at, ended_at, waited, ran_for,"
     " worker, weight, reason, error, message, flow, parent, schedule, args, kwargs"
 )
-_NAMED = [TaskRow._fields.index(name) for name in ("task", "queue", "worker", "error", "schedule")]
 _TABLE = "taskbus_history_records"
 
 
@@ -40,9 +40,9 @@ class Place(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """How rows are reached: by ``index``, those for which ``driver`` holds; ``rest`` is looked at in each of them."""
+    """How rows are reached: by the index ``by``, those for which ``driver`` holds; ``rest`` is looked at in each."""
 
-    index: str
+    by: str
     driver: Sequence[Term]
     rest: Sequence[Term]
     is_few: bool = False
@@ -67,13 +67,13 @@ class Search:
     def _plan(self, terms: Sequence[Term]) -> Walk:
         best: tuple[int, Term] | None = None
         for term in terms:
-            if term.index and (count := self._few(term)) <= FEW and (best is None or count < best[0]):
+            if term.by and (count := self._few(term)) <= FEW and (best is None or count < best[0]):
                 best = count, term
                 if count <= 100:
                     break
         if best is not None:
             term = best[1]
-            return Walk(term.index, [term], [*_without(terms, term), *self._bound], is_few=True)
+            return Walk(term.by, [term], [*_without(terms, term), *self._bound], is_few=True)
         for term in terms:
             if term.is_one and (index := self._index_of(term)):
                 return Walk(index, [term], [*_without(terms, term), *self._bound])
@@ -82,12 +82,12 @@ class Search:
     def _index_of(self, term: Term) -> str:
         """An index that has the rows of one value in the order that is asked for, or ""."""
         if self._sort == "newest":
-            return term.index
-        return _ALONG[self._sort] if term.index == "task" else ""
+            return term.by
+        return _ALONG[self._sort] if term.by == "task" else ""
 
     def _few(self, term: Term) -> int:
         """How many rows a term leaves, as far as that are few."""
-        text = f"SELECT count(*) FROM (SELECT 1 AS one {self._from(term.index)} WHERE {term.text} LIMIT :few) AS some"  # noqa: S608
+        text = f"SELECT count(*) FROM (SELECT 1 AS one {self._from(term.by)} WHERE {term.text} LIMIT :few) AS some"  # noqa: S608
         return int(self._ask(text, {**term.given, "few": FEW + 1})[0][0])
 
     # --- pages ---------------------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ class Search:
         """The last row of the next ``size`` on the way; None: there are no more than that."""
         terms = [*walk.driver, *self._behind(place)]
         text = (
-            f"SELECT {self._column}, number {self._from(walk.index)} WHERE {_all(terms)}"  # noqa: S608
+            f"SELECT {self._column}, number {self._from(walk.by)} WHERE {_all(terms)}"
             f" ORDER BY {self._column} DESC, number DESC LIMIT 1 OFFSET :size"
         )
         found = self._ask(text, {**_given(terms), "size": size - 1})
@@ -131,7 +131,7 @@ class Search:
     def _rows(self, walk: Walk, place: Place | None, end: Place | None, limit: int) -> list[TaskRow]:
         terms = [*walk.driver, *self._behind(place), *self._up_to(end), *walk.rest]
         text = (
-            f"SELECT {FIELDS} {self._from(walk.index)} WHERE {_all(terms)}"  # noqa: S608
+            f"SELECT {FIELDS} {self._from(walk.by)} WHERE {_all(terms)}"
             f" ORDER BY {self._column} DESC, number DESC LIMIT :limit"
         )
         return [TaskRow(*row) for row in self._ask(text, {**_given(terms), "limit": limit})]
@@ -160,7 +160,7 @@ class Search:
 
     def _counted(self, walk: Walk, place: Place | None, end: Place | None) -> int:
         terms = [*walk.driver, *self._behind(place), *self._up_to(end), *walk.rest]
-        from_ = self._from(walk.index)
+        from_ = self._from(walk.by)
         text = f"SELECT count(*) FROM (SELECT 1 AS one {from_} WHERE {_all(terms)} LIMIT :most) AS some"  # noqa: S608
         return int(self._ask(text, {**_given(terms), "most": MOST_COUNTED + 1})[0][0])
 
@@ -210,12 +210,9 @@ class Search:
 
 def named(words: Words, read: Read, rows: Sequence[TaskRow]) -> list[TaskRow]:
     """The rows with names where there are numbers."""
-    numbers = sorted({int(row[place]) for row in rows for place in _NAMED} - {0})
+    numbers = sorted({int(getattr(row, field)) for row in rows for field in NAMES} - {0})
     names = dict(read(words.sql["names_of"], {"numbers": words.list(numbers)})) if numbers else {}
-    return [
-        TaskRow(*(names.get(value, "") if place in _NAMED else value for place, value in enumerate(row)))
-        for row in rows
-    ]
+    return [row._replace(**{field: names.get(getattr(row, field), "") for field in NAMES}) for row in rows]
 
 
 def _next_size(looked: int, left: float, patience: float) -> int:

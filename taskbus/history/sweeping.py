@@ -11,7 +11,7 @@ LIMIT = 1000
 """Rows that go at once."""
 NODES_KEPT = KEEP_MINUTES + DAY
 """Seconds after which it is forgotten how far a node was followed: no store has anything of it then."""
-Read = Callable[[str, Mapping[str, Any]], list[Any]]
+Read = Callable[[str, Any], list[Any]]
 Write = Callable[[Callable[[Any], int]], int]
 
 
@@ -94,9 +94,9 @@ class Sweep:
         errors = self._read("old_errors", {"before": self._now - self._retention.failures, "limit": limit})
         if errors:
             gone += self._many("forget_error", [{"task": task, "error": error} for task, error in sorted(errors)])
-        for statement, forget, list_ in (("old_audit", "forget_audit", "numbers"), ("old_jobs", "forget_jobs", "names")):
-            if old := self._old(statement, self._retention.audit, limit):
-                gone += self._one(forget, {list_: self._words.list(old)})
+        for noun, keys in (("audit", "numbers"), ("jobs", "names")):
+            if old := self._old(f"old_{noun}", self._retention.audit, limit):
+                gone += self._one(f"forget_{noun}", {keys: self._words.list(old)})
         longest = max(self._retention.days, self._retention.hours, self._retention.failures) + 3 * DAY
         if old := self._old("old_names", longest, limit):
             gone += self._one("forget_names", {"numbers": self._words.list(old), "before": self._now - longest})

@@ -16,7 +16,7 @@ MOST_ERRORS = 5
 """Classes of errors that a task type names."""
 MOST_SPARKS = 30
 _WIDTH = len(COUNTED)
-Read = Callable[[str, Mapping[str, Any]], list[Any]]
+Read = Callable[[str, Any], list[Any]]
 """Runs one of the named statements."""
 
 
