@@ -42,7 +42,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
         self._app = app
-        self._hosts = frozenset(host_name(host) if ":" not in host or "[" in host else host for host in hosts)
+        self._hosts = frozenset(
+            host_name(f"[{host}]" if host.count(":") > 1 and "[" not in host else host) for host in hosts
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

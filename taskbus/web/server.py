@@ -20,7 +20,7 @@ from taskbus.web.auth.address import Addresses
 from taskbus.web.auth.doorkeeper import Hosted
 from taskbus.web.auth.opening import Opened, open_door
 from taskbus.web.engine import Engine
-from taskbus.web.guard import HEADERS, Guard, Places, host_name
+from taskbus.web.guard import HEADERS, Guard, Places
 from taskbus.web.identity import User
 from taskbus.web.live import Live
 from taskbus.web.page import Assets, Page, bare
@@ -108,7 +108,7 @@ def _route(endpoint: Endpoint, server: Server) -> Route:
 
 
 def _middleware(opened: Opened, prefix: str, hosts: Sequence[str]) -> list[Middleware]:
-    found = [Middleware(Places, prefix=prefix), Middleware(Guard, hosts=[host_name(host) for host in hosts])]
+    found = [Middleware(Places, prefix=prefix), Middleware(Guard, hosts=hosts)]
     if opened.key:
         found.append(
             Middleware(
