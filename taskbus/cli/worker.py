@@ -97,7 +97,13 @@ seconds_option = partial(click.option, type=float, metavar="SECONDS")
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
     help="INFO if not given.",
 )
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json", "app"]),
+    default="text",
+    show_default=True,
+    help="app: text, and what tasks log is left to what the application sets up.",
+)
 @shared_options("app", "broker", "results", "config", "quiet", "verbose")
 @click.pass_context
 def command(
