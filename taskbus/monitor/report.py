@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from taskbus.context import Progress as Progress
 from taskbus.monitor.histogram import Histogram
 
 COUNTED = (
@@ -28,15 +29,6 @@ COUNTED = (
 ``rejected``: the task said so. ``expired``: they came too late. ``crashed`` attempts took their runner along;
 ``given_back`` ones will start again elsewhere. Each delivery that ends is one of the last eight.
 """
-
-
-class Progress(NamedTuple):
-    """How far a task says it has come: ``done`` of ``total`` (0: it does not know), and what it is at."""
-
-    done: float
-    total: float = 0.0
-    note: str = ""
-    at: float = 0.0
 
 
 class Running(NamedTuple):
@@ -65,6 +57,7 @@ class NodeState(NamedTuple):
     since it started. ``dropped``: records it could not keep. ``sampled``: of successes, one of so many is recorded.
     ``http``: where its metrics and probes are, "" if nowhere. ``limits``: rate limits by task, as Celery writes them.
     ``is_leader``: of a beat, whether it does the work. ``last_fetch_at``: when the broker last answered it.
+    ``sent``: by a beat, tasks since it started.
     """
 
     kind: str
@@ -93,6 +86,7 @@ class NodeState(NamedTuple):
     limits: Sequence[Sequence[str]] = ()
     is_leader: bool = False
     last_fetch_at: float = 0.0
+    sent: int = 0
 
 
 class Total(NamedTuple):
