@@ -3,6 +3,8 @@
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Literal
 
 from taskbus.app import TaskBus
@@ -15,6 +17,9 @@ from taskbus.database import look
 from taskbus.database.connection import explain
 from taskbus.database.sqlite import locate
 from taskbus.errors import BrokerError
+from taskbus.history.history import History
+from taskbus.store.report_opening import open_reports
+from taskbus.store.reports import ReportStore
 from taskbus.worker.runner.loading import load_app
 
 
@@ -32,6 +37,19 @@ def open_parts(scope: Scope) -> TaskBus:
         return open_app(scope)
     apply_flags(scope)
     return TaskBus("taskbus")
+
+
+@contextmanager
+def opened_reports(app: TaskBus) -> Iterator[ReportStore]:
+    """What workers report, and are told: in the result store's database."""
+    with closing(open_reports(app.results_url, app.clock)) as reports:
+        yield reports
+
+
+@contextmanager
+def opened_history(app: TaskBus) -> Iterator[History | None]:
+    """What is remembered of tasks; None where nobody has begun to keep a history."""
+    yield None
 
 
 def open_existing(scope: Scope, *places: Literal["broker", "results"]) -> TaskBus:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from taskbus.errors import ConfigError
-from taskbus.store.filters import TaskFilter
+from taskbus.store.filters import NodeFilter, TaskFilter
 from taskbus.store.where import parse
 
 
@@ -27,3 +27,8 @@ def parse_tasks(text: str, now: float) -> TaskFilter:
     if not isinstance(given, dict):
         raise ConfigError("never")
     return TaskFilter(**given)
+
+
+def parse_nodes(text: str) -> NodeFilter:
+    """The nodes that a text means."""
+    return NodeFilter(**dict(term.split(":", 1) for term in text.split()))
