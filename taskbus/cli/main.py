@@ -26,6 +26,7 @@ COMMANDS = {
     "flow": "List, show, cancel or retry workflows.",
     "schedule": "List, add, pause, run or backfill schedules.",
     "spool": "Show or relay what waits on this disk for the broker.",
+    "web": "Serve the page that shows what runs, and its JSON API.",
     "status": "Show workers, queues and dead letters.",
     "inspect": "Ask workers what they do.",
     "control": "Tell workers what to do.",
@@ -72,19 +73,9 @@ class LazyGroup(click.RichGroup):
 @click.command_panel(
     "Look and mend",
     commands=[
-        "tasks",
-        "queues",
-        "nodes",
-        "dlq",
-        "flow",
-        "schedule",
-        "spool",
-        "status",
-        "inspect",
-        "control",
-        "doctor",
+        "tasks", "queues", "nodes", "dlq", "flow", "schedule", "spool", "web", "status", "inspect", "control", "doctor",
         "config",
-    ],
+    ],  # fmt: skip
 )
 @click.command_panel("Try", commands=["demo", "migrate", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)

@@ -22,3 +22,6 @@ class Retention:
     audit: float = 365 * DAY
     rows: int = 1_000_000
     bytes: int = 1 << 30
+
+
+DEFAULT = Retention()

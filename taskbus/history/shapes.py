@@ -1,12 +1,14 @@
 """What the history answers with. All instants are Unix seconds, all durations seconds, all rates per second."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, NamedTuple
 
 from taskbus.monitor.report import NodeState, Running
 
 
-class Quantiles(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Quantiles:
     """Of ``count`` durations; None where there were none."""
 
     p50: float | None = None
@@ -51,7 +53,8 @@ class Series(NamedTuple):
     run_p99: Sequence[float | None]
 
 
-class ErrorGroup(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ErrorGroup:
     """Failed attempts of one task and class of error. ``example`` is the newest one's task id, "" if none is kept."""
 
     error: str
@@ -62,7 +65,7 @@ class ErrorGroup(NamedTuple):
 
 
 class Failing(NamedTuple):
-    """A task of which some failed for good: ``error`` is the class that failed most attempts."""
+    """A task of which some failed for good: ``error`` is the class of its newest error, seen at ``last_at``."""
 
     task: str
     failed: int
@@ -131,14 +134,16 @@ class TaskPage(NamedTuple):
     note: str = ""
 
 
-class Count(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Count:
     """How many match; ``is_capped``: there are more than that."""
 
     count: int
     is_capped: bool = False
 
 
-class AuditEntry(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
     """Who changed what: ``target`` names it, ``detail`` says more, ``count`` of how many things."""
 
     at: float
@@ -290,6 +295,8 @@ RANGES: dict[str, float] = {
 
 def plain(value: Any) -> Any:
     """A shape as dicts and lists, for JSON."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {name: plain(each) for name, each in value._asdict().items()}
     if isinstance(value, dict):

@@ -39,17 +39,20 @@ class Changed:
     count: int = 0
 
 
-def queue_views(app: TaskBus, reports: ReportStore | None, now: float) -> list[QueueView]:
+def queue_views(
+    app: TaskBus, reports: ReportStore | None, now: float, dead: Mapping[str, int] | None = None
+) -> list[QueueView]:
     """Every queue that the broker lists, that a worker fetches from, or that is paused, by name.
 
-    RabbitMQ lists none: there the queues are those of the workers.
+    RabbitMQ lists none: there the queues are those of the workers. ``dead``: dead letters by queue, if the caller knows
+    them; else they are counted.
     """
     workers = seen_nodes(reports, now, kind="worker") if reports is not None else []
     paused = reports.paused() if reports is not None else frozenset()
     serving = _serving(workers)
     sizes = {size.name: size for size in _sizes(app, [*serving, *paused])}
     names = sorted({*sizes, *serving, *paused})
-    dead = dead_by_queue(app, names)
+    dead = dead_by_queue(app, names) if dead is None else dead
     empty = QueueSize("", 0, 0, 0, None)
     return [
         QueueView(

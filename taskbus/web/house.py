@@ -15,7 +15,10 @@ from taskbus.history.history import History
 from taskbus.history.shapes import LiveSnapshot
 from taskbus.steering.jobs import Jobs
 from taskbus.store.base import Store
+from taskbus.store.reports import ReportStore
+from taskbus.web.gauges import Gauges
 from taskbus.web.identity import User
+from taskbus.web.problems import NOTHING, Seen
 
 
 @dataclass(slots=True)
@@ -23,22 +26,32 @@ class House:
     """One web server's parts, for any thread.
 
     ``app`` is the user's application if ``knows_code``; else one made of URLs alone, which has no tasks and declares no
-    schedules: then task names are those that workers report. ``environment`` is a word for the page's badge.
+    schedules: then task names are those that workers report. ``history`` and ``collector`` are None where no history
+    can be kept; ``history_url`` is where it is. ``environment`` is a word for the page's badge.
     """
 
     app: TaskBus
-    reports: Any = None
+    reports: ReportStore
     history: History | None = None
     collector: Collector | None = None
     jobs: Jobs = field(default_factory=Jobs)
+    gauges: Gauges = field(init=False)
+    history_url: str = ""
     knows_code: bool = False
     read_only: bool = False
     environment: str = ""
+
+    def __post_init__(self) -> None:
+        self.gauges = Gauges(self.app, self.reports)
 
     @property
     def snapshot(self) -> LiveSnapshot | None:
         """The live picture of the moment; None while nobody collects."""
         return self.collector.snapshot() if self.collector is not None else None
+
+    def seen(self) -> Seen:
+        """All that is known of the moment."""
+        return Seen(self.clock(), self.snapshot or NOTHING, self.gauges.read())
 
     @property
     def broker(self) -> Broker:

@@ -27,6 +27,7 @@ from taskbus.web.shapes.basis import Given, Role
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 Method = Literal["GET", "POST"]
 API = "/api/v1"
+JSON, EVENTS = "application/json", "text/event-stream"
 _PART = re.compile(r"{(\w+)}")
 
 
@@ -48,7 +49,7 @@ class Endpoint:
     body: type[Given] | None
     answer: Any
     call: Callable[..., Any]
-    media: str = "application/json"
+    media: str = JSON
 
 
 class Routes:
@@ -58,15 +59,13 @@ class Routes:
         self.tag = tag
         self.endpoints: list[Endpoint] = []
 
-    def get(
-        self, path: str, *, role: Role = Role.VIEWER, media: str = "application/json"
-    ) -> Callable[[Handler], Handler]:
+    def get(self, path: str, *, role: Role = Role.VIEWER, media: str = JSON) -> Callable[[Handler], Handler]:
         """Add a route that only reads."""
         return self._add("GET", path, role, media)
 
     def post(self, path: str, *, role: Role = Role.OPERATOR) -> Callable[[Handler], Handler]:
         """Add a route that changes something."""
-        return self._add("POST", path, role, "application/json")
+        return self._add("POST", path, role, JSON)
 
     def _add(self, method: Method, path: str, role: Role, media: str) -> Callable[[Handler], Handler]:
         def add(call: Handler) -> Handler:

@@ -7,6 +7,7 @@ needs nothing of it is answered at once, so that a worker whose broker is slow s
 import contextlib
 import os
 import socket
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,6 +25,8 @@ from taskbus.worker.settlement import Ended
 
 PATIENCE = 5.0
 """Seconds that the loop may take to answer."""
+START_WITHIN = 2.0
+"""Seconds that a worker which finds tasks waiting works on them alone before it begins to speak."""
 FAREWELL = 1.0
 """Seconds that a worker which stops may take to say goodbye."""
 Command = Callable[..., Any]
@@ -75,6 +78,7 @@ class Monitoring:
         for end in (self._bell, self._ours):
             end.setblocking(False)
         self._station: Station | None = None
+        self._start_by: float | None = None
         if is_wanted(realm.config, broker_url):
             self._station = Station(place_of(broker_url), realm.node, self)
             realm.telemetry.ring = self._station.ring
@@ -108,9 +112,16 @@ class Monitoring:
         if self._realm.telemetry.is_on:
             self._realm.telemetry.ended(ended, settlements, stale)
 
-    def tick(self, now: float) -> None:
-        """Look at what has started, and let start what was kept until now."""
+    def tick(self, now: float, is_idle: Callable[[], bool]) -> None:
+        """Look at what has started, and let start what was kept until now; and the station, once nobody is in a hurry.
+
+        A station imports for a tenth of a second. Meanwhile the loop waits for the interpreter each time it has waited
+        for a socket: that must not meet the tasks that a worker finds when it comes.
+        """
         realm = self._realm
+        if self._start_by is not None and self._station is not None and (now >= self._start_by or is_idle()):
+            self._start_by = None
+            self._station.start()
         if realm.telemetry.is_on:
             realm.telemetry.look(realm.crew.runners.values(), now)
         if realm.standing.is_any:
@@ -122,12 +133,12 @@ class Monitoring:
         realm = self._realm
         looks = realm.telemetry.next_look(realm.crew.runners.values()) if realm.telemetry.is_on else None
         due = realm.standing.next_at(now) if realm.standing.is_any else None
-        return min(filter(None, (looks, due)), default=None)
+        return min(filter(None, (looks, due, self._start_by)), default=None)
 
     def start(self) -> None:
-        """Begin to speak, if anybody is to hear it."""
+        """Begin to speak when there is nothing to do, or soon, if anybody is to hear it."""
         if self._station is not None:
-            self._station.start()
+            self._start_by = time.monotonic() + START_WITHIN
 
     def close(self) -> None:
         """Say goodbye and fall silent."""

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -98,10 +98,10 @@ class Observers:
             self._tally.settled(ended, settlements, stale)
         self._monitoring.settled(ended, settlements, stale)
 
-    def tick(self, now: float) -> None:
-        """Do what is due."""
+    def tick(self, now: float, is_idle: Callable[[], bool]) -> None:
+        """Do what is due; ``is_idle``: whether the worker has nothing to do."""
         self._tally.tick(now)
-        self._monitoring.tick(now)
+        self._monitoring.tick(now, is_idle)
 
     def next_at(self, now: float) -> float | None:
         """When ``tick`` has something to do."""

@@ -194,7 +194,7 @@ class Supervisor:
             Ended(held, Released()) for held in self._dispatcher.misplaced(self._crew.runners.values(), now)
         )
         self._crew.tick(now)
-        self._observers.tick(now)
+        self._observers.tick(now, lambda: not self._may_fetch and self._is_idle())
         listen(self._selector, self._crew.runners.values())
 
     def _sleep(self) -> float:

@@ -1,10 +1,10 @@
 """Shapes of the whole: who asks, the overview, the live picture, the system, its audit log, and how much to scale."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from taskbus.web.shapes.basis import AuthName, Counts, Given, Paging, Problem, Quantiles, RoleName, Series, Shape
+from taskbus.web.shapes.basis import AuthName, Counts, Given, Problem, Quantiles, RoleName, Series, Shape
 from taskbus.web.shapes.tasks import TaskRow
 from taskbus.web.shapes.work import Node, Queue, Running
 
@@ -112,7 +112,7 @@ class Broker(Shape):
     url: str
     latency: float | None
     version: str
-    features: dict[str, Any]
+    features: list[str]
     error: str = ""
 
 
@@ -120,26 +120,28 @@ class Results(Shape):
     """The store of results. ``is_shared``: it is the broker's database, so that a task settles in one transaction."""
 
     url: str
+    latency: float | None
+    version: str
     is_shared: bool
     dead_letters: int | None
     error: str = ""
 
 
 class HistoryPlace(Shape):
-    """Where the history is: its size in bytes and rows by table, and for how many seconds each is kept."""
+    """Where the history is: its size in bytes (None: unknown), its task records, and the age of the oldest of them."""
 
     url: str
     size: int | None
-    rows: dict[str, int]
-    kept: dict[str, float]
+    rows: int
+    kept: float
     error: str = ""
 
 
 class Setting(Shape):
-    """A setting in force, without secrets, and where it comes from."""
+    """A setting in force, without secrets, as text, and where it comes from."""
 
     name: str
-    value: Any
+    value: str
     origin: str
 
 
@@ -165,7 +167,7 @@ class System(Shape):
 
 
 class AuditEntry(Shape):
-    """Who changed what, or was refused to. ``outcome``: done, refused, failed; or started, if no more is known."""
+    """Who changed what, or was refused to, which ``detail`` then begins with: ``refused: ...`` or ``failed: ...``."""
 
     at: float
     user: str
@@ -173,26 +175,18 @@ class AuditEntry(Shape):
     action: str
     target: str
     detail: str
-    count: int | None
-    outcome: str
-    address: str
-
-
-class AuditPaging(Paging):
-    """Which entries: of one user, of one action, if given."""
-
-    user: str = ""
-    action: str = ""
+    count: int
 
 
 class ScalingOf(Given):
-    """Which queues, by name with commas between; empty: all."""
+    """Which queues, by name with commas between; empty: all. ``slots``: of one worker; 0: as those that run have."""
 
     queues: Annotated[str, Meta(max_length=4096)] = ""
+    slots: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
 
 
 class Scaling(Shape):
-    """What an autoscaler wants to know. ``desired`` workers, so that all that is ready or held would run at once."""
+    """What an autoscaler wants to know. ``desired``: so many workers run all that is ready or held at once."""
 
     queued: int
     in_flight: int
