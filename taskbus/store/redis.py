@@ -6,8 +6,7 @@ by the instant kept with each result. Nothing is used that Redis 6.2 and every V
 """
 
 import struct
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from taskbus.clock import Clock, wall_clock
@@ -24,6 +23,7 @@ from taskbus.store.flows import Begun, FlowView, NodeView, Start
 from taskbus.store.redis_bell import Bell
 from taskbus.store.redis_changes import Packed, is_before, is_of_flow, pack_changes, to_flow_payload, to_payload
 from taskbus.store.redis_flows import Flows
+from taskbus.store.redis_ground import store_errors
 from taskbus.store.redis_letters import Command, Letters
 from taskbus.store.redis_records import to_bytes
 
@@ -115,7 +115,7 @@ class RedisStore:
         deleted = self._flows.sweep(now, SWEEP_LIMIT)
         if self._now() is None:
             return deleted
-        with _errors():
+        with store_errors():
             for link in self._links():
                 deleted += _sweep(link, f"{self._prefix}result:", now, SWEEP_LIMIT - deleted)
         return deleted
@@ -179,7 +179,7 @@ class RedisStore:
         return self._bell.subscribe(notify)
 
     def examine(self) -> Sequence[Remark]:
-        with _errors():
+        with store_errors():
             return redis_look.examine(self._links())
 
     def close(self) -> None:
@@ -189,26 +189,26 @@ class RedisStore:
     # --- what is needed of Redis by the parts: commands that may be repeated ---------------------------------------
 
     def call(self, *command: Any) -> Any:
-        with _errors():
+        with store_errors():
             return self._database.link().call(*command, repeatable=True)
 
     def pipeline(self, commands: Sequence[Command]) -> Sequence[Any]:
-        with _errors():
+        with store_errors():
             return self._database.link().pipeline(commands, repeatable=True)
 
     def scripts(self, calls: Sequence[Call]) -> Sequence[Any]:
-        with _errors():
+        with store_errors():
             return self._database.link().scripts(calls, repeatable=True)
 
     def page(self, order: str, heads: str, low: bytes, high: bytes, size: int) -> tuple[list[bytes], list[bytes]]:
-        with _errors():
+        with store_errors():
             members, found = self._database.link().script(LETTERS, (order, heads), (low, high, size), repeatable=True)
             return members, found
 
     def drop_entries(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         if not self._database.is_cluster:
             return  # what is gone went in one step with its entry
-        with _errors():
+        with store_errors():
             changes = [("p", task_id, place) for task_id, place in entries]
             redis_cluster.write_index(self._database.link(), APPLY, changes, self._prefix)
 
@@ -243,11 +243,3 @@ def _sweep(link: Link, prefix: str, now: float, limit: int) -> int:
         if cursor == b"0":
             break
     return deleted
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    try:
-        yield
-    except RedisError as error:
-        raise StoreError(str(error)) from error

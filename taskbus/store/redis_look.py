@@ -23,12 +23,18 @@ def examine(links: Sequence[Link]) -> list[Remark]:
 def _look(link: Link) -> Iterator[Remark]:
     yield _version(link.hello())
     try:
-        # One by one: several in one command are understood from Redis 7.0 on.
-        answers = link.pipeline([("CONFIG", "GET", name) for name in ASKED], repeatable=True)
+        found = settings(link)
     except Refused as error:
         yield Remark(Weight.RISK, "settings", f"cannot be read: {error}", _NEEDED)
         return
-    yield from read({name.decode(): value.decode() for answer in answers for name, value in answer.items()})
+    yield from read(found)
+
+
+def settings(link: Link) -> dict[str, str]:
+    """Those that are ``ASKED``. Raises ``Refused`` where this user may not see them, as any ``RedisError``."""
+    # One by one: several in one command are understood from Redis 7.0 on.
+    answers = link.pipeline([("CONFIG", "GET", name) for name in ASKED], repeatable=True)
+    return {name.decode(): value.decode() for answer in answers for name, value in answer.items()}
 
 
 def _version(hello: Mapping[bytes, Any]) -> Remark:

@@ -6,10 +6,10 @@ from typing import Any
 import msgpack
 
 from taskbus.clock import Clock, wall_clock
-from taskbus.database.redis import RedisDatabase, RedisError, RedisTransaction, load
-from taskbus.errors import StoreError
+from taskbus.database.redis import RedisDatabase, RedisTransaction, load
 from taskbus.message import Recorded, Sealed
 from taskbus.store.redis_bell import Bell
+from taskbus.store.redis_ground import store_errors
 from taskbus.store.redis_records import pack_raw
 from taskbus.store.schedule_bytes import pack_schedule, pack_standing, row_of
 from taskbus.store.schedules import REMOVED_FOR, Advance, Lease, Row, Tick
@@ -51,7 +51,7 @@ class RedisSchedules:
         return _rows(self._call("changed", after, limit))
 
     def revision(self) -> int:
-        with _Errors():
+        with store_errors():
             return int(self._database.link().call("HGET", f"{self._base}meta", "revision", repeatable=True) or 0)
 
     def ticks(self, name: str, *, since: float, until: float, limit: int) -> Sequence[Tick]:
@@ -117,22 +117,12 @@ class RedisSchedules:
 
     def _call(self, *args: Any) -> Any:
         """All may be done again when a reply was lost: what was done then changes nothing the second time."""
-        with _Errors():
+        with store_errors():
             return self._database.link().script(CALL, (self._base,), args, repeatable=True)
 
     def _given(self) -> str:
         """The instant by a clock that was passed in; "": Redis looks at its own."""
         return "" if self._clock is wall_clock else repr(self._clock())
-
-
-class _Errors:
-    """Turns what Redis raises into ``StoreError``."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        if isinstance(error, RedisError):
-            raise StoreError(str(error)) from error
 
 
 def _packed(row: Row) -> bytes:

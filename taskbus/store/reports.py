@@ -140,7 +140,10 @@ class ReportStore(Protocol):
         """As ``minutes``, for records: each node's in their order, ``limit`` bundles at most."""
 
     def order(self, order: bytes, now: float, *, node: str = "", ttl: float = 60.0) -> int:
-        """Tell a node, or all, to do something; the order's number. It may be told twice if the connection broke."""
+        """Tell a node, or all, to do something; the order's number.
+
+        A ``StoreError`` because the connection broke says nothing of whether it will be heard; it is never heard twice.
+        """
 
     def answers(self, order: int) -> Sequence[Answer]:
         """What was said to it so far."""

@@ -116,8 +116,8 @@ class SqlReports:
             cursor.execute(self._sql["insert_order"], {**given, "number": number})
             return int(number)
 
-        with self._waiting_for_disk("FULL"):
-            return self._ground.write(work)
+        with self._waiting_for_disk("FULL"), self._ground.errors():
+            return self._database.write(work)  # once: it would be another order the second time
 
     def answers(self, order: int) -> Sequence[Answer]:
         return [Answer(*row) for row in self._read("answers", {"number": order})]

@@ -16,10 +16,12 @@ from taskbus.errors import BrokerError
 from taskbus.monitor.redaction import Redactor
 from taskbus.monitor.reporting import Reporting
 from taskbus.monitor.tallies import Tallies
+from taskbus.store.opening import open_store
 from taskbus.store.report_opening import open_reports
 from taskbus.store.reports import Order
 from taskbus.worker.admission import Admitted
 from taskbus.worker.monitoring import Monitoring
+from taskbus.worker.progressing import ProgressKeeper
 from taskbus.worker.realm import Realm
 from taskbus.worker.recording import Recorder
 from taskbus.worker.reporting import WorkerSource
@@ -41,6 +43,7 @@ class Observers:
         config = realm.config
         self._realm = realm
         self._monitoring = Monitoring(realm, broker_url)
+        self._keeper = ProgressKeeper(realm.crew.progressed, lambda: open_store(results_url, wall_clock))
         self.tallies = Tallies()
         self._tally = Tally(self.tallies, config.reports_rate)
         self._counts = config.reports
@@ -102,6 +105,8 @@ class Observers:
         """Do what is due; ``is_idle``: whether the worker has nothing to do."""
         self._tally.tick(now)
         self._monitoring.tick(now, is_idle)
+        if self._realm.crew.progressed:
+            self._keeper.ring()
 
     def next_at(self, now: float) -> float | None:
         """When ``tick`` has something to do."""
@@ -113,6 +118,7 @@ class Observers:
         self._tally.tick(math.inf)
         if self._reporting is not None:
             self._reporting.close()
+        self._keeper.close()
         self._monitoring.close()
 
     # --- in the reporting thread ---------------------------------------------------------------------------------

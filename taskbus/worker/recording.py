@@ -47,7 +47,7 @@ class Recorder:
             worker=self._worker,
             pid=held.pid,
             weight=fact.weight,
-            logs=[self._redactor.text(line, secrets) for line in held.logs or ()],
+            logs=tuple(self._redactor.text(line, secrets) for line in held.logs or ()),
             progress=held.progress or (),
             **about,
         )

@@ -15,9 +15,12 @@ from taskbus.clock import Clock
 from taskbus.errors import BrokerError, PublishFailed
 from taskbus.store.flows import BeginFlow, CancelFlow, EndNode, Flow, Node, NodeState, ReviveNode, Start
 from taskbus.store.opening import open_store
+from taskbus.store.report_opening import open_reports
+from taskbus.store.reports import ReportStore
 from taskbus.store.schedule_opening import open_schedules
 from taskbus.store.schedules import ScheduleStore
 from taskbus.testing.records import FAILURE, saved
+from taskbus.testing.report_contract import ReportContract
 from taskbus.testing.schedule_contract import ScheduleContract
 from taskbus.testing.transport_basis import ids, message, send
 from taskbus.testing.transport_kombu import KombuContract
@@ -69,6 +72,15 @@ class TestSchedulesWithTheLeastPrivileges(ScheduleContract):
 
     def open(self, folder: Path, clock: Clock) -> ScheduleStore:
         return open_schedules(self.url, clock)
+
+
+class TestReportsWithTheLeastPrivileges(ReportContract):
+    @pytest.fixture(autouse=True)
+    def empty(self, url: str) -> None:
+        self.url = url
+
+    def open(self, folder: Path, clock: Clock) -> ReportStore:
+        return open_reports(self.url, clock)
 
 
 def test_a_worker_settles_with_its_results_and_is_refused_nothing(server: RedisServer, url: str) -> None:

@@ -173,3 +173,69 @@ def test_a_shutdown_that_is_ordered_ends_the_worker_in_good_order(
     order(reports, "shutdown")
     assert worker.process.wait(15) == 0
     assert states(reports) == []
+
+
+SLOTS = {
+    "main": ("counts", ["-c", "1"]),
+    "thread": ("counts", ["-P", "threads", "-c", "2"]),
+    "coroutine": ("acounts", ["-P", "asyncio", "-c", "2"]),
+}
+
+
+@pytest.mark.parametrize(("task", "options"), SLOTS.values(), ids=SLOTS)
+def test_progress_is_seen_while_a_task_runs_and_the_last_of_it_is_kept(
+    bus: TaskBus, start_worker: StartWorker, reports: ReportStore, tmp_path: Path, task: str, options: list[str]
+) -> None:
+    worker = start_worker(*options)
+    result = getattr(sample, task).delay(str(tmp_path / "go"))
+    assert result.progress() is None
+    wait_until(lambda: (seen := result.progress()) and seen[:3] == (1, 4, "first"), what="the first")
+    wait_until(lambda: states(reports) and states(reports)[0].running, what="it in a report")
+    wait_until(lambda: states(reports)[0].running[0][7][:3] == [1, 4, "first"], what="progress in a report")
+    (tmp_path / "go").touch()
+    assert result.get(timeout=15) == 4
+    wait_until(lambda: (seen := result.progress()) and seen[:3] == (4, 4, "last"), what="the last")
+    assert worker.stop() == 0
+    (record,) = records(reports)
+    assert list(record.progress)[:3] == [4, 4, "last"]
+
+
+def test_progress_is_kept_by_a_worker_of_one_process_without_reports_too(
+    bus: TaskBus, start_worker: StartWorker, reports: ReportStore, tmp_path: Path
+) -> None:
+    worker = start_worker("-P", "solo", TASKBUS_REPORTS="off")
+    (tmp_path / "go").touch()
+    result = sample.counts.delay(str(tmp_path / "go"))
+    assert result.get(timeout=15) == 4
+    assert worker.stop() == 0
+    assert (seen := result.progress()) is not None
+    assert seen[:3] == (4, 4, "last")
+    assert reports.minutes({}) == reports.records({}) == []
+
+
+def test_a_failed_attempt_is_recorded_with_the_last_lines_it_logged_and_without_secrets(
+    bus: TaskBus, start_worker: StartWorker, reports: ReportStore
+) -> None:
+    worker = start_worker("-c", "1")
+    result = sample.logs_and_fails.delay("hunter2", 300)
+    wait_until(lambda: result.state.is_final)
+    assert worker.stop() == 0
+    (record,) = records(reports)
+    assert len(record.logs) == 200
+    assert record.logs[0].endswith("WARNING shop: line 101")
+    assert record.logs[-1].endswith("ERROR shop.alone: my key is ***")
+    assert record.args == "('***', 300)"
+    assert record.message == "cannot log in with ***"
+    assert "hunter2" not in repr(record)
+
+
+def test_logs_are_not_kept_where_that_is_switched_off(
+    bus: TaskBus, start_worker: StartWorker, reports: ReportStore
+) -> None:
+    worker = start_worker("-c", "1", TASKBUS_TASK_LOGS="off", TASKBUS_REDACT="lines")
+    result = sample.logs_and_fails.delay("hunter2", 1)
+    wait_until(lambda: result.state.is_final)
+    assert worker.stop() == 0
+    (record,) = records(reports)
+    assert record.logs == ()
+    assert record.args == "('***', '***')"
