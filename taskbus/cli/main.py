@@ -73,9 +73,20 @@ class LazyGroup(click.RichGroup):
 @click.command_panel(
     "Look and mend",
     commands=[
-        "tasks", "queues", "nodes", "dlq", "flow", "schedule", "spool", "web", "status", "inspect", "control", "doctor",
+        "tasks",
+        "queues",
+        "nodes",
+        "dlq",
+        "flow",
+        "schedule",
+        "spool",
+        "web",
+        "status",
+        "inspect",
+        "control",
+        "doctor",
         "config",
-    ],  # fmt: skip
+    ],
 )
 @click.command_panel("Try", commands=["demo", "migrate", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)

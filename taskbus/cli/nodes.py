@@ -14,8 +14,8 @@ from taskbus.cli.phrase import ago, size, span
 from taskbus.cli.tables import draw, draw_fields, say
 from taskbus.steering import commanding
 from taskbus.steering.nodes import TIMEOUT, SeenNode, find_node, seen_nodes
-from taskbus.steering.task_words import parse_nodes
 from taskbus.steering.tracing import running_of
+from taskbus.store.where import parse_nodes
 
 shared = shared_options("app", "broker", "results", "config", "output", "verbose")
 patience = click.option(

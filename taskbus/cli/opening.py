@@ -18,6 +18,7 @@ from taskbus.database.connection import explain
 from taskbus.database.sqlite import locate
 from taskbus.errors import BrokerError
 from taskbus.history.history import History
+from taskbus.history.opening import history_url, open_history
 from taskbus.store.report_opening import open_reports
 from taskbus.store.reports import ReportStore
 from taskbus.worker.runner.loading import load_app
@@ -48,8 +49,13 @@ def opened_reports(app: TaskBus) -> Iterator[ReportStore]:
 
 @contextmanager
 def opened_history(app: TaskBus) -> Iterator[History | None]:
-    """What is remembered of tasks; None where nobody has begun to keep a history."""
-    yield None
+    """What is remembered of tasks; None where there is no file of a history: looking makes none."""
+    url = app.config.history or history_url(app.results_url)
+    if url.startswith("sqlite:") and not os.path.exists(locate(url).path):
+        yield None
+        return
+    with closing(open_history(url, app.clock)) as history:
+        yield history
 
 
 def open_existing(scope: Scope, *places: Literal["broker", "results"]) -> TaskBus:
