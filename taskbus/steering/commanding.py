@@ -1,6 +1,7 @@
 """What nodes may be told, by the names of the page and the command line: each is one order of Celery's vocabulary."""
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from taskbus.clock import Clock, wall_clock
@@ -8,6 +9,7 @@ from taskbus.errors import ConfigError
 from taskbus.monitor.commands import INSPECT
 from taskbus.steering.nodes import TIMEOUT, Asked, SeenNode, ask, find_node, seen_nodes
 from taskbus.steering.refusal import NobodyAnswered, Refusal, near
+from taskbus.store.filters import NodeFilter
 from taskbus.store.reports import ReportStore
 
 QUESTIONS = {command.name: command for command in INSPECT}
@@ -83,3 +85,12 @@ def ping(reports: ReportStore, *, timeout: float = TIMEOUT, clock: Clock = wall_
     if not workers:
         raise NobodyAnswered("no worker reports", "start one: taskbus worker -A module:app")
     return workers, ask(reports, "ping", nodes=workers, timeout=timeout, clock=clock)
+
+
+def is_meant(seen: SeenNode, where: NodeFilter) -> bool:
+    """Whether a node is one that the filter means."""
+    state = seen.state
+    patterns = ((seen.name, where.name), (state.kind, where.kind), (state.host, where.host), (state.app, where.app))
+    return all(pattern is None or fnmatchcase(value, pattern) for value, pattern in patterns) and (
+        where.queue is None or any(fnmatchcase(queue, where.queue) for queue in state.queues)
+    )

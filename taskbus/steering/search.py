@@ -14,11 +14,11 @@ from taskbus.message import FLOW, SCHEDULE, Message
 from taskbus.outcome import State
 from taskbus.steering.detail import Row, Show, letter_state
 from taskbus.steering.letters import dead_letters_of
-from taskbus.steering.task_words import parse_tasks
 from taskbus.steering.tracing import PEEKED, message_of, running_tasks
 from taskbus.store.base import DeadLetter
 from taskbus.store.filters import TaskFilter
 from taskbus.store.reports import ReportStore
+from taskbus.store.where import parse_tasks
 from taskbus.wire import formats
 
 MOST_LETTERS = 10_000

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from taskbus.monitor.report import Progress
+from taskbus.history.shapes import LiveNode, LiveRunning
 from taskbus.steering import commanding
 from taskbus.steering.nodes import SeenNode, find_node, seen_nodes
 from taskbus.steering.tracing import RunningTask, running_of
+from taskbus.web import picture
 from taskbus.web.api.paging import page_of
 from taskbus.web.house import House, Visit
 from taskbus.web.routes import Routes
@@ -118,54 +119,9 @@ def _shares(house: House) -> Mapping[str, float]:
 
 def shape_of(seen: SeenNode, shares: Mapping[str, float]) -> work.Node:
     """A node as it is sent."""
-    state = seen.state
-    return work.Node(
-        name=seen.name,
-        node=seen.node,
-        kind=state.kind,
-        host=state.host,
-        pid=state.pid,
-        version=state.version,
-        app=state.app,
-        started_at=state.started_at,
-        at=seen.at,
-        is_stopping=state.is_stopping,
-        is_alive=seen.is_alive,
-        pool=state.pool,
-        processes=state.processes,
-        slots=state.slots,
-        queues=list(state.queues),
-        active=state.active,
-        held=state.held,
-        rss=state.rss,
-        cpu_share=shares.get(seen.node, 0.0),
-        load=state.load,
-        sampled=state.sampled,
-        dropped=state.dropped,
-        http=state.http,
-        is_leader=state.is_leader,
-    )
+    return picture.node(LiveNode(seen.node, seen.state, seen.at, seen.is_alive, shares.get(seen.node, 0.0), 0.0))
 
 
 def running_shape(each: RunningTask) -> work.Running:
     """A running attempt as it is sent."""
-    running = each.running
-    return work.Running(
-        id=running.id,
-        task=running.task,
-        queue=running.queue,
-        attempt=running.attempt,
-        since=running.since,
-        worker=each.seen.name,
-        pid=running.pid,
-        progress=progress_shape(running.progress),
-        flow=running.flow,
-    )
-
-
-def progress_shape(fields: Any) -> work.Progress | None:
-    """How far a task has come, out of the fields of a report; None where it did not say."""
-    if not fields:
-        return None
-    progress = Progress(*fields[: len(Progress._fields)])
-    return work.Progress(**progress._asdict())
+    return picture.running(LiveRunning(each.seen.name, each.running))

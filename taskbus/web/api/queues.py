@@ -1,11 +1,13 @@
 """Queues: how full they are, what waits in them; to pause, resume and empty one."""
 
+from collections.abc import Sequence
+
 from taskbus.broker.delivery import Delivery
 from taskbus.errors import CodecError
-from taskbus.history.shapes import LiveSnapshot
 from taskbus.steering import queues as acts
 from taskbus.steering.queues import QueueView
 from taskbus.steering.showing import Showing
+from taskbus.web import picture
 from taskbus.web.api.charts import series_of
 from taskbus.web.api.paging import page_of
 from taskbus.web.house import House, Visit
@@ -22,9 +24,10 @@ SHOWN = 50
 @queues.get("/queues")
 def list_all(visit: Visit, query: Paging) -> Listing[Queue]:
     """Every queue, and how full it is."""
-    found = shapes_of(visit.house)
+    house = visit.house
+    found = shapes_of(house, acts.queue_views(house.app, house.reports, house.clock()))
     page, following = page_of(found, query, lambda queue: queue.name)
-    note = "" if visit.house.broker.features.lists else "this broker lists no queues: these are those of the workers"
+    note = "" if house.broker.features.lists else "this broker lists no queues: these are those of the workers"
     return Listing(items=list(page), next=following, count=len(found), note=note)
 
 
@@ -36,7 +39,7 @@ def show(visit: Visit, name: str, query: Range) -> QueueDetail:
     peeked = house.broker.peek(name, SHOWN) if house.broker.features.lists else ()
     showing, now = Showing(house.app), house.app.now()
     return QueueDetail(
-        queue=shape_of(view, house.snapshot),
+        queue=shapes_of(house, [view])[0],
         series=series_of(house, query.range, queue=name),
         messages=[waiting_of(delivery, showing, now) for delivery in peeked],
     )
@@ -66,26 +69,11 @@ def purge(visit: Visit, name: str, body: DryRun) -> Changed:
     return Changed(changed=done.changed, count=done.count)
 
 
-def shapes_of(house: House) -> list[Queue]:
-    """Every queue, by name."""
-    live = house.snapshot
-    return [shape_of(view, live) for view in acts.queue_views(house.app, house.reports, house.clock())]
-
-
-def shape_of(view: QueueView, live: LiveSnapshot | None) -> Queue:
-    """A queue as it is sent; its rate out of the live picture, if there is one."""
-    rates = {each.queue: each.rate for each in live.queues} if live is not None else {}
-    return Queue(
-        name=view.name,
-        ready=view.ready,
-        delayed=view.delayed,
-        held=view.held,
-        oldest_at=view.oldest_at,
-        is_paused=view.is_paused,
-        workers=view.workers,
-        rate_out=rates.get(view.name, 0.0),
-        dead=view.dead,
-    )
+def shapes_of(house: House, views: Sequence[QueueView]) -> list[Queue]:
+    """Queues as they are sent, with their rates of the moment."""
+    live, growth = house.snapshot, house.gauges.read().growth
+    rates = {each.queue: each for each in live.queues} if live is not None else {}
+    return [picture.queue(view, rates.get(view.name), growth.get(view.name, 0.0)) for view in views]
 
 
 def waiting_of(delivery: Delivery, showing: Showing, now: float) -> Waiting:

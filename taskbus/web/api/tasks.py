@@ -15,13 +15,13 @@ from taskbus.steering.search import Places, search
 from taskbus.steering.sending import send
 from taskbus.steering.showing import Showing
 from taskbus.steering.tracing import trace
+from taskbus.web import picture
 from taskbus.web.api.charts import counts_of, quantiles_of, series_of
 from taskbus.web.house import House, Visit
 from taskbus.web.routes import Routes
 from taskbus.web.shapes import tasks as shapes
 from taskbus.web.shapes.basis import Changed, Counts, Listing, Quantiles, Range
 from taskbus.web.shapes.records import Replay
-from taskbus.web.shapes.work import Progress
 
 tasks = Routes("tasks")
 types = Routes("types")
@@ -187,14 +187,13 @@ def attempt_shape(attempt: known.Attempt) -> shapes.Attempt:
 
 def detail_shape(detail: known.Detail) -> shapes.TaskDetail:
     """All that is known of a task as it is sent."""
-    progress = detail.progress
     return shapes.TaskDetail(
         row=row_shape(detail.row),
         attempts=[attempt_shape(each) for each in detail.attempts],
         result=detail.result,
         traceback=detail.traceback,
         logs=list(detail.logs),
-        progress=Progress(**progress._asdict()) if progress is not None else None,
+        progress=picture.progress(detail.progress),
         trace=detail.trace,
         parent=detail.parent,
         flow=detail.flow,
