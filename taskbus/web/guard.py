@@ -33,6 +33,12 @@ def host_name(host: str) -> str:
         return ""
 
 
+def is_probe(scope: Scope) -> bool:
+    """Whether that is a probe, which an orchestrator sends to an address, not a name; its answer is no secret."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.startswith("/healthz/")
+
+
 class Guard:
     """Refuses hosts that are not ours, and gives every answer its headers.
 
@@ -61,6 +67,9 @@ class Guard:
                     headers[name] = value
             await send(message)
 
+        if is_probe(scope):
+            await self._app(scope, receive, send_guarded)
+            return
         named = host_name(Headers(scope=scope).get("host", ""))
         if self._hosts and named not in self._hosts:
             advice = "use one of its names, or add this one to web_hosts"
