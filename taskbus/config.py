@@ -6,7 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -117,6 +117,42 @@ class Config:
     """Attempts after which a runner is replaced; 0: never."""
     max_memory_per_runner: int = 0
     """Resident memory after which a runner is replaced; 0: never."""
+    history: str = ""
+    """URL of the SQL database in which the web server keeps what happened; empty: the result store's where that is one
+    on a server, else a file beside it, or in the working folder."""
+    web_auth: tuple[str, ...] = ()
+    """How the web server finds out who asks: ``token``, ``basic``, ``oidc``, ``proxy``, or several of them; empty: it
+    asks nobody, and serves this machine alone."""
+    web_tokens: tuple[str, ...] = field(default=(), repr=False)
+    """Its tokens, each as ``name:role:hash``; ``taskbus web token`` makes them."""
+    web_users: tuple[str, ...] = field(default=(), repr=False)
+    """Who may sign in with a password, each as ``name:role:hash``; ``taskbus web password`` makes them."""
+    web_roles: tuple[str, ...] = ()
+    """Roles of those whom OIDC or a proxy names, each as ``who=role``: ``ann@shop.example=admin``, ``@ops=operator``
+    (a group), ``*@shop.example=viewer``. The highest that fits counts; whom none fits is refused."""
+    web_url: str = ""
+    """Where users reach it, such as ``https://shop.example/taskbus``, if it is behind a proxy."""
+    web_hosts: tuple[str, ...] = ()
+    """Names under which it may be asked (the ``Host`` header), besides its own; others are refused."""
+    web_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies in front of it, whose headers it believes."""
+    web_proxy_user: str = "X-Forwarded-User"
+    """The header in which such a proxy says who asks."""
+    web_proxy_groups: str = "X-Forwarded-Groups"
+    """The header in which it names his groups, with commas between."""
+    web_oidc_issuer: str = ""
+    """The OpenID provider, as its ``/.well-known/openid-configuration`` names it."""
+    web_oidc_client_id: str = ""
+    """What the web server is called there."""
+    web_oidc_client_secret: str = field(default="", repr=False)
+    """Its secret there; empty: it has none (PKCE alone)."""
+    web_oidc_groups: str = "groups"
+    """The claim that holds somebody's groups."""
+    web_secret: str = field(default="", repr=False)
+    """Signs the cookies of those who signed in; empty: a new one at each start, which signs all out. 32 characters or
+    more."""
+    web_environment: str = ""
+    """A word that the page shows beside its name: ``production``, ``staging``."""
 
     def __post_init__(self) -> None:
         for name, floor in _FLOORS.items():
@@ -139,6 +175,8 @@ _CHOICES = {
     "start_method": ("forkserver", "spawn"),
     "remote_control": ("auto", "full", "inspect", "off"),
 }
+SECRETS = frozenset({"web_tokens", "web_users", "web_oidc_client_secret", "web_secret"})
+"""Settings that are never shown."""
 
 
 def load(

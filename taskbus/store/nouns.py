@@ -12,6 +12,8 @@ from taskbus.store.flows import FlowState
 
 TASK_STATES = ("SUCCESS", "RETRY", "FAILURE", "REVOKED", "EXPIRED", "REJECTED")
 """How the attempt of a task record ended."""
+NOW_STATES = ("STARTED", "PENDING")
+"""Of tasks that run or wait now: they have no record yet, and are asked of workers and brokers."""
 
 
 class Key(NamedTuple):
@@ -93,7 +95,7 @@ TASKS = Noun(
     "write terms like task:mail.* state:failure,retry queue:default error:ValueError args:42 age<2h ran>10s id:...",
     {
         "id": _ID,
-        "state": Key("states", _state_of(TASK_STATES), separator=","),
+        "state": Key("states", _state_of((*TASK_STATES, *NOW_STATES)), separator=","),
         "task": Key("task"),
         "queue": Key("queue"),
         "worker": Key("worker"),
