@@ -69,9 +69,9 @@ $(VENV)/user.stamp: pyproject.toml | $(VENV)/bin/python
 	@test -e $(VENV)/dev.stamp || { echo "Installing TaskBus into $(VENV) ..."; $(PIP) install --editable .; }
 	@touch $@
 
-$(VENV)/dev.stamp: pyproject.toml contrib/taskbus_celery/pyproject.toml | $(VENV)/bin/python
+$(VENV)/dev.stamp: pyproject.toml $(wildcard contrib/*/pyproject.toml) | $(VENV)/bin/python
 	@echo "Installing TaskBus and its development tools into $(VENV) ..."
 	@$(PIP) install --upgrade "pip>=25.1"
 	@$(PIP) install --editable . --group dev
-	@$(PIP) install --editable contrib/taskbus_celery
+	@$(PIP) install --editable contrib/taskbus_celery --editable contrib/taskbus_opentelemetry
 	@touch $@

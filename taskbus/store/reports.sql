@@ -1,6 +1,7 @@
 -- What is asked of reports, in words that SQLite and MySQL understand, and PostgreSQL too where postgresql_reports.sql has
--- no other; sql_ground.py says what is filled in, and sql_reports.py when each statement runs. :keys is a JSON list of
--- pairs [number, node]: which number of each node was seen.
+-- no other; sql_ground.py says what is filled in, and sql_reports.py when each statement runs. {node} and
+-- {seen} are constants, and what is asked of several nodes is one question a node, all together in one statement: joined
+-- with what is asked, or all in one condition, there is a database for each way that reads all that is kept of a node.
 
 -- name: head
 SELECT number FROM taskbus_report_nodes WHERE node = :node {lock}
@@ -29,21 +30,16 @@ UNION ALL SELECT -1, '', NULL, watched_until FROM taskbus_report_marks WHERE id 
 -- name: nodes
 SELECT node, number, at, state FROM taskbus_report_nodes WHERE is_listed = 1 ORDER BY node
 
+-- name: heads
+SELECT node, number FROM taskbus_report_nodes ORDER BY node
+
 -- name: minutes
-SELECT found.node, found.minute, found.number, found.totals
-FROM taskbus_report_nodes AS head
-LEFT JOIN {seen} ON seen.node = head.node
-JOIN taskbus_report_minutes AS found ON found.node = head.node AND found.number > coalesce(seen.number, 0)
-WHERE head.number > coalesce(seen.number, 0)
-ORDER BY found.node, found.number, found.minute LIMIT :limit
+SELECT node, minute, number, totals FROM taskbus_report_minutes
+WHERE node = {node} AND number > {seen} ORDER BY number, minute LIMIT :limit
 
 -- name: records
-SELECT found.node, found.number, found.records
-FROM taskbus_report_nodes AS head
-LEFT JOIN {seen} ON seen.node = head.node
-JOIN taskbus_report_records AS found ON found.node = head.node AND found.number > coalesce(seen.number, 0)
-WHERE head.number > coalesce(seen.number, 0)
-ORDER BY found.node, found.number LIMIT :limit
+SELECT node, number, records FROM taskbus_report_records
+WHERE node = {node} AND number > {seen} ORDER BY number LIMIT :limit
 
 -- name: next_order
 UPDATE taskbus_report_marks
@@ -87,4 +83,4 @@ UPDATE taskbus_report_nodes SET is_listed = 0, state = :empty WHERE node = :node
 SELECT {columns} FROM {table} WHERE {condition} ORDER BY {columns} LIMIT :limit
 
 -- name: delete_up_to
-DELETE FROM {table} WHERE {first} <= :{first} AND ({columns}) <= ({values}) AND {condition}
+DELETE FROM {table} WHERE {first} <= {at_most} AND ({columns}) <= ({values}) AND {condition}

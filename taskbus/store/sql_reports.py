@@ -6,7 +6,7 @@ is never seen after a larger one. What a node reports is written with the node's
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
+from math import ceil
 from typing import Any, NamedTuple
 
 from taskbus.clock import Clock, wall_clock
@@ -37,20 +37,17 @@ TABLES = (
     "taskbus_report_nodes", "taskbus_report_minutes", "taskbus_report_records", "taskbus_report_marks",
     "taskbus_orders", "taskbus_answers", "taskbus_pauses",
 )  # fmt: skip
-_SEEN = {
-    "sqlite": "(SELECT json_extract(value, '$[0]') AS number, json_extract(value, '$[1]') AS node"
-    " FROM json_each(:keys)) AS seen",
-    "postgresql": "unnest(%(flows)s::bigint[], %(nodes)s::text[]) AS seen (number, node)",
-    "mysql": "JSON_TABLE(%(keys)s, '$[*]' COLUMNS (number BIGINT PATH '$[0]',"
-    " node VARCHAR(200) CHARACTER SET utf8mb4 PATH '$[1]')) AS seen",
-}
+NODES_AT_ONCE = 20
+"""How many nodes are asked for in one statement."""
+_ORDERS = {"minutes": "node, number, minute", "records": "node, number"}
 
 
 class SqlReports:
     """The reports in ``database``; the tables are made if they are missing, as those of ``SqlStore``."""
 
     def __init__(self, database: Database, clock: Clock = wall_clock) -> None:
-        sql = _statements(database.dialect)
+        own = ("postgresql_reports.sql",) if database.dialect == "postgresql" else ()
+        sql = statements(database.dialect, "reports.sql", *own)
         self._ground = ground = Ground(database, TABLES, "taskbus.store.report_tables", sql, clock)
         self._database, self._dialect, self._sql = database, ground.dialect, sql
         self._read = ground.read
@@ -93,17 +90,41 @@ class SqlReports:
 
     def minutes(self, seen: Mapping[str, int], limit: int = 5000) -> Sequence[Minute]:
         while True:
-            found = [Minute(*row) for row in self._read("minutes", {**self._keys(seen), "limit": limit + 1})]
-            whole = whole_reports(found, limit)
+            whole = whole_reports([Minute(*row) for row in self._since("minutes", seen, limit + 1)], limit)
             if whole is not None:
                 return whole
             limit *= 2
 
     def records(self, seen: Mapping[str, int], limit: int = 1000) -> Sequence[Records]:
-        return [Records(*row) for row in self._read("records", {**self._keys(seen), "limit": limit})]
+        return [Records(*row) for row in self._since("records", seen, limit)]
 
-    def _keys(self, seen: Mapping[str, int]) -> dict[str, object]:
-        return self._dialect.keys([(number, storable(node)) for node, number in seen.items()])
+    def _since(self, statement: str, seen: Mapping[str, int], limit: int) -> list[Any]:
+        """The first rows of later reports, node after node; nodes that have not reported since are not asked for."""
+        known = {storable(node): number for node, number in seen.items()}
+        asked = [(node, known.get(node, 0)) for node, number in self._read("heads", {}) if number > known.get(node, 0)]
+        found: list[Any] = []
+        for start in range(0, len(asked), NODES_AT_ONCE):
+            if len(found) >= limit:
+                break
+            given: dict[str, Any] = {"limit": limit - len(found)}
+            parts = []
+            for n, (given[f"node{n}"], given[f"seen{n}"]) in enumerate(asked[start : start + NODES_AT_ONCE]):
+                names = {"{node}": f"node{n}", "{seen}": f"seen{n}"}
+                part = self._sql[statement]
+                for word, name in names.items():
+                    part = part.replace(word, self._mark(name))
+                parts.append(f"SELECT * FROM ({part}) AS part{n}")  # noqa: S608 (ours)
+            order = f"ORDER BY {_ORDERS[statement]} LIMIT {self._mark('limit')}"
+            found += self._ask(f"{' UNION ALL '.join(parts)} {order}", given)
+        return found
+
+    def _ask(self, text: str, given: Any) -> list[Any]:
+        with self._ground.errors():
+            return self._database.read(text, given)
+
+    def _mark(self, name: str) -> str:
+        """Where a value of that name is put, in a statement that is made here."""
+        return f":{name}" if self._database.dialect == "sqlite" else f"%({name})s"
 
     # --- orders and pauses ---------------------------------------------------------------------------------------
 
@@ -123,12 +144,12 @@ class SqlReports:
         return [Answer(*row) for row in self._read("answers", {"number": order})]
 
     def pause(self, queue: str) -> bool:
-        return self._mark("pause", {"queue": storable(queue)})
+        return self._change("pause", {"queue": storable(queue)})
 
     def resume(self, queue: str) -> bool:
-        return self._mark("resume", {"queue": storable(queue)})
+        return self._change("resume", {"queue": storable(queue)})
 
-    def _mark(self, statement: str, given: Mapping[str, Any]) -> bool:
+    def _change(self, statement: str, given: Mapping[str, Any]) -> bool:
         def work(cursor: Any) -> bool:
             cursor.execute(self._sql["lock_marks"], {}).fetchone()
             return bool(cursor.execute(self._sql[statement], given).rowcount)
@@ -157,14 +178,12 @@ class SqlReports:
 
     def _forget(self, age: "_Age", limit: int) -> int:
         """Delete the oldest rows of a table, without asking for a lock where there are none to be deleted."""
-        given: Any = {"edge": age.edge, "limit": limit}
+        given: dict[str, Any] = {"edge": age.edge, "limit": limit}
         excess = self._read("count_records", {})[0][0] - age.most if age.most else 0
         condition = "1 = 1" if excess > 0 else age.condition
         if excess > 0:
             given["limit"] = min(limit, excess)
-        oldest = self._text("oldest", age, condition)
-        with self._ground.errors():
-            keys = self._database.read(oldest, given)
+        keys = self._ask(self._text("oldest", age, condition), given)
         if not keys:
             return 0
         given |= dict(zip(age.columns, keys[-1], strict=True))
@@ -173,14 +192,13 @@ class SqlReports:
         return len(keys)
 
     def _text(self, statement: str, age: "_Age", condition: str) -> str:
-        mark = ":{}" if self._database.dialect == "sqlite" else "%({})s"
         return (
             self._sql[statement]
             .replace("{table}", age.table)
-            .replace("{condition}", condition.replace(":edge", mark.format("edge")))
+            .replace("{condition}", condition.replace(":edge", self._mark("edge")))
             .replace("{columns}", ", ".join(age.columns))
-            .replace("{values}", ", ".join(map(mark.format, age.columns)))
-            .replace(":{first}", mark.format(age.columns[0]))
+            .replace("{values}", ", ".join(map(self._mark, age.columns)))
+            .replace("{at_most}", self._mark(age.columns[0]))
             .replace("{first}", age.columns[0])
         )
 
@@ -233,21 +251,16 @@ class _Age(NamedTuple):
 
 
 def _ages(now: float) -> list[_Age]:
-    """In this order: a node's number is needed as long as there are minutes of it."""
+    """In this order: a node's number is needed as long as there are minutes of it. What is a whole number is compared
+    with one: else PostgreSQL uses no index."""
     return [
-        _Age("taskbus_report_minutes", ("minute", "node"), "minute < :edge", (now - KEEP_MINUTES) / 60),
+        _Age("taskbus_report_minutes", ("minute", "node"), "minute < :edge", ceil((now - KEEP_MINUTES) / 60)),
         _Age("taskbus_report_records", ("at", "node", "number"), "at < :edge", now - KEEP_RECORDS),
         _Age("taskbus_report_records", ("at", "node", "number"), "at < :edge", now - KEEP_RECORDS, MAX_RECORDS),
         _Age("taskbus_orders", ("expires_at", "number"), "expires_at <= :edge", now),
         _Age("taskbus_answers", ("at", "number", "node"), "at < :edge", now - KEEP_ANSWERS),
         _Age("taskbus_report_nodes", ("at", "node"), "is_listed = 0 AND at < :edge", now - KEEP_MINUTES),
     ]
-
-
-@cache
-def _statements(dialect: str) -> Mapping[str, str]:
-    files = ("reports.sql", "postgresql_reports.sql") if dialect == "postgresql" else ("reports.sql",)
-    return {name: text.replace("{seen}", _SEEN[dialect]) for name, text in statements(dialect, *files).items()}
 
 
 def _inbox(found: Sequence[Sequence[Any]]) -> Inbox:

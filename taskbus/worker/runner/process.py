@@ -227,7 +227,7 @@ def main() -> None:
     die_with(given.parent)
     leave_signals_to_the_supervisor()
     if given.log_level:
-        logs.configure(given.log_level, given.log_format)
+        logs.configure_runner(given.log_level, given.log_format)
     for fd in (given.link_fd, given.board_fd):
         os.set_inheritable(fd, False)
     app = load_app(given.app)

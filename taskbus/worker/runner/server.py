@@ -236,7 +236,7 @@ def serve(options: ServerOptions) -> int:
     die_with(options.parent or os.getppid())
     leave_signals_to_the_supervisor()
     if options.log_level:
-        logs.configure(options.log_level, options.log_format)
+        logs.configure_runner(options.log_level, options.log_format)
     _leave_terminal_alone()
     try:
         app = load_app(options.app)
