@@ -218,6 +218,10 @@ class Broker:
         """The next messages of a queue, the delayed ones last, without taking them."""
         return [to_delivery(claimed) for claimed in self._storage().peek(queue, limit)]
 
+    def depth(self, queue: str) -> int:
+        """Messages ready in a queue, also where the broker lists none. Raises ``BrokerError`` if it is not there."""
+        return self._storage().declare_queue(queue, expires=None, passive=True).messages
+
     def purge(self, queue: str) -> int:
         """Delete what waits in a queue, never what a worker holds; how many."""
         return self._storage().purge(queue)
