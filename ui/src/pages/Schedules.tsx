@@ -1,0 +1,5 @@
+import { Page } from "../components/Page";
+
+export function Schedules() {
+  return <Page title="Schedules">Being built.</Page>;
+}

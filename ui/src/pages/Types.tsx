@@ -1,0 +1,5 @@
+import { Page } from "../components/Page";
+
+export function Types() {
+  return <Page title="Types">Being built.</Page>;
+}
