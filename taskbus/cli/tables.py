@@ -64,7 +64,7 @@ def _natural_width(table: Table, target: Console) -> int:
     return target.measure(table, options=target.options.update(width=UNBOUNDED)).maximum
 
 
-def draw_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
+def draw_fields(fields: Iterable[tuple[str, str | Text]], *, err: bool = False) -> None:
     """Print names and values in two columns, without a header; empty values are left out."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
@@ -72,7 +72,7 @@ def draw_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
     for name, value in fields:
         if value:
             table.add_row(name, value if isinstance(value, Text) else Text(safe(value)))
-    print_table(table)
+    print_table(table, err=err)
 
 
 def print_table(table: Table, *, err: bool = False) -> None:
