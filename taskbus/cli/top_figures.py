@@ -1,4 +1,4 @@
-"""The figures of ``taskbus top``: rates and durations of the last minutes as workers report them; nothing is written."""
+"""The figures of ``taskbus top``: rates and durations of the last minutes as workers report them; it writes nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple

@@ -13,10 +13,10 @@ VIEWS = ("task", "queue", "worker")
 BAR = 12
 RATES = ("now/s", "1m/s", "5m/s")
 COLUMNS = {
-    "task": ("task", *RATES, "running", "wait p50", "p95", "run p50", "p95 ", "retried", "failed"),
+    "task": ("task", *RATES, "running", "failed", "retried", "wait p50", "p95", "run p50", "p95 "),
     "queue": ("queue", "ready", "delayed", "held", "oldest", *RATES, "workers", "dead", "state"),
     "worker": ("worker", "kind", "busy", "slots", "held", "memory", "cpu", "now/s", "up for", "queues"),
-    "running": ("id", "task", "queue", "attempt", "worker", "for", "progress"),
+    "running": ("id", "task", "for", "progress", "attempt", "queue", "worker"),
 }
 """By view; ``running`` is shown below each of them."""
 LEFT = frozenset({"task", "queue", "worker", "kind", "state", "queues", "id", "progress"})
@@ -82,9 +82,9 @@ def _task(each: TaskFigures) -> Row:
             safe(each.task),
             *map(rate, (each.now, each.m1, each.m5)),
             number(each.running),
-            *map(duration, (each.wait_p50, each.wait_p95, each.run_p50, each.run_p95)),
-            _marked(each.retried, "yellow"),
             _marked(each.failed, "bold red"),
+            _marked(each.retried, "yellow"),
+            *map(duration, (each.wait_p50, each.wait_p95, each.run_p50, each.run_p95)),
         ],
     )
 
@@ -141,11 +141,11 @@ def _running(each: RunningFigures) -> Row:
         [
             safe(each.id),
             safe(each.task),
-            safe(each.queue),
-            str(each.attempt),
-            safe(each.worker),
             clock(each.ran_for),
             progress,
+            str(each.attempt),
+            safe(each.queue),
+            safe(each.worker),
         ],
     )
 
@@ -169,6 +169,8 @@ def duration(seconds: float | None) -> str:
     """A duration in one unit; a dash where there is none."""
     if seconds is None:
         return "-"
+    if seconds < 0.001:
+        return f"{seconds * 1e6:.0f} µs"
     if seconds < 1:
         return f"{seconds * 1000:.3g} ms"
     return f"{seconds:.3g} s" if seconds < 100 else span(seconds)
