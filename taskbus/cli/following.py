@@ -80,9 +80,12 @@ def _stand(result: AsyncResult[Any], running: Stand) -> Stand:
     stand = Stand(str(state), attempt, "", error)
     if state.is_final:
         return stand
+    progress = result.progress()
     if running.state and running.attempt > (attempt if error else 0):
         stand = running
-    return replace(stand, progress=result.progress())
+    elif stored is None and progress is not None:  # heard of before its worker has reported it
+        stand = Stand(str(State.STARTED))
+    return replace(stand, progress=progress)
 
 
 def _running(app: TaskBus, reports: ReportStore, task_id: str) -> Stand:

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 import rich_click as click
-from rich.console import Group
+from rich.console import Group, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -29,6 +29,8 @@ EVERY = 1.0
 """Seconds between two looks, unless told."""
 FIRST_LOOK = 1.2
 """Seconds to the second look of ``--once``: without it there would be no rates of now."""
+YIELDING = frozenset({"task", "queue", "worker", "queues"})
+"""Columns that are cut first where a terminal is narrow."""
 HINT = 'Ctrl-C ends. With keys to switch, filter, pause, revoke: pip install "taskbus[tui]"'
 
 
@@ -146,7 +148,8 @@ def _page(picture: Picture, by: str, height: int, hint: str) -> Group:
 def _table(view: str, lines: list[Any]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold reverse", expand=True)
     for column in COLUMNS[view]:
-        table.add_column(column, justify="left" if column in LEFT else "right", no_wrap=True, overflow="ellipsis")
+        justify: JustifyMethod = "left" if column in LEFT else "right"
+        table.add_column(column, justify=justify, no_wrap=column not in YIELDING, overflow="ellipsis")
     for line in lines:
         table.add_row(*line.cells)
     return table
