@@ -2,13 +2,13 @@
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 import rich_click as click
-from rich.console import Group, JustifyMethod
+from rich.console import Console, Group, JustifyMethod
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -19,9 +19,9 @@ from taskbus.cli.opening import open_existing, opened_reports
 from taskbus.cli.options import Format, Scope, scope_of, shared_options
 from taskbus.cli.output import emit_one
 from taskbus.cli.phrase import safe
-from taskbus.cli.tables import console, draw, say
+from taskbus.cli.tables import console, draw, natural_width, say
 from taskbus.cli.top_figures import Figures, Picture
-from taskbus.cli.top_tables import COLUMNS, LEFT, VIEWS, rows, summary
+from taskbus.cli.top_tables import COLUMNS, LEFT, VIEWS, Row, rows, summary
 from taskbus.errors import StoreError
 from taskbus.store.reports import ReportStore
 
@@ -29,8 +29,6 @@ EVERY = 1.0
 """Seconds between two looks, unless told."""
 FIRST_LOOK = 1.2
 """Seconds to the second look of ``--once``: without it there would be no rates of now."""
-YIELDING = frozenset({"task", "queue", "worker", "queues"})
-"""Columns that are cut first where a terminal is narrow."""
 HINT = 'Ctrl-C ends. With keys to switch, filter, pause, revoke: pip install "taskbus[tui]"'
 
 
@@ -114,42 +112,55 @@ def _draw(picture: Picture, by: str) -> None:
 def _refresh(figures: Figures, by: str, every: float, hint: str) -> None:
     """Draw it again and again, until Ctrl-C."""
     target = console()
-    look: Callable[[], Any] = figures.look
     try:
-        with Live(_page(look(), by, target.height, hint), console=target, screen=True, auto_refresh=False) as live:
+        with Live(_page(figures.look(), by, target, hint), console=target, screen=True, auto_refresh=False) as live:
             pause = threading.Event()
             while not pause.wait(every):
-                live.update(_looked(figures, by, target.height, hint), refresh=True)
+                live.update(_looked(figures, by, target, hint), refresh=True)
     except KeyboardInterrupt:
         return
 
 
-def _looked(figures: Figures, by: str, height: int, hint: str) -> Any:
+def _looked(figures: Figures, by: str, target: Console, hint: str) -> Any:
     try:
-        return _page(figures.look(), by, height, hint)
+        return _page(figures.look(), by, target, hint)
     except StoreError as error:
         return Text(f"{safe(str(error))}\ntrying again", "bold red")
 
 
-def _page(picture: Picture, by: str, height: int, hint: str) -> Group:
-    """As much as fits into ``height`` lines."""
+def _page(picture: Picture, by: str, target: Console, hint: str) -> Group:
+    """As much as fits."""
     head = summary(picture)
-    left = max(4, height - len(str(head).splitlines()) - (2 if hint else 1) - 5)
+    left = max(4, target.height - len(str(head).splitlines()) - (2 if hint else 1) - 5)
     below = rows(picture, "running")
     main = rows(picture, by)
     shown_below = max(left // 2, left - len(main))
     tables = [
-        _table(by, main[: max(1, left - min(len(below), shown_below))]),
-        _table("running", below[:shown_below]),
+        _table(by, main[: max(1, left - min(len(below), shown_below))], target),
+        _table("running", below[:shown_below], target),
     ]
     return Group(head, *tables, *([Text(hint, "dim")] if hint else []))
 
 
-def _table(view: str, lines: list[Any]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold reverse", expand=True)
-    for column in COLUMNS[view]:
+def _table(view: str, lines: Sequence[Row], target: Console) -> Table:
+    """All columns that there is room for."""
+    columns = list(COLUMNS[view])
+    dropped = [name for name in reversed(columns[1:]) if view != "running"] or ["worker", "queue", "attempt", "id"]
+    table = _drawn(view, columns, lines)
+    for name in dropped:
+        if natural_width(table, target) <= target.width:
+            break
+        columns.remove(name)
+        table = _drawn(view, columns, lines)
+    table.expand = True
+    return table
+
+
+def _drawn(view: str, columns: Sequence[str], lines: Sequence[Row]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold reverse")
+    for column in columns:
         justify: JustifyMethod = "left" if column in LEFT else "right"
-        table.add_column(column, justify=justify, no_wrap=column not in YIELDING, overflow="ellipsis")
+        table.add_column(column, justify=justify, no_wrap=True, overflow="ellipsis")
     for line in lines:
-        table.add_row(*line.cells)
+        table.add_row(*(cell for name, cell in zip(COLUMNS[view], line.cells, strict=True) if name in columns))
     return table
