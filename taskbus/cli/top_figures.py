@@ -188,7 +188,7 @@ class Figures:
             self._tasks(None, live, now)[0],
             self._tasks(0, live, now),
             self._queue_figures(live, now),
-            [worker(each, now) for each in live.nodes],
+            sorted((worker(each, now) for each in live.nodes), key=lambda each: (each.kind != "worker", each.name)),
             [running(each, now) for each in live.running],
             error,
         )
