@@ -100,15 +100,23 @@ class Config:
     """Whether a worker's metrics tell how long the queues are: it asks the broker, when it is scraped."""
     metrics_hostname: bool = False
     """Whether histograms have the label ``hostname``, which multiplies their number by that of hosts."""
+    history: str = ""
+    """URL of the SQL database in which `taskbus web` keeps the history; empty: that of the results on a server, else a
+    SQLite file beside theirs (``NAME-history.db``)."""
+    history_keep: float = 604_800.0
+    """How long the history keeps records of successes. Counts are kept for a year, to the minute for three days."""
+    history_keep_failures: float = 2_592_000.0
+    """How long the history keeps records of all that did not succeed, retries included."""
+    history_max_records: int = 1_000_000
+    """Records in the history; beyond that the oldest go, failures last."""
+    history_max_bytes: int = 1_073_741_824
+    """What they may take, about; beyond that the oldest go, failures last."""
     start_method: str = "forkserver"
     """How runners start: ``forkserver`` (the app is imported once) or ``spawn`` (once per runner)."""
     max_tasks_per_runner: int = 0
     """Attempts after which a runner is replaced; 0: never."""
     max_memory_per_runner: int = 0
     """Resident memory after which a runner is replaced; 0: never."""
-    history: str = ""
-    """URL of the SQL database in which the web server keeps what happened; empty: the result store's where that is one
-    on a server, else a file beside it, or in the working folder."""
     web_auth: tuple[str, ...] = ()
     """How the web server finds out who asks: ``token``, ``basic``, ``oidc``, ``proxy``, or several of them; empty: it
     asks nobody, and serves this machine alone."""
@@ -157,6 +165,7 @@ _FLOORS: dict[str, float] = {
     "dedup_window": 0, "lease": 0.1, "sweep": 0.05, "beat_lease": 0.1, "grace": 0, "max_crashes": 1, "max_losses": 1,
     "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0, "telemetry_rate": 1,
     "reports_rate": 0, "max_tasks_per_runner": 0, "max_memory_per_runner": 0, "metrics_tasks": 1,
+    "history_keep": 0, "history_keep_failures": 0, "history_max_records": 0, "history_max_bytes": 0,
 }  # fmt: skip
 _CHOICES = {
     "serializer": ("msgpack", "json"),

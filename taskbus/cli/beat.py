@@ -53,8 +53,8 @@ def command(ctx: click.Context, /, name: str, http: str | None, log_level: str |
             say(f"{count(len(declared), 'schedule')} in the code of {scope.app}; lease {lease}; {app.broker.safe_url}")
         config = dataclasses.replace(app.config, http=app.config.http if http is None else http)
         with (
-            exposed(config, beat.name, lambda: vitals_of(beat), lambda: figures_of(beat)),
-            reported(beat, app.results_url, app.config, app.name),
+            exposed(config, beat.name, lambda: vitals_of(beat), lambda: figures_of(beat)) as url,
+            reported(beat, app.results_url, config, app.name, lambda: url),
         ):
             status = OK if _until_told(beat) else FAILED
     ctx.exit(status)

@@ -113,7 +113,10 @@ def retry(ctx: click.Context, task_id: str, args: str | None, kwargs: str | None
 @shared
 @click.pass_context
 def revoke(ctx: click.Context, task_ids: tuple[str, ...], terminate: bool, timeout: float) -> None:
-    """Let tasks not run: workers are told, those that start within three hours too."""
+    """Let tasks not run. Those that wait are taken off their queues, where the broker can; workers are told of all.
+
+    Workers that start within three hours hear of it too.
+    """
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app, opened_reports(app) as reports:
         done = revoking.revoke(app, reports, task_ids, terminate=terminate, timeout=timeout)
@@ -123,6 +126,8 @@ def revoke(ctx: click.Context, task_ids: tuple[str, ...], terminate: bool, timeo
             say(
                 f"{count(len(done.ids), 'task')} called off; {told} said so yet, and it stands for {span(REVOKED_FOR)}."
             )
+            for task_id in done.withdrawn:
+                say(f"{task_id} was taken off its queue.")
             for task_id in done.terminated:
                 say(f"{task_id} was ended while it ran.")
             for task_id in done.ended:

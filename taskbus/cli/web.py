@@ -41,7 +41,9 @@ def part(module: str) -> Any:
     "--auth",
     multiple=True,
     type=click.Choice(KINDS),
-    help="How to find out who asks; may be repeated. Without it (and web_auth) only this machine is served.",
+    metavar="KIND",
+    help="How to find out who asks: token, basic, oidc, proxy or none; may be repeated. "
+    "Without it (and web_auth) only this machine is served.",
 )
 @click.option("--read-only", is_flag=True, help="Show, and change nothing.")
 @click.option("--insecure", is_flag=True, help="Serve other machines too without asking who they are.")

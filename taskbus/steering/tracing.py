@@ -155,6 +155,11 @@ def find_waiting(app: TaskBus, task_id: str, queue: str = "") -> tuple[Message |
         return None, False
 
 
+def is_of(task_id: str, delivery: Delivery) -> bool:
+    """Whether a message is that of a task."""
+    return _message(delivery, task_id) is not None
+
+
 def _message(delivery: Delivery, task_id: str) -> Message | None:
     """The message in a delivery, if it is of that task."""
     if task_id.encode() not in delivery.wire:

@@ -213,9 +213,15 @@ def test_a_task_that_waits_is_called_off_and_never_runs(
     bus: TaskBus, start_worker: StartWorker, tmp_path: Path
 ) -> None:
     called_off = sample.record.delay(str(tmp_path / "ran"), "x")
-    done = taskbus("tasks", "revoke", called_off.id)
+    tomorrow = sample.record.options(countdown=86_400).delay(str(tmp_path / "ran"), "y")
+    other = sample.record.options(queue="other").delay(str(tmp_path / "other"), "z")
+    done = taskbus("tasks", "revoke", called_off.id, tomorrow.id)
     assert done.status == 0
     assert "no worker has said so yet" in done.err
+    assert done.err.count("was taken off its queue") == 2
+    sizes = {size.name: (size.ready, size.delayed) for size in bus.broker.queues()}
+    assert sizes.get("default", (0, 0)) == (0, 0) and sizes["other"] == (1, 0)
+    assert tomorrow.state is State.REVOKED and not other.state.is_final
     start_worker("-c", "1")
     assert sample.add.delay(1, 1).get(timeout=15) == 2
     wait_until(lambda: called_off.state is State.REVOKED)

@@ -23,7 +23,7 @@ from tests.servers.proxy import Proxy
 from tests.servers.redis_server import RedisServer
 from tests.servers.server import need
 
-LONG = 40.0
+LONG = 60.0
 
 
 def health(*arguments: object) -> tuple[int, str]:
@@ -37,20 +37,20 @@ def test_a_worker_is_ready_once_it_works_and_no_longer_when_it_stops(
     file = tmp_path / "health.json"
     worker = start_worker("-c", "1", "--http", "0", "--set", f"health_file={file}")
     url = url_of(worker)
-    wait_until(lambda: is_ok(url, "ready") and is_ok(url, "startup"))
+    wait_until(lambda: is_ok(url, "ready") and is_ok(url, "startup"), LONG)
     status, said = probe(url, "ready")
     assert (status, said["status"], said["kind"], said["pid"]) == (200, "ok", "worker", worker.pid)
     assert (said["runners"], said["wanted"], said["queues"]) == (1, 1, ["default"])
     assert health("ready", "--http", url) == (0, "ready: ok\n")
-    wait_until(lambda: health("ready", "--file", file) == (0, "ready: ok\n"))
+    wait_until(lambda: health("ready", "--file", file) == (0, "ready: ok\n"), LONG)
     running = sample.waits_for.delay(str(tmp_path / "go"))
-    wait_until(lambda: summed(series(url), "celery_worker_tasks_active") == 1)
+    wait_until(lambda: summed(series(url), "celery_worker_tasks_active") == 1, LONG)
     worker.process.send_signal(signal.SIGTERM)
-    wait_until(lambda: not is_ok(url, "ready"))
+    wait_until(lambda: not is_ok(url, "ready"), LONG)
     assert probe(url, "ready")[1]["reasons"] == ["it is stopping"]
     assert is_ok(url, "live") and is_ok(url, "startup"), "whoever finishes its tasks must not be killed"
     (tmp_path / "go").touch()
-    assert worker.process.wait(20) == 0
+    assert worker.process.wait(60) == 0
     assert running.get(timeout=5) is None
     assert not file.exists()
     assert health("live", "--file", file)[0] == 1
@@ -62,8 +62,8 @@ def test_a_worker_that_was_stopped_is_not_live_by_its_file_nor_by_its_port(
     file = tmp_path / "health.json"
     worker = start_worker("-c", "1", "--http", "0", "--set", f"health_file={file}", "--set", "lease=120")
     url = url_of(worker)
-    wait_until(lambda: is_ok(url, "ready"))
-    wait_until(lambda: unpack(file.read_text()).is_up)
+    wait_until(lambda: is_ok(url, "ready"), LONG)
+    wait_until(lambda: unpack(file.read_text()).is_up, LONG)
     assert health("live", "--file", file, "--within", 8)[0] == 0
     os.kill(worker.pid, signal.SIGSTOP)
     try:
@@ -82,7 +82,7 @@ def test_a_worker_alone_with_a_long_task_is_live_and_ready(
     """A ping that waits for tasks, or a probe that counts ends, would restart it in the middle."""
     url = url_of(start_worker("-c", "1", "--http", "0"))
     sample.waits_for.delay(str(tmp_path / "go"))
-    wait_until(lambda: summed(series(url), "celery_worker_tasks_active") == 1)
+    wait_until(lambda: summed(series(url), "celery_worker_tasks_active") == 1, LONG)
     began = time.monotonic()
     while time.monotonic() < began + 7:  # longer than the longest sleep of the loop
         assert is_ok(f"{url}", "live") and is_ok(url, "ready")

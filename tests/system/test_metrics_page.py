@@ -55,7 +55,7 @@ def test_counts_are_those_of_a_ledger_after_failures_retries_and_revocations(
                 counts[what, task] -= summed(found, "taskbus_task_given_back_total", name=task)
         return counts
 
-    wait_until(lambda: summed(series(url), "taskbus_task_failed_total") == 6)
+    wait_until(lambda: summed(series(url), "taskbus_task_failed_total") == 6, 60)
     found = series(url)
     assert counted(found) == ledger
     assert summed(found, "celery_task_failed_total", name="sample.flaky", exception="ValueError") == 5
@@ -71,8 +71,8 @@ def test_counts_are_those_of_a_ledger_after_failures_retries_and_revocations(
 
 def test_what_is_counted_does_not_hang_on_reports(bus: TaskBus, start_worker: StartWorker) -> None:
     url = url_of(start_worker("-c", "1", "--http", "0", "--set", "reports=false"))
-    assert [sample.add.delay(n, n).get(timeout=15) for n in range(20)] == [2 * n for n in range(20)]
-    wait_until(lambda: summed(series(url), "celery_task_succeeded_total", name="sample.add") == 20)
+    assert [sample.add.delay(n, n).get(timeout=60) for n in range(20)] == [2 * n for n in range(20)]
+    wait_until(lambda: summed(series(url), "celery_task_succeeded_total", name="sample.add") == 20, 60)
     assert summed(series(url), "taskbus_events_dropped_total") == 0
 
 
@@ -85,10 +85,10 @@ def busy(bus: TaskBus, start_worker: StartWorker, tmp_path: Path) -> Iterator[st
         "schedule", "add", "-A", "sample:app", "-b", bus.broker_url, "often", "sample.add", "1", "2", "--every", "0.5"
     )
     assert added.status == 0, added
-    wait_until(lambda: all(each.state.is_final for each in done), 30)
+    wait_until(lambda: all(each.state.is_final for each in done), 60)
     url = url_of(worker)
-    wait_until(lambda: summed(series(url), "taskbus_schedule_sent_total", schedule="often") > 0, 30)
-    wait_until(lambda: summed(series(url), "taskbus_beat_leader") == 1)
+    wait_until(lambda: summed(series(url), "taskbus_schedule_sent_total", schedule="often") > 0, 60)
+    wait_until(lambda: summed(series(url), "taskbus_beat_leader") == 1, 60)
     return url
 
 
@@ -149,7 +149,7 @@ def test_the_page_says_what_there_is_where_something_else_is_asked_for(bus: Task
 def test_an_address_in_use_keeps_a_worker_from_starting_and_is_named(bus: TaskBus, start_worker: StartWorker) -> None:
     address = url_of(start_worker("-c", "1", "--http", "0")).removeprefix("http://")
     second = start_worker("-c", "1", "--http", address)
-    assert second.process.wait(30) == 2
+    assert second.process.wait(60) == 2
     assert f"http='{address}' cannot be listened on" in second.log.read_text()
 
 
@@ -161,7 +161,7 @@ def test_without_prometheus_client_probes_work_and_the_line_for_pip_is_told(
     package.joinpath("__init__.py").write_text("raise ModuleNotFoundError('none', name='prometheus_client')")
     worker = start_worker("-c", "1", "--http", "0", PYTHONPATH=f"{package.parent}:{sample.__file__.rpartition('/')[0]}")
     url = url_of(worker)
-    wait_until(lambda: get(f"{url}/healthz/ready")[0] == 200)
+    wait_until(lambda: get(f"{url}/healthz/ready")[0] == 200, 60)
     status, body = get(f"{url}/metrics")
     assert (status, 'pip install "taskbus[metrics]"' in json.loads(body)["advice"]) == (501, True)
     assert 'pip install "taskbus[metrics]"' in worker.log.read_text()
@@ -171,7 +171,7 @@ def test_a_worker_that_is_not_to_be_watched_has_no_thread_for_it(bus: TaskBus, s
     plain, watched = start_worker("-c", "1"), start_worker("-c", "1", "--http", "0")
     url = url_of(watched)
     for worker in (plain, watched):
-        wait_until(lambda worker=worker: "Ready in" in worker.log.read_text())
+        wait_until(lambda worker=worker: "Ready in" in worker.log.read_text(), 60)
     wait_until(lambda: threads(watched) == threads(plain) + 1, what="one thread more, that listens")
     series(url)
     wait_until(lambda: threads(watched) == threads(plain) + 2, what="and one that looks at the queues, once asked")

@@ -18,7 +18,7 @@ def url_of(worker: Worker) -> str:
     def found() -> re.Match[str] | None:
         return re.search(r"(http://\S+)/metrics", worker.log.read_text())
 
-    wait_until(found, what="its address in the log")
+    wait_until(found, 60, "its address in the log")
     match = found()
     assert match is not None
     return match[1]

@@ -15,7 +15,7 @@ from taskbus.web.refusal import conflict
 from taskbus.web.routes import Routes, gathered
 from taskbus.web.server import web_app
 from taskbus.web.shapes.basis import Changed, Given, Role, Shape
-from tests.web.conftest import Visitor, asking, whoever_says_so
+from tests.web.conftest import Visitor, asking, running, whoever_says_so
 
 shelf = Routes("shelf")
 
@@ -58,10 +58,7 @@ def burn(visit: Visit, name: str, body: Book) -> Changed:
 
 @pytest.fixture
 def web(app: TaskBus) -> Iterator[Starlette]:
-    made = web_app(app, identify=whoever_says_so, endpoints=gathered([shelf]))
-    yield made
-    made.state.server.engine.stop()
-    made.state.server.threads.close()
+    yield from running(web_app(app, identify=whoever_says_so, endpoints=gathered([shelf])))
 
 
 @pytest.fixture

@@ -4,16 +4,8 @@
  */
 import { base } from "./place";
 
-export type State =
-  | "waiting"
-  | "running"
-  | "succeeded"
-  | "retried"
-  | "failed"
-  | "rejected"
-  | "revoked"
-  | "expired"
-  | "crashed";
+/** As the server names it: PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED, EXPIRED, REJECTED. */
+export type State = string;
 
 export type Role = "viewer" | "operator" | "admin";
 export type Range = "15m" | "1h" | "6h" | "24h" | "3d";
@@ -21,7 +13,7 @@ export type Range = "15m" | "1h" | "6h" | "24h" | "3d";
 export interface Me {
   user: string;
   role: Role;
-  auth: "none" | "token" | "basic" | "oidc" | "proxy";
+  auth: "none" | "token" | "basic" | "oidc" | "proxy" | "host";
   environment: string;
   read_only: boolean;
   version: string;
@@ -189,7 +181,8 @@ export interface Attempt {
 export interface TaskDetail {
   row: TaskRow;
   attempts: Attempt[];
-  result: unknown;
+  /** Readable text, cut; null if it has none. */
+  result: string | null;
   traceback: string;
   logs: string[];
   progress: Progress | null;
@@ -203,6 +196,8 @@ export interface TaskDetail {
   due_at: number | null;
   python: string;
   cli: string;
+  /** Headers of its message; left out where it is gone. */
+  headers?: Record<string, string>;
 }
 
 export interface Failing {
@@ -210,7 +205,7 @@ export interface Failing {
   failed: number;
   total: number;
   error: string;
-  last_at: number;
+  last_at: number | null;
 }
 
 export interface Overview {
@@ -296,7 +291,7 @@ export interface Flow {
   done: number;
   total: number;
   dead: number;
-  created_at: number;
+  created_at: number | null;
   ended_at: number | null;
 }
 
@@ -308,13 +303,26 @@ export interface FlowNode {
   started_at: number | null;
   ended_at: number | null;
   error: string;
+  /** Id of the group that it is a member of, "" if none. */
+  group: string;
+}
+
+/** Tasks that run side by side: how many there are, and how many have ended. */
+export interface FlowGroup {
+  id: string;
+  name: string;
+  total: number;
+  done: number;
+  dead: number;
 }
 
 export interface FlowDetail {
   flow: Flow;
   nodes: FlowNode[];
   edges: [string, string][];
-  groups: Record<string, string[]>;
+  groups: FlowGroup[];
+  /** What is left out, or "". */
+  note: string;
 }
 
 export interface Letter {
@@ -359,6 +367,7 @@ export interface Job {
   started_at: number;
   by: string;
   error: string;
+  ended_at: number | null;
 }
 
 export interface Schedule {
@@ -379,12 +388,26 @@ export interface Schedule {
 }
 
 export interface System {
-  broker: { url: string; latency: number | null; version?: string; features: string[] };
-  results: { url: string; latency: number | null; version?: string };
-  history: { url: string; size: number; rows: number; kept: number };
+  broker: {
+    url: string;
+    latency: number | null;
+    version: string;
+    features: Record<string, unknown>;
+    error: string;
+  };
+  /** `is_shared`: it is the broker's database, so that a task settles in one transaction. */
+  results: { url: string; is_shared: boolean; dead_letters: number | null; error: string };
+  /** Size in bytes; rows by table, and for how many seconds each is kept. */
+  history: {
+    url: string;
+    size: number | null;
+    rows: Record<string, number>;
+    kept: Record<string, number>;
+    error: string;
+  };
   beats: Node[];
-  config: { name: string; value: string; origin: string }[];
-  remarks: { weight: string; subject: string; text: string; advice: string }[];
+  config: { name: string; value: unknown; origin: string }[];
+  remarks: { weight: "fine" | "risk" | "refused"; subject: string; text: string; advice: string }[];
   versions: Record<string, string>;
 }
 
@@ -395,7 +418,10 @@ export interface AuditEntry {
   action: string;
   target: string;
   detail: string;
-  count: number;
+  count: number | null;
+  /** done, refused, failed; or started, if no more is known. */
+  outcome: string;
+  address: string;
 }
 
 export interface Changed {

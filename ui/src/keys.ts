@@ -39,14 +39,20 @@ function run(name: string, event: KeyboardEvent): boolean {
   return true;
 }
 
-/** Binds keys ("j", "g q", "ctrl-k", "?") while the component is shown; the one shown last wins. */
-export function useKeys(keys: Record<string, Act>): void {
+/**
+ * Binds keys ("j", "g q", "ctrl-k", "?") while the component is shown; the one shown last wins. A fallback wins only
+ * where there is nothing else: the layout is shown after the page inside it.
+ */
+export function useKeys(keys: Record<string, Act>, isFallback = false): void {
   const latest = useRef(keys);
   latest.current = keys;
   const names = Object.keys(keys).join("\n");
   useEffect(() => {
     const added = names.split("\n").map((name): [string, Act] => [name, (event) => latest.current[name]?.(event)]);
-    for (const [name, act] of added) bound.set(name, [...(bound.get(name) ?? []), act]);
+    for (const [name, act] of added) {
+      const others = bound.get(name) ?? [];
+      bound.set(name, isFallback ? [act, ...others] : [...others, act]);
+    }
     return () => {
       for (const [name, act] of added) {
         bound.set(

@@ -30,17 +30,20 @@ export function Layout({ children }: { children: ComponentChildren }) {
   const [hasMenu, setMenu] = useState(false);
   useEffect(() => setMenu(false), [path]);
   useRowKeys();
-  useKeys({
-    ...Object.fromEntries(
-      PAGES.filter((page) => page.key).map((page) => [`g ${page.key}`, () => route(to(page.path))]),
-    ),
-    "ctrl-k": () => setOpen("palette"),
-    "?": () => setOpen("help"),
-    "/": () => setOpen("palette"),
-    r: () => {
-      isPaused.value = !isPaused.value;
+  useKeys(
+    {
+      ...Object.fromEntries(
+        PAGES.filter((page) => page.key).map((page) => [`g ${page.key}`, () => route(to(page.path))]),
+      ),
+      "ctrl-k": () => setOpen("palette"),
+      "?": () => setOpen("help"),
+      "/": () => setOpen("palette"),
+      r: () => {
+        isPaused.value = !isPaused.value;
+      },
     },
-  });
+    true,
+  );
   return (
     <div class={hasMenu ? "layout layout-menu" : "layout"}>
       <a class="skip" href="#main">

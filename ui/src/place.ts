@@ -30,6 +30,7 @@ export const at = {
   worker: (name: string) => to(`workers/${part(name)}`),
   flow: (id: string) => to(`workflows/${part(id)}`),
   letters: (where: string) => to("dead-letters", { where }),
+  letter: (id: string) => to(`dead-letters/${part(id)}`),
 };
 
 /** One term of a filter, quoted as a shell would where its value needs it: `term("task", "shop.pay")`. */

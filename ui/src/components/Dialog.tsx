@@ -22,6 +22,11 @@ export function Dialog({ title, onClose, children, foot, isWide }: DialogProps) 
   useEffect(() => {
     const before = document.activeElement;
     dialog.current?.showModal();
+    // The browser would focus the cross; what is to be filled in or answered comes first.
+    const first = dialog.current?.querySelector<HTMLElement>(
+      ".dialog-body :is(input, select, textarea), .dialog-foot button:not(:disabled)",
+    );
+    first?.focus();
     return () => before instanceof HTMLElement && before.focus();
   }, []);
   return (

@@ -28,7 +28,8 @@ export function Empty({ title, icon = "empty", children, command }: Props) {
 export function Command({ text }: { text: string }) {
   return (
     <div class="command">
-      <code>{text}</code>
+      {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reachable by the keyboard */}
+      <code tabIndex={0}>{text}</code>
       <Copy text={text} />
     </div>
   );

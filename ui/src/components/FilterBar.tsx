@@ -1,5 +1,6 @@
 /** The search field of a list: the filter language of the server, with its keys and known values suggested. */
 import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { ApiError } from "../api";
 import { useKeys } from "../keys";
 import { term } from "../place";
 import { Button } from "./Button";
@@ -18,6 +19,8 @@ interface Props {
   onApply: (where: string) => void;
   keys: FilterKey[];
   placeholder?: string;
+  /** What the list was answered with: a filter that the server cannot read is told of below the field. */
+  error?: Error | null;
 }
 
 interface Suggestion {
@@ -58,7 +61,7 @@ export function suggest(word: string, keys: FilterKey[]): Suggestion[] {
     .map((known) => ({ text: known.key, hint: known.hint, isWhole: false }));
 }
 
-export function FilterBar({ value, onApply, keys, placeholder = "Filter" }: Props) {
+export function FilterBar({ value, onApply, keys, placeholder = "Filter", error }: Props) {
   const [text, setText] = useState(value);
   const [isOpen, setOpen] = useState(false);
   const [at, setAt] = useState(-1);
@@ -103,16 +106,20 @@ export function FilterBar({ value, onApply, keys, placeholder = "Filter" }: Prop
       else field.current?.blur();
     }
   };
+  const wrong = error && isUnreadable(error) ? error : null;
   const follow = () => setCaret(field.current?.selectionStart ?? text.length);
   return (
     <search class="filter">
-      <div class="filter-field">
+      <div class={wrong ? "filter-field filter-wrong" : "filter-field"}>
         <Icon name="search" />
         <input
           ref={field}
           type="text"
           role="combobox"
-          aria-label={placeholder}
+          data-testid="filter"
+          aria-label="Filter"
+          aria-invalid={wrong ? true : undefined}
+          aria-describedby={wrong ? `${list}-wrong` : undefined}
           aria-autocomplete="list"
           aria-expanded={suggestions.length > 0}
           aria-controls={list}
@@ -154,8 +161,21 @@ export function FilterBar({ value, onApply, keys, placeholder = "Filter" }: Prop
           </div>
         ))}
       </div>
+      {wrong && (
+        <p class="filter-error" id={`${list}-wrong`} role="alert">
+          <Icon name="warning" />
+          <span>
+            {wrong.message} {wrong.advice}
+          </span>
+        </p>
+      )}
     </search>
   );
+}
+
+/** Whether the server could not read the filter. */
+export function isUnreadable(error: Error): error is ApiError {
+  return error instanceof ApiError && (error.status === 400 || error.status === 422);
 }
 
 /** The field of a list that is whole: what is typed narrows the rows at once, and stands in the URL. */

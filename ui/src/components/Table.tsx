@@ -1,9 +1,10 @@
-/** Tables: sortable, walked with j and k, rows chosen with x, the next page on demand. */
+/** Tables: sortable, walked with j and k, rows chosen with x and ranges of them with shift, the next page on demand. */
 import type { ComponentChildren } from "preact";
-import { useMemo, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
 import { useKeys } from "../keys";
 import { Button } from "./Button";
 import { Icon } from "./Icon";
+import { useSight } from "./windowing";
 
 export interface Column<T> {
   /** Names the column in the URL and for `sort`. */
@@ -17,6 +18,8 @@ export interface Column<T> {
   from?: "medium" | "wide";
   /** Takes what width is left, and is cut where it does not fit. */
   isElastic?: boolean;
+  /** Does so on a phone, where the elastic column may not be shown. */
+  isLead?: boolean;
 }
 
 export interface Sort {
@@ -38,6 +41,8 @@ interface Props<T> {
   rowClass?: (row: T) => string;
   more?: (() => void) | null;
   isLoadingMore?: boolean;
+  /** Height of every row, pixels: of a long table only those in sight are drawn. Without it all are. */
+  rowHeight?: number;
   /** Below the rows: how many there are, what is left out. */
   foot?: ComponentChildren;
   /** In place of rows when there are none. */
@@ -63,10 +68,22 @@ export function Table<T>(props: Props<T>) {
   const [sort, setSort] = useState<Sort | null>(props.initial ?? null);
   const rows = useMemo(() => sorted(props.rows, columns, sort), [props.rows, columns, sort]);
 
-  const choose = (key: string) => {
-    if (!onChoose) return;
+  const body = useRef<HTMLTableSectionElement>(null);
+  const sight = useSight(rows.length, props.rowHeight ?? 0, body);
+  const lastChosen = useRef(0);
+
+  /** Flips a row; as a range, all from the one that was flipped last do as it does now. */
+  const choose = (place: number, isRange: boolean) => {
+    const row = rows[place];
+    if (!onChoose || row === undefined) return;
     const next = new Set(chosen);
-    if (!next.delete(key)) next.add(key);
+    const isOn = !next.has(rowKey(row));
+    const [from, to] = isRange ? [lastChosen.current, place].sort((a, b) => a - b) : [place, place];
+    for (const each of rows.slice(from, (to as number) + 1)) {
+      if (isOn) next.add(rowKey(each));
+      else next.delete(rowKey(each));
+    }
+    lastChosen.current = place;
     onChoose(next);
   };
   if (rows.length === 0 && empty) return <>{empty}</>;
@@ -74,7 +91,11 @@ export function Table<T>(props: Props<T>) {
   return (
     <>
       <div class="table-frame">
-        <table class="table" data-testid={props.testid}>
+        <table
+          class={props.rowHeight ? "table table-even" : "table"}
+          data-testid={props.testid}
+          aria-rowcount={rows.length + 1}
+        >
           <caption class="unseen">{caption}</caption>
           <thead>
             <tr>
@@ -93,20 +114,25 @@ export function Table<T>(props: Props<T>) {
               ))}
             </tr>
           </thead>
-          <tbody>
-            {rows.map((row) => {
+          <tbody ref={body}>
+            <Gap rows={sight.from} height={sight.height} />
+            {rows.slice(sight.from, sight.to).map((row, at) => {
               const key = rowKey(row);
+              const place = sight.from + at;
               return (
                 <Row
                   key={key}
                   row={row}
+                  place={place}
+                  height={props.rowHeight}
                   columns={columns}
                   open={open}
                   extra={props.rowClass?.(row) ?? ""}
-                  choice={onChoose && { isOn: chosen?.has(key) ?? false, flip: () => choose(key) }}
+                  choice={onChoose && { isOn: chosen?.has(key) ?? false, flip: (isRange) => choose(place, isRange) }}
                 />
               );
             })}
+            <Gap rows={rows.length - sight.to} height={sight.height} />
           </tbody>
         </table>
       </div>
@@ -124,10 +150,20 @@ export function Table<T>(props: Props<T>) {
   );
 }
 
-/** j, k and x for all tables of the page: the next row, the one before, and the choice of the row. */
+/** Stands for rows out of sight. */
+export function Gap({ rows, height }: { rows: number; height: number }) {
+  // biome-ignore lint/a11y/noAriaHiddenOnFocusable: a row without a tabindex takes no focus
+  return rows > 0 ? <tr class="table-gap" aria-hidden="true" style={{ height: `${rows * height}px` }} /> : null;
+}
+
+/** j, k and x for all tables of the page: the next row, the one before, the choice of the row, with shift of a range. */
 export function useRowKeys(): void {
-  const rows = () => [...document.querySelectorAll<HTMLTableRowElement>("main .table tbody tr")];
-  const current = () => document.activeElement?.closest<HTMLTableRowElement>("main .table tbody tr") ?? null;
+  const rows = () => [...document.querySelectorAll<HTMLTableRowElement>("main .table tbody tr[data-row]")];
+  const current = () => document.activeElement?.closest<HTMLTableRowElement>("main .table tbody tr[data-row]") ?? null;
+  const choose = (shiftKey: boolean) => {
+    const box = current()?.querySelector(".cell-choose input");
+    box?.dispatchEvent(new MouseEvent("click", { shiftKey, bubbles: true, cancelable: true }));
+  };
   const step = (by: number) => {
     const all = rows();
     const row = current();
@@ -136,7 +172,8 @@ export function useRowKeys(): void {
   useKeys({
     j: () => step(1),
     k: () => step(-1),
-    x: () => current()?.querySelector<HTMLInputElement>(".cell-choose input")?.click(),
+    x: () => choose(false),
+    X: () => choose(true),
   });
 }
 
@@ -169,17 +206,19 @@ function Head<T>({ column, sort, onSort }: { column: Column<T>; sort: Sort | nul
 
 interface RowProps<T> {
   row: T;
+  place: number;
+  height: number | undefined;
   columns: Column<T>[];
   open: ((row: T) => void) | undefined;
   extra: string;
-  choice: { isOn: boolean; flip: () => void } | undefined;
+  choice: { isOn: boolean; flip: (isRange: boolean) => void } | undefined;
 }
 
 function isControl(target: EventTarget | null): boolean {
   return !!(target as HTMLElement | null)?.closest("a, button, input, select, label, summary");
 }
 
-function Row<T>({ row, columns, open, extra, choice }: RowProps<T>) {
+function Row<T>({ row, place, height, columns, open, extra, choice }: RowProps<T>) {
   const onKey = (event: KeyboardEvent) => {
     if (event.key === "Enter" && event.target === event.currentTarget) open?.(row);
   };
@@ -189,13 +228,21 @@ function Row<T>({ row, columns, open, extra, choice }: RowProps<T>) {
   return (
     <tr
       tabIndex={-1}
+      data-row={place}
+      aria-rowindex={place + 2}
+      style={height ? { height: `${height}px` } : undefined}
       class={`${open ? "row-open " : ""}${choice?.isOn ? "row-chosen " : ""}${extra}`}
       onKeyDown={onKey}
       onClick={onClick}
     >
       {choice && (
         <td class="cell-choose">
-          <input type="checkbox" aria-label="Choose this row" checked={choice.isOn} onChange={choice.flip} />
+          <input
+            type="checkbox"
+            aria-label="Choose this row"
+            checked={choice.isOn}
+            onClick={(event) => choice.flip(event.shiftKey)}
+          />
         </td>
       )}
       {columns.map((column) => (
