@@ -9,23 +9,31 @@ from typing import NoReturn
 
 import rich_click as click
 
-from taskbus.cli.exits import INTERRUPTED, USAGE, CommandFailed
+from taskbus.cli.exits import FAILED, INTERRUPTED, NO_REPLY, NOT_FOUND, USAGE, CommandFailed
 from taskbus.cli.options import Scope, shared_options
 from taskbus.errors import AppNotFound, ConfigError, TaskBusError
+from taskbus.steering.refusal import NobodyAnswered, NotThere
 
 COMMANDS = {
+    "dev": "Develop: worker, beat and web page in one, started again when code changes.",
     "worker": "Run tasks until told to stop.",
     "beat": "Send what is scheduled until told to stop.",
     "call": "Send a task, and wait for its result if asked to.",
     "result": "Show how a task stands: its state, value or failure.",
-    "queues": "List, peek into or purge queues.",
+    "top": "See what runs, waits and fails, live in the terminal.",
+    "tasks": "Search, show, retry or revoke tasks.",
+    "queues": "List, peek into, pause, resume or purge queues.",
+    "nodes": "List workers and beats; grow, shrink, limit, ping or stop workers.",
     "dlq": "List, show, replay or purge dead letters.",
     "flow": "List, show, cancel or retry workflows.",
     "schedule": "List, add, pause, run or backfill schedules.",
     "spool": "Show or relay what waits on this disk for the broker.",
+    "web": "Serve the page that shows what runs, and its JSON API.",
     "status": "Show workers, queues and dead letters.",
     "inspect": "Ask workers what they do.",
     "control": "Tell workers what to do.",
+    "health": "Say whether a worker or beat is live, ready, started: for probes.",
+    "metrics": "Print the dashboard for Grafana, or the alerts for Prometheus.",
     "doctor": "Check broker, results, app and workers, and say what to do.",
     "bench": "Measure this machine, with a real worker on a real broker.",
     "demo": "See a worker at work: nothing to install, ten seconds.",
@@ -65,10 +73,27 @@ class LazyGroup(click.RichGroup):
         "rich_help_config": {"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line": (0, 0, 1, 0)},
     },
 )
-@click.command_panel("Work", commands=["worker", "beat", "call", "result"])
+@click.command_panel("Work", commands=["dev", "worker", "beat", "call", "result"])
 @click.command_panel(
     "Look and mend",
-    commands=["queues", "dlq", "flow", "schedule", "spool", "status", "inspect", "control", "doctor", "config"],
+    commands=[
+        "top",
+        "tasks",
+        "queues",
+        "nodes",
+        "dlq",
+        "flow",
+        "schedule",
+        "spool",
+        "web",
+        "status",
+        "inspect",
+        "control",
+        "health",
+        "metrics",
+        "doctor",
+        "config",
+    ],
 )
 @click.command_panel("Try", commands=["demo", "migrate", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
@@ -98,6 +123,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+_STATUS: dict[type[TaskBusError], int] = {NotThere: NOT_FOUND, NobodyAnswered: NO_REPLY, ConfigError: USAGE}
+
+
 def _explain(error: TaskBusError, scope: Scope) -> CommandFailed:
     """Our own errors say what happened and what to do: the traceback is printed with ``-v`` alone.
 
@@ -107,7 +135,8 @@ def _explain(error: TaskBusError, scope: Scope) -> CommandFailed:
         traceback.print_exception(error)
     elif isinstance(error, AppNotFound) and error.__cause__ is not None:
         traceback.print_exception(error.__cause__)
-    failed = CommandFailed(str(error), USAGE if isinstance(error, ConfigError) else 1)
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), FAILED)
+    failed = CommandFailed(str(error), status)
     failed.show()
     return failed
 

@@ -4,11 +4,12 @@ A field that is not known is passed over, one that is not there has the value th
 versions report to one store.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
 
+from taskbus.context import Progress as Progress
 from taskbus.monitor.histogram import Histogram
 
 COUNTED = (
@@ -28,15 +29,6 @@ COUNTED = (
 ``rejected``: the task said so. ``expired``: they came too late. ``crashed`` attempts took their runner along;
 ``given_back`` ones will start again elsewhere. Each delivery that ends is one of the last eight.
 """
-
-
-class Progress(NamedTuple):
-    """How far a task says it has come: ``done`` of ``total`` (0: it does not know), and what it is at."""
-
-    done: float
-    total: float = 0.0
-    note: str = ""
-    at: float = 0.0
 
 
 class Running(NamedTuple):
@@ -65,6 +57,7 @@ class NodeState(NamedTuple):
     since it started. ``dropped``: records it could not keep. ``sampled``: of successes, one of so many is recorded.
     ``http``: where its metrics and probes are, "" if nowhere. ``limits``: rate limits by task, as Celery writes them.
     ``is_leader``: of a beat, whether it does the work. ``last_fetch_at``: when the broker last answered it.
+    ``sent``: by a beat, tasks since it started.
     """
 
     kind: str
@@ -93,13 +86,15 @@ class NodeState(NamedTuple):
     limits: Sequence[Sequence[str]] = ()
     is_leader: bool = False
     last_fetch_at: float = 0.0
+    sent: int = 0
 
 
 class Total(NamedTuple):
     """What was counted of one task from one queue. ``counts`` by the names in ``COUNTED``, without the zeros.
 
     ``waits``: seconds from when it could start to its start, ``runs``: seconds of attempts, both of those that started.
-    ``errors``: failed attempts by the class of their error; all but the fifty most frequent under "".
+    ``errors``: failed attempts by the class of their error; all but the fifty most frequent under "". ``deaths``: those
+    counted as ``failed``, by the class of their last error; the rest, if any, are of unknown classes.
     """
 
     task: str
@@ -108,6 +103,7 @@ class Total(NamedTuple):
     waits: Histogram
     runs: Histogram
     errors: dict[str, int]
+    deaths: Mapping[str, int] = {}
 
 
 class TaskRecord(NamedTuple):
@@ -159,14 +155,16 @@ def unpack_state(packed: bytes) -> NodeState:
 
 def pack_totals(totals: Iterable[Total]) -> bytes:
     """What was counted in a minute, as bytes."""
-    return _pack([[t.task, t.queue, t.counts, t.waits.packed(), t.runs.packed(), t.errors] for t in totals])
+    return _pack(
+        [[t.task, t.queue, t.counts, t.waits.packed(), t.runs.packed(), t.errors, dict(t.deaths)] for t in totals]
+    )
 
 
 def unpack_totals(packed: bytes) -> list[Total]:
     """What was counted, of ``packed``."""
     return [
-        Total(task, queue, counts, Histogram.unpacked(waits), Histogram.unpacked(runs), errors)
-        for task, queue, counts, waits, runs, errors, *_ in msgpack.unpackb(packed, strict_map_key=False)
+        Total(task, queue, counts, Histogram.unpacked(waits), Histogram.unpacked(runs), errors, *rest[:1])
+        for task, queue, counts, waits, runs, errors, *rest in msgpack.unpackb(packed, strict_map_key=False)
     ]
 
 
