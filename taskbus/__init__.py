@@ -23,6 +23,7 @@ _HOME = {
     "GroupResult": "taskbus.workflow.results",
     "Middleware": "taskbus.middleware",
     "PayloadTooLarge": "taskbus.errors",
+    "Progress": "taskbus.context",
     "PublishFailed": "taskbus.errors",
     "PublishUnknown": "taskbus.errors",
     "Reject": "taskbus.errors",

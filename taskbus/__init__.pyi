@@ -1,6 +1,7 @@
 from taskbus.app import TaskBus as TaskBus
 from taskbus.config import Config as Config
 from taskbus.context import Context as Context
+from taskbus.context import Progress as Progress
 from taskbus.decorator import task as task
 from taskbus.errors import BadArguments as BadArguments
 from taskbus.errors import ConfigError as ConfigError

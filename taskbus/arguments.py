@@ -42,6 +42,8 @@ class Arguments:
         )
         self.takes = self._most
         """How many positional arguments a caller may give."""
+        self.positional = tuple(parameter.name for parameter in positional)
+        """The names of those that have one, in their order."""
         self._hints: Mapping[str, Any] | None = None
         self._converters: Mapping[str, Converter] = {}
         self._convert_result: Converter = None

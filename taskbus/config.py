@@ -6,7 +6,7 @@ import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -82,12 +82,56 @@ class Config:
     remote_control: str = "auto"
     """What of Celery's remote control workers obey: ``full``, ``inspect`` (they tell, and change nothing), ``off``; or
     ``auto``: full on Redis and RabbitMQ, off on databases."""
+    reports: bool = True
+    """Whether workers and beats report to the result store what they do: for the web page, history and commands."""
+    reports_rate: int = 50
+    """Tasks a second of which each worker keeps a record although they went well; what fails is recorded in full."""
+    redact: tuple[str, ...] = ()
+    """Names of arguments and keys whose values are secrets, beyond those like ``password``, ``token`` or ``card``."""
+    task_logs: bool = True
+    """Whether the last lines that an attempt logs are kept with its record."""
     start_method: str = "forkserver"
     """How runners start: ``forkserver`` (the app is imported once) or ``spawn`` (once per runner)."""
     max_tasks_per_runner: int = 0
     """Attempts after which a runner is replaced; 0: never."""
     max_memory_per_runner: int = 0
     """Resident memory after which a runner is replaced; 0: never."""
+    history: str = ""
+    """URL of the SQL database in which the web server keeps what happened; empty: the result store's where that is one
+    on a server, else a file beside it, or in the working folder."""
+    web_auth: tuple[str, ...] = ()
+    """How the web server finds out who asks: ``token``, ``basic``, ``oidc``, ``proxy``, or several of them; empty: it
+    asks nobody, and serves this machine alone."""
+    web_tokens: tuple[str, ...] = field(default=(), repr=False)
+    """Its tokens, each as ``name:role:hash``; ``taskbus web token`` makes them."""
+    web_users: tuple[str, ...] = field(default=(), repr=False)
+    """Who may sign in with a password, each as ``name:role:hash``; ``taskbus web password`` makes them."""
+    web_roles: tuple[str, ...] = ()
+    """Roles of those whom OIDC or a proxy names, each as ``who=role``: ``ann@shop.example=admin``, ``@ops=operator``
+    (a group), ``*@shop.example=viewer``. The highest that fits counts; whom none fits is refused."""
+    web_url: str = ""
+    """Where users reach it, such as ``https://shop.example/taskbus``, if it is behind a proxy."""
+    web_hosts: tuple[str, ...] = ()
+    """Names under which it may be asked (the ``Host`` header), besides its own; others are refused."""
+    web_proxies: tuple[str, ...] = ()
+    """Addresses or networks of proxies in front of it, whose headers it believes."""
+    web_proxy_user: str = "X-Forwarded-User"
+    """The header in which such a proxy says who asks."""
+    web_proxy_groups: str = "X-Forwarded-Groups"
+    """The header in which it names his groups, with commas between."""
+    web_oidc_issuer: str = ""
+    """The OpenID provider, as its ``/.well-known/openid-configuration`` names it."""
+    web_oidc_client_id: str = ""
+    """What the web server is called there."""
+    web_oidc_client_secret: str = field(default="", repr=False)
+    """Its secret there; empty: it has none (PKCE alone)."""
+    web_oidc_groups: str = "groups"
+    """The claim that holds somebody's groups."""
+    web_secret: str = field(default="", repr=False)
+    """Signs the cookies of those who signed in; empty: a new one at each start, which signs all out. 32 characters or
+    more."""
+    web_environment: str = ""
+    """A word that the page shows beside its name: ``production``, ``staging``."""
 
     def __post_init__(self) -> None:
         for name, floor in _FLOORS.items():
@@ -102,13 +146,15 @@ _FLOORS: dict[str, float] = {
     "result_ttl": 0, "flow_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "max_spool_bytes": 0,
     "dedup_window": 0, "lease": 0.1, "sweep": 0.05, "beat_lease": 0.1, "grace": 0, "max_crashes": 1, "max_losses": 1,
     "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0, "telemetry_rate": 1,
-    "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
+    "reports_rate": 0,    "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
 }  # fmt: skip
 _CHOICES = {
     "serializer": ("msgpack", "json"),
     "start_method": ("forkserver", "spawn"),
     "remote_control": ("auto", "full", "inspect", "off"),
 }
+SECRETS = frozenset({"web_tokens", "web_users", "web_oidc_client_secret", "web_secret"})
+"""Settings that are never shown."""
 
 
 def load(

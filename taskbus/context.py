@@ -3,10 +3,27 @@
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from math import inf
+from numbers import Real
+from typing import Any, NamedTuple, NoReturn
 
 from taskbus.errors import Reject, Replaced, RetryRequested
 from taskbus.message import FLOW, NO_HEADERS, SCHEDULE, SCHEDULED_AT
+
+LONGEST_NOTE = 200
+"""Characters of a note on progress; what is longer is cut."""
+
+
+class Progress(NamedTuple):
+    """How far a task says it has come: ``done`` of ``total`` (0: it does not know), and what it is at.
+
+    ``at``: when it said so (Unix seconds).
+    """
+
+    done: float
+    total: float = 0.0
+    note: str = ""
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +43,7 @@ class Context:
     fencing_token: int = 0
     headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
     is_stopping: Callable[[], bool] = bool
+    voice: Any = field(default=None, repr=False, compare=False)
 
     @property
     def idempotency_key(self) -> str:
@@ -52,6 +70,22 @@ class Context:
         """Whether the worker was asked to stop: a long task may finish early and ``retry(delay=0)``."""
         return self.is_stopping()
 
+    def progress(self, done: float, total: float = 0, note: str = "") -> None:
+        """Tell how far the task has come: ``done`` of ``total``, in any unit (0: not known), and what it is at.
+
+        Shown by the page, by commands, and by ``AsyncResult.progress()`` within a second or so. Cheap enough for every
+        step of a loop: only the latest is sent. Outside of a worker it does nothing. ``note`` is cut at 200 characters.
+
+        Raises:
+            ValueError: ``done`` or ``total`` is no finite number from 0 on.
+            TypeError: one of them is no number, or ``note`` no text.
+        """
+        amounts = _amount("done", done), _amount("total", total)
+        if not isinstance(note, str):
+            raise TypeError(f"progress: note is {note!r}; give a text")
+        if self.voice is not None:
+            self.voice.progress(*amounts, note[:LONGEST_NOTE])
+
     def retry(self, message: str = "retry requested", *, delay: float | None = None) -> NoReturn:
         """End this attempt and try again after ``delay`` seconds (None: as the retry policy says).
 
@@ -70,6 +104,18 @@ class Context:
         it runs before this attempt has ended. A ``group`` must be followed by a task that takes its list.
         """
         raise Replaced(canvas)
+
+
+def _amount(name: str, value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"progress: {name} is {value!r}; give a number")
+    try:
+        amount = float(value)
+    except OverflowError:
+        amount = inf
+    if not 0 <= amount < inf:  # so that "not a number" is refused too
+        raise ValueError(f"progress: {name} is {value!r}; give a finite number, 0 or more")
+    return amount
 
 
 current: ContextVar[Context | None] = ContextVar("taskbus_context", default=None)

@@ -123,6 +123,18 @@ def configure_runner(level: str, format: str) -> None:
         configure(level, format)
 
 
+def line_of(record: logging.LogRecord) -> str:
+    """A record as one short text: time, level, logger, message, and the error if there is one. Never raises."""
+    at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
+    try:
+        text = record.getMessage()
+        if record.exc_info:
+            text = "\n".join([text, logging.Formatter().formatException(record.exc_info)])
+    except Exception as error:  # noqa: BLE001 - it formats what the user's code passed to logging
+        text = f"{record.msg!r} (cannot be formatted: {type(error).__name__})"
+    return f"{at} {record.levelname} {record.name}: {text}"
+
+
 def _traces(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:
     traces = []
     if record.exc_info:

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
@@ -217,6 +217,22 @@ class Broker:
     def peek(self, queue: str, limit: int) -> list[Delivery]:
         """The next messages of a queue, the delayed ones last, without taking them."""
         return [to_delivery(claimed) for claimed in self._storage().peek(queue, limit)]
+
+    def withdraw(self, queue: str, is_meant: Callable[[Delivery], bool], limit: int) -> Delivery | None:
+        """Delete the first that is meant of the next ``limit`` messages that wait in a queue; None: none was.
+
+        Where ``features.lists`` is False none ever is.
+        """
+        storage = self._storage()
+        for claimed in storage.peek(queue, limit) if self.features.lists else ():
+            delivery = to_delivery(claimed)
+            if is_meant(delivery) and storage.withdraw(claimed):
+                return delivery
+        return None
+
+    def depth(self, queue: str) -> int:
+        """Messages ready in a queue, also where the broker lists none. Raises ``BrokerError`` if it is not there."""
+        return self._storage().declare_queue(queue, expires=None, passive=True).messages
 
     def purge(self, queue: str) -> int:
         """Delete what waits in a queue, never what a worker holds; how many."""

@@ -36,6 +36,8 @@ class Consumer:
         self._connection = connection
         self._storage: Storage = connection.channel().storage
         self._queues = list(dict.fromkeys(queues))
+        self._resting: Set[str] = frozenset()
+        self._must_attend = False
         self._name = name
         self._lease = lease
         self._clock = clock
@@ -50,7 +52,9 @@ class Consumer:
 
     def _join(self) -> Holder:
         self._renewed_at = self._clock()
-        return self._storage.join(self._name, self._queues, self._lease)
+        holder = self._storage.join(self._name, self._attended(), self._lease)
+        self._must_attend = False
+        return holder
 
     @property
     def incarnation(self) -> str:
@@ -67,8 +71,27 @@ class Consumer:
         for queue in names:
             if queue not in self._queues:
                 storage.declare_queue(queue, expires=None, passive=False)
-        storage.attend(self._holder, names)
+        storage.attend(self._holder, self._attended(names))
         self._queues = names
+
+    def rest(self, queues: Set[str]) -> None:
+        """Fetch nothing from these queues until told otherwise; what came from them stays its own until it is settled.
+
+        Raises ``BrokerError``; even so the next ``fetch`` will heed it.
+        """
+        before, self._resting = self._attended(), queues
+        self._must_attend = self._must_attend or self._attended() != before
+        self._attend_now()
+
+    def _attend_now(self) -> None:
+        if self._must_attend:
+            self._mine().attend(self._holder, self._attended())
+            self._must_attend = False
+
+    def _attended(self, queues: Sequence[str] | None = None) -> list[str]:
+        """Those that do not rest."""
+        every = self._queues if queues is None else queues
+        return [queue for queue in every if queue not in self._resting] if self._resting else list(every)
 
     # --- waking up ---
 
@@ -101,9 +124,12 @@ class Consumer:
         having taken nothing, if this worker was reaped.
         """
         storage = self._mine()
-        if not self._queues:
+        self._attend_now()
+        queues = self._attended() if self._resting else self._queues
+        if not queues:
+            self._next_due_at = None
             return []
-        claims = storage.claim(self._holder, self._queues, limit)
+        claims = storage.claim(self._holder, queues, limit)
         self._next_due_at = claims.next_due_at
         if claims.claimed and len(self._queues) > 1:
             self._queues.append(self._queues.pop(0))

@@ -1,6 +1,5 @@
 """``taskbus config``: which settings hold, and where each comes from."""
 
-import dataclasses
 import os
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ from taskbus.cli.options import Scope, scope_of, shared_options
 from taskbus.cli.output import emit_one
 from taskbus.cli.tables import draw, say
 from taskbus.config import load
-from taskbus.database.urls import redacted
 from taskbus.errors import ConfigError
+from taskbus.monitor.settings import shown
 
 
 @click.group("config")
@@ -62,8 +61,7 @@ def effective(scope: Scope) -> tuple[dict[str, Any], dict[str, str]]:
     """Every setting in force, without passwords, and its origin."""
     variables = set(os.environ)
     app = open_parts(scope)
-    settings = {field.name: getattr(app.config, field.name) for field in dataclasses.fields(app.config)}
-    settings |= {"broker": redacted(app.broker_url), "results": redacted(app.results_url)}
+    settings = shown(app.config, {"broker": app.broker_url, "results": app.results_url})
     origins = dict(app.origins)
     for name, origin in origins.items():
         if origin.startswith("TASKBUS_") and origin not in variables:

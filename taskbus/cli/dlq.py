@@ -6,13 +6,14 @@ import rich_click as click
 
 from taskbus.cli.dead_letter_view import draw_letter, letter_item, letter_summary
 from taskbus.cli.dlq_acts import purge, replay
-from taskbus.cli.dlq_options import dead_letters_of, filter_options, place_of, read_filter
+from taskbus.cli.dlq_options import filter_options, place_of, read_filter
 from taskbus.cli.exits import NOT_FOUND, CommandFailed
 from taskbus.cli.opening import open_existing
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import ago, count, shortened
 from taskbus.cli.tables import draw, say
+from taskbus.steering.letters import dead_letters_of
 from taskbus.store.base import DeadLetter, Group
 
 LIST_LIMIT = 100

@@ -8,13 +8,15 @@ import rich_click as click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from taskbus.cli.confirming import confirm
-from taskbus.cli.dlq_options import dead_letters_of, filter_options, read_filter
-from taskbus.cli.exits import FAILED, NOT_FOUND, OK, CommandFailed
+from taskbus.cli.dlq_options import filter_options, read_filter
+from taskbus.cli.editing import edit_options, read_edit
+from taskbus.cli.exits import FAILED, NOT_FOUND, OK, USAGE, CommandFailed
 from taskbus.cli.opening import open_existing
 from taskbus.cli.options import Format, scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import count
 from taskbus.cli.tables import console, say
+from taskbus.steering.letters import dead_letters_of, edited
 from taskbus.store.base import Filter
 from taskbus.store.dead_letters import DeadLetters, Replayed
 
@@ -24,25 +26,40 @@ PAGE = 500
 @click.command("replay")
 @filter_options
 @click.option("--limit", type=click.IntRange(min=1), help="How many at most.")
+@edit_options
 @click.option("--dry-run", is_flag=True, help="Only say which ones it would send again.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose")
 @click.pass_context
-def replay(ctx: click.Context, where: str, ids: tuple[str, ...], limit: int | None, dry_run: bool, yes: bool) -> None:
+def replay(
+    ctx: click.Context,
+    where: str,
+    ids: tuple[str, ...],
+    limit: int | None,
+    args: str | None,
+    kwargs: str | None,
+    dry_run: bool,
+    yes: bool,
+) -> None:
     """Send the tasks of dead letters again, with their ids and arguments; prints each id.
+
+    --args and --kwargs give one task other arguments, in its own encoding; with -A they are checked against its
+    signature.
 
     Safe to interrupt: each letter is either replayed and gone, or still here. On a terminal it asks before it replays
     more than one; where nobody can be asked it needs --yes, --where or --id.
     """
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
-        dead = dead_letters_of(app)
+        dead, change = dead_letters_of(app), edited(app, read_edit(args, kwargs))
         wanted = read_filter(where, ids, app.clock())
         total = _count(dead, wanted, limit, ids)
+        if change is not None and total > 1:
+            raise CommandFailed(f"{total} dead letters match; other arguments are for one at a time: --id ID", USAGE)
         if not dry_run and (total > 1 if sys.stdin.isatty() else total and not (where or ids)):
             what = f"Send {count(total, 'task')} again, to {app.broker.safe_url}"
             confirm(what, yes=yes, instead="--yes, --where or --id")
-        letters = dead.replay(wanted, limit=limit, dry_run=dry_run)
+        letters = dead.replay(wanted, limit=limit, dry_run=dry_run, edit=change)
         done = _report(letters, total, scope.output, dry_run=dry_run)
     refused = [letter for letter in done if letter.refused]
     for letter in refused:
@@ -95,7 +112,7 @@ def _report(letters: Iterator[Replayed], total: int, output: Format, *, dry_run:
                 emit_items(output, "replayed", [letter], lambda: None)
             elif output is Format.TABLE and not shows_bar and not letter.refused:
                 click.echo(letter.task_id)
-    if output is Format.JSON:
+    if output in (Format.JSON, Format.CSV):
         emit_items(output, "replayed", done, lambda: None)
     return done
 

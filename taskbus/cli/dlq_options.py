@@ -1,16 +1,13 @@
 """What the commands of ``taskbus dlq`` share: which letters are meant, and the way to them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import rich_click as click
 
 from taskbus.app import TaskBus
-from taskbus.broker.delivery import Settlement
-from taskbus.message import Message
-from taskbus.store.base import AnyChange, Filter
-from taskbus.store.dead_letters import DeadLetters
+from taskbus.store.base import Filter
 from taskbus.store.where import parse
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -34,14 +31,3 @@ def read_filter(where: str, ids: tuple[str, ...], now: float) -> Filter:
 def place_of(app: TaskBus) -> str:
     """The database that holds the dead letters, for the reader."""
     return app.store.database or app.results_url
-
-
-def dead_letters_of(app: TaskBus) -> DeadLetters:
-    """The dead letters of an application. A replay is one transaction where broker and store share a database."""
-
-    def transact(message: Message, changes: Sequence[AnyChange]) -> bool:
-        settlement = Settlement(None, follow_ups=[message], changes=changes)
-        return app.broker.transact(settlement, app.record, shared=app.shares_database)
-
-    apart = not app.shares_database
-    return DeadLetters(app.store, transact, app.clock, app.config.max_message_bytes, apart=apart)

@@ -1,25 +1,23 @@
 """``taskbus flow``: look at workflows, cancel them, run again what failed in them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import rich_click as click
 from rich.text import Text
 
-from taskbus.app import TaskBus
 from taskbus.cli.confirming import confirm
-from taskbus.cli.exits import FAILED, NOT_FOUND, OK, CommandFailed
+from taskbus.cli.exits import FAILED, OK
 from taskbus.cli.flow_tree import arranged, drawn
 from taskbus.cli.opening import open_existing
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import ago, count, safe, shortened, span
 from taskbus.cli.tables import console, draw, say
-from taskbus.store.cancelling import cancel as cancel_flow
+from taskbus.steering import flows as acts
 from taskbus.store.flows import FlowState, FlowView, NodeState, NodeView
 
 LIST_LIMIT = 50
-PAGE = 1000
 STYLES = {
     FlowState.RUNNING: "yellow",
     FlowState.SUCCESS: "green",
@@ -56,8 +54,8 @@ def show(ctx: click.Context, flow_id: str) -> None:
     """Show a workflow as a tree, with states and timings; what failed says why."""
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
-        flow = _find(app, flow_id)
-        nodes = list(_nodes(app, flow_id))
+        flow = acts.find_flow(app, flow_id)
+        nodes = list(acts.nodes_of(app, flow_id))
         item = {**_item(flow), "nodes": [_node_item(view) for view in nodes]}
         emit_one(scope.output, "flow", item, lambda: _draw(flow, nodes, app.clock()))
 
@@ -70,12 +68,9 @@ def cancel(ctx: click.Context, flow_id: str) -> None:
     """Revoke what has not started of a workflow. What runs goes on to its end."""
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
-        flow = _find(app, flow_id)
-        cancel_flow(app.store, flow_id)
-        left = _open(flow)
-        said = (
-            "It had ended already." if flow.state is not FlowState.RUNNING else f"{count(left, 'task')} will not run."
-        )
+        has_ended = acts.find_flow(app, flow_id).state is not FlowState.RUNNING
+        left = acts.cancel(app, flow_id).count
+        said = "It had ended already." if has_ended else f"{count(left, 'task')} will not run."
         emit_one(scope.output, "cancelled", {"id": flow_id, "revoked": left}, lambda: say(said))
 
 
@@ -89,13 +84,10 @@ def retry(ctx: click.Context, flow_id: str, node: str | None, yes: bool) -> None
     """Run again what failed in a workflow, and go on from there. What succeeded is not run again."""
     scope = scope_of(ctx)
     with open_existing(scope, "broker", "results") as app:
-        _find(app, flow_id)
-        failed = [view for view in _nodes(app, flow_id) if _can_be_retried(view) and node in (None, view.node.id)]
-        if node is not None and not failed:
-            raise CommandFailed(f"no task {node!r} of workflow {flow_id} has failed by itself", NOT_FOUND)
+        failed = acts.failed_of(app, flow_id, node)
         if len(failed) > 1:
             confirm(f"Send {count(len(failed), 'task')} again, to {app.broker.safe_url}", yes=yes, has_dry_run=False)
-        tried = list(app.flow(flow_id).retried(node)) if failed else []
+        tried = acts.retry(app, flow_id, node) if failed else []
         sent = [each.task_id for each in tried if not each.refused]
         refused = [each for each in tried if each.refused]
 
@@ -108,28 +100,6 @@ def retry(ctx: click.Context, flow_id: str, node: str | None, yes: bool) -> None
     for each in refused:
         say(f"{each.task_id} was not sent again: {each.refused}", "red")
     ctx.exit(FAILED if refused else OK)
-
-
-def _can_be_retried(view: NodeView) -> bool:
-    return bool(view.node.task) and not view.cause and view.state in (NodeState.FAILURE, NodeState.REVOKED)
-
-
-def _find(app: TaskBus, flow_id: str) -> FlowView:
-    flow = app.store.flow(flow_id)
-    if flow is None:
-        raise CommandFailed(f"there is no workflow {flow_id!r}; taskbus flow list shows those there are", NOT_FOUND)
-    return flow
-
-
-def _nodes(app: TaskBus, flow_id: str) -> Iterator[NodeView]:
-    after = ""
-    while page := app.store.nodes(flow_id, limit=PAGE, after=after):
-        yield from page
-        after = page[-1].node.id
-
-
-def _open(flow: FlowView) -> int:
-    return flow.counts.get(NodeState.WAITING, 0) + flow.counts.get(NodeState.READY, 0)
 
 
 def _done(flow: FlowView) -> int:

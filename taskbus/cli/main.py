@@ -9,20 +9,24 @@ from typing import NoReturn
 
 import rich_click as click
 
-from taskbus.cli.exits import INTERRUPTED, USAGE, CommandFailed
+from taskbus.cli.exits import FAILED, INTERRUPTED, NO_REPLY, NOT_FOUND, USAGE, CommandFailed
 from taskbus.cli.options import Scope, shared_options
 from taskbus.errors import AppNotFound, ConfigError, TaskBusError
+from taskbus.steering.refusal import NobodyAnswered, NotThere
 
 COMMANDS = {
     "worker": "Run tasks until told to stop.",
     "beat": "Send what is scheduled until told to stop.",
     "call": "Send a task, and wait for its result if asked to.",
     "result": "Show how a task stands: its state, value or failure.",
-    "queues": "List, peek into or purge queues.",
+    "tasks": "Search, show, retry or revoke tasks.",
+    "queues": "List, peek into, pause, resume or purge queues.",
+    "nodes": "List workers and beats; grow, shrink, limit, ping or stop workers.",
     "dlq": "List, show, replay or purge dead letters.",
     "flow": "List, show, cancel or retry workflows.",
     "schedule": "List, add, pause, run or backfill schedules.",
     "spool": "Show or relay what waits on this disk for the broker.",
+    "web": "Serve the page that shows what runs, and its JSON API.",
     "status": "Show workers, queues and dead letters.",
     "inspect": "Ask workers what they do.",
     "control": "Tell workers what to do.",
@@ -68,7 +72,21 @@ class LazyGroup(click.RichGroup):
 @click.command_panel("Work", commands=["worker", "beat", "call", "result"])
 @click.command_panel(
     "Look and mend",
-    commands=["queues", "dlq", "flow", "schedule", "spool", "status", "inspect", "control", "doctor", "config"],
+    commands=[
+        "tasks",
+        "queues",
+        "nodes",
+        "dlq",
+        "flow",
+        "schedule",
+        "spool",
+        "web",
+        "status",
+        "inspect",
+        "control",
+        "doctor",
+        "config",
+    ],
 )
 @click.command_panel("Try", commands=["demo", "migrate", "bench", "completion", "version"])
 @shared_options("app", "broker", "results", "config", "output", "quiet", "verbose", environment=True)
@@ -98,6 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(status if isinstance(status, int) else 0)
 
 
+_STATUS: dict[type[TaskBusError], int] = {NotThere: NOT_FOUND, NobodyAnswered: NO_REPLY, ConfigError: USAGE}
+
+
 def _explain(error: TaskBusError, scope: Scope) -> CommandFailed:
     """Our own errors say what happened and what to do: the traceback is printed with ``-v`` alone.
 
@@ -107,7 +128,8 @@ def _explain(error: TaskBusError, scope: Scope) -> CommandFailed:
         traceback.print_exception(error)
     elif isinstance(error, AppNotFound) and error.__cause__ is not None:
         traceback.print_exception(error.__cause__)
-    failed = CommandFailed(str(error), USAGE if isinstance(error, ConfigError) else 1)
+    status = next((status for kind, status in _STATUS.items() if isinstance(error, kind)), FAILED)
+    failed = CommandFailed(str(error), status)
     failed.show()
     return failed
 

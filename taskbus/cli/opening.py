@@ -3,6 +3,8 @@
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Literal
 
 from taskbus.app import TaskBus
@@ -15,6 +17,10 @@ from taskbus.database import look
 from taskbus.database.connection import explain
 from taskbus.database.sqlite import locate
 from taskbus.errors import BrokerError
+from taskbus.history.history import History
+from taskbus.history.opening import history_url, open_history
+from taskbus.store.report_opening import open_reports
+from taskbus.store.reports import ReportStore
 from taskbus.worker.runner.loading import load_app
 
 
@@ -32,6 +38,24 @@ def open_parts(scope: Scope) -> TaskBus:
         return open_app(scope)
     apply_flags(scope)
     return TaskBus("taskbus")
+
+
+@contextmanager
+def opened_reports(app: TaskBus) -> Iterator[ReportStore]:
+    """What workers report, and are told: in the result store's database."""
+    with closing(open_reports(app.results_url, app.clock)) as reports:
+        yield reports
+
+
+@contextmanager
+def opened_history(app: TaskBus) -> Iterator[History | None]:
+    """What is remembered of tasks; None where there is no file of a history: looking makes none."""
+    url = app.config.history or history_url(app.results_url)
+    if url.startswith("sqlite:") and not os.path.exists(locate(url).path):
+        yield None
+        return
+    with closing(open_history(url, app.clock)) as history:
+        yield history
 
 
 def open_existing(scope: Scope, *places: Literal["broker", "results"]) -> TaskBus:

@@ -1,8 +1,10 @@
-"""Data on stdout as JSON, in shapes that carry a version; tables are drawn by ``taskbus.cli.tables``."""
+"""Data on stdout as JSON or CSV, in shapes that carry a version; tables are drawn by ``taskbus.cli.tables``."""
 
+import csv
 import dataclasses
+import io
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -15,12 +17,17 @@ VERSION = 1
 
 
 def emit_items(output: Format, kind: str, items: Iterable[Any], table: Callable[[], None], **about: str) -> None:
-    """Print a list: ``{"version", "kind", "items"}`` with ``about``, one object a line, or what ``table`` draws."""
+    """Print a list: ``{"version", "kind", "items"}`` with ``about``, one object a line, or what ``table`` draws.
+
+    As CSV: a line with the names, a line for each item; what is no text or number is JSON in its cell.
+    """
     if output is Format.JSON:
         echo_json({"version": VERSION, "kind": kind, **about, "items": list(items)})
     elif output is Format.JSONL:
         for item in items:
             click.echo(json.dumps(plain(item)))
+    elif output is Format.CSV:
+        _echo_csv([plain(item) for item in items])
     else:
         table()
 
@@ -31,8 +38,24 @@ def emit_one(output: Format, kind: str, item: Mapping[str, Any], table: Callable
         echo_json({"version": VERSION, "kind": kind, **item})
     elif output is Format.JSONL:
         click.echo(json.dumps(plain({"version": VERSION, "kind": kind, **item})))
+    elif output is Format.CSV:
+        _echo_csv([plain(item)])
     else:
         table()
+
+
+def _echo_csv(items: Sequence[Any]) -> None:
+    rows = [item if isinstance(item, dict) else {"value": item} for item in items]
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    writer.writerows([_cell(row.get(name)) for name in names] for row in rows)
+    click.echo(text.getvalue() if rows else "", nl=False)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value) if isinstance(value, dict | list | bool) else value
 
 
 def echo_json(value: Any) -> None:

@@ -1,28 +1,32 @@
 """``taskbus queues``: how full they are, what waits in them, and emptying one."""
 
+import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import rich_click as click
 
+from taskbus.app import TaskBus
 from taskbus.broker.delivery import Delivery
 from taskbus.broker.queues import QueueSize
 from taskbus.cli.confirming import confirm
-from taskbus.cli.exits import NOT_FOUND, CommandFailed
-from taskbus.cli.opening import open_existing
+from taskbus.cli.opening import open_existing, opened_reports
 from taskbus.cli.options import scope_of, shared_options
-from taskbus.cli.output import emit_items
+from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import ago, count
 from taskbus.cli.preview import preview
 from taskbus.cli.tables import draw, say
+from taskbus.errors import ConfigError, StoreError
+from taskbus.steering import queues as acts
+from taskbus.steering.refusal import near
 
 
 @click.group("queues", invoke_without_command=True)
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """List queues (also without a subcommand), peek into one, or purge one."""
+    """List queues (also without a subcommand), peek into one, pause, resume or purge one."""
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_queues)
 
@@ -35,14 +39,23 @@ def list_queues(ctx: click.Context) -> None:
     scope = scope_of(ctx)
     with open_existing(scope, "broker") as app:
         sizes = sorted(app.broker.queues(), key=lambda size: size.name)
-        place = app.broker.safe_url
+        place, paused = app.broker.safe_url, paused_queues(app)
         emit_items(
             scope.output,
             "queues",
-            sizes,
-            lambda: draw_sizes(sizes, caption=place, empty=f"No queues in {place}."),
+            [{**dataclasses.asdict(size), "is_paused": size.name in paused} for size in sizes],
+            lambda: draw_sizes(sizes, paused, caption=place, empty=f"No queues in {place}."),
             database=place,
         )
+
+
+def paused_queues(app: TaskBus) -> frozenset[str]:
+    """Those that are paused; none where that cannot be asked: what a queue holds is worth telling all the same."""
+    try:
+        with opened_reports(app) as reports:
+            return reports.paused()
+    except (StoreError, ConfigError):
+        return frozenset()
 
 
 @command.command("peek")
@@ -56,7 +69,7 @@ def peek(ctx: click.Context, queue: str, limit: int) -> None:
     with open_existing(scope, "broker") as app:
         deliveries = app.broker.peek(queue, limit)
         if not deliveries:
-            _find(app.broker.queues(), queue)
+            acts.size_of(app, queue)
         emit_items(
             scope.output,
             "messages",
@@ -75,38 +88,72 @@ def purge(ctx: click.Context, queue: str, dry_run: bool, yes: bool) -> None:
     """Delete every waiting message of QUEUE, ready or delayed. What is running goes on."""
     scope = scope_of(ctx)
     with open_existing(scope, "broker") as app:
-        size = _find(app.broker.queues(), queue)
-        waiting = size.ready + size.delayed
+        waiting = acts.purge(app, queue, dry_run=True).count
         deleted = 0
         if not dry_run and waiting:
             confirm(f"Delete {count(waiting, 'message')} from queue {queue!r} of {app.broker.safe_url}", yes=yes)
-            deleted = app.broker.purge(queue)
+            deleted = acts.purge(app, queue).count
         word = f"Would delete {count(waiting, 'message')}" if dry_run else f"Deleted {count(deleted, 'message')}"
         item = {"queue": queue, "waiting": waiting, "deleted": deleted}
         emit_items(scope.output, "purged", [item], lambda: say(f"{word} from queue {queue!r}."))
 
 
-def draw_sizes(sizes: Sequence[QueueSize], *, caption: str = "", empty: str) -> None:
-    """Print queue sizes as a table."""
+@command.command("pause")
+@click.argument("queue")
+@shared_options("app", "broker", "results", "config", "output", "verbose")
+@click.pass_context
+def pause(ctx: click.Context, queue: str) -> None:
+    """Let no worker fetch from QUEUE until it is resumed. What they hold of it is done; sending to it goes on."""
+    _set_paused(ctx, queue, is_paused=True)
+
+
+@command.command("resume")
+@click.argument("queue")
+@shared_options("app", "broker", "results", "config", "output", "verbose")
+@click.pass_context
+def resume(ctx: click.Context, queue: str) -> None:
+    """Let workers fetch from QUEUE again."""
+    _set_paused(ctx, queue, is_paused=False)
+
+
+def _set_paused(ctx: click.Context, queue: str, *, is_paused: bool) -> None:
+    scope = scope_of(ctx)
+    with open_existing(scope, "broker", "results") as app, opened_reports(app) as reports:
+        done = acts.pause(reports, queue) if is_paused else acts.resume(reports, queue)
+        known = (
+            {view.name for view in acts.queue_views(app, None, app.clock())} if app.broker.features.lists else {queue}
+        )
+        already = "" if done.changed else " already" if is_paused else " anyway: it was not paused"
+        item = {"queue": queue, "is_paused": is_paused, "changed": done.changed}
+
+        def tell() -> None:
+            say(f"Queue {queue!r} is paused{already}." if is_paused else f"Queue {queue!r} goes on{already}.")
+            if queue not in known:
+                say(f"There is no such queue yet; {near(queue, known)}", "yellow")
+
+        emit_one(scope.output, "paused" if is_paused else "resumed", item, tell)
+
+
+def draw_sizes(sizes: Sequence[QueueSize], paused: Collection[str] = (), *, caption: str = "", empty: str) -> None:
+    """Print queue sizes as a table; which of them are paused is said where some are."""
     now = time.time()
     draw(
-        ("queue", "ready", "delayed", "running", "oldest"),
+        ("queue", "ready", "delayed", "running", "oldest", *(["state"] if paused else [])),
         [
-            (size.name, f"{size.ready:,}", f"{size.delayed:,}", f"{size.running:,}", ago(size.oldest_at or 0.0, now))
+            (
+                size.name,
+                f"{size.ready:,}",
+                f"{size.delayed:,}",
+                f"{size.running:,}",
+                ago(size.oldest_at or 0.0, now),
+                *([("paused" if size.name in paused else "")] if paused else []),
+            )
             for size in sizes
         ],
         right=("ready", "delayed", "running"),
         caption=caption,
         empty=empty,
     )
-
-
-def _find(sizes: Sequence[QueueSize], queue: str) -> QueueSize:
-    for size in sizes:
-        if size.name == queue:
-            return size
-    known = ", ".join(size.name for size in sizes) or "none"
-    raise CommandFailed(f"no queue {queue!r} here; there are: {known}", NOT_FOUND)
 
 
 def _message_item(delivery: Delivery) -> dict[str, Any]:

@@ -4,14 +4,18 @@ from collections.abc import Sequence
 
 import rich_click as click
 
+from taskbus.app import TaskBus
 from taskbus.broker.queues import WorkerEntry
 from taskbus.cli.exits import NO_REPLY, OK
-from taskbus.cli.opening import open_existing
+from taskbus.cli.nodes import draw_nodes, node_item
+from taskbus.cli.opening import open_existing, opened_reports
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_one
 from taskbus.cli.phrase import ago, count, span
 from taskbus.cli.queues import draw_sizes
 from taskbus.cli.tables import draw, say
+from taskbus.errors import ConfigError, StoreError
+from taskbus.steering.nodes import SeenNode, seen_nodes
 from taskbus.store.base import Filter
 
 
@@ -21,7 +25,9 @@ from taskbus.store.base import Filter
 def command(ctx: click.Context) -> None:
     """Show workers, queue sizes and the number of dead letters.
 
-    Exit status: 0 if a worker is alive, or the broker cannot tell (RabbitMQ lists none), 69 if none is.
+    RabbitMQ lists no workers: there they are those that report to the database of the results.
+
+    Exit status: 0 if a worker is alive, 69 if none is; on RabbitMQ 0 too where workers do not report.
     """
     scope = scope_of(ctx)
     with open_existing(scope, "broker", "results") as app:
@@ -29,15 +35,18 @@ def command(ctx: click.Context) -> None:
         workers = app.broker.workers()
         sizes = sorted(app.broker.queues(), key=lambda size: size.name)
         dead = app.store.count_dead_letters(Filter())
-        can_tell = app.broker.features.lists
-        is_alive = any(worker.lease_until > now for worker in workers) or not can_tell
+        can_tell, nodes = app.broker.features.lists, _nodes(app)
+        reporting = [seen for seen in nodes if seen.is_alive and seen.state.kind == "worker"]
+        is_alive = any(worker.lease_until > now for worker in workers) or bool(reporting)
+        is_unknown = not can_tell and not app.config.reports
 
         place = app.broker.safe_url
 
         def table() -> None:
             say(place, "dim")
             if not can_tell:
-                say("This broker lists neither workers nor queues; ask its own tools: rabbitmqctl list_consumers")
+                draw_nodes(nodes, app.clock())
+                say("This broker lists no queues; ask its own tools: rabbitmqctl list_queues")
             else:
                 draw_workers(workers, now)
                 click.echo()
@@ -46,8 +55,18 @@ def command(ctx: click.Context) -> None:
                 say(f"\n{count(dead, 'dead letter')}; taskbus dlq groups tells why")
 
         item = {"broker": place, "database": place, "workers": workers, "queues": sizes, "dead_letters": dead}
+        item["nodes"] = [node_item(seen) for seen in nodes]
         emit_one(scope.output, "status", item, table)
-    ctx.exit(OK if is_alive else NO_REPLY)
+    ctx.exit(OK if is_alive or is_unknown else NO_REPLY)
+
+
+def _nodes(app: TaskBus) -> Sequence[SeenNode]:
+    """What reports; nothing where that cannot be asked: the rest is worth telling all the same."""
+    try:
+        with opened_reports(app) as reports:
+            return seen_nodes(reports, app.clock())
+    except (StoreError, ConfigError):
+        return ()
 
 
 def draw_workers(workers: Sequence[WorkerEntry], now: float) -> None:

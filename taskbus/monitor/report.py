@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from taskbus.context import Progress as Progress
 from taskbus.monitor.histogram import Histogram
 
 COUNTED = (
@@ -28,15 +29,6 @@ COUNTED = (
 ``rejected``: the task said so. ``expired``: they came too late. ``crashed`` attempts took their runner along;
 ``given_back`` ones will start again elsewhere. Each delivery that ends is one of the last eight.
 """
-
-
-class Progress(NamedTuple):
-    """How far a task says it has come: ``done`` of ``total`` (0: it does not know), and what it is at."""
-
-    done: float
-    total: float = 0.0
-    note: str = ""
-    at: float = 0.0
 
 
 class Running(NamedTuple):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from taskbus.clock import Clock, wall_clock
-from taskbus.errors import DecodeError
+from taskbus.errors import BadArguments, CodecError, DecodeError, PayloadTooLarge
 from taskbus.message import CHUNK, FLOW, OWN_HEADERS, TAKES, Message
 from taskbus.store.base import AnyChange, DeadLetter, Exhume, Filter, ForgetFailure, Group, Purge, Store
 from taskbus.store.flows import ReviveNode
@@ -20,6 +20,8 @@ Transact = Callable[[Message, Sequence[AnyChange]], bool]
 
 Where broker and store are two, it first publishes, then records.
 """
+Edit = Callable[[Message], Message]
+"""Makes another message of one that is about to be sent again, or raises an error of ``errors`` that says why not."""
 KEPT = (FLOW, CHUNK, TAKES)
 """Of the headers that TaskBus adds, those without which the message would mean something else."""
 
@@ -78,7 +80,12 @@ class DeadLetters:
         return next(iter(self._store.dead_letters(Filter(task_ids=(task_id,)), limit=1)), None)
 
     def replay(
-        self, where: Filter = EVERYTHING, *, limit: int | None = None, dry_run: bool = False
+        self,
+        where: Filter = EVERYTHING,
+        *,
+        limit: int | None = None,
+        dry_run: bool = False,
+        edit: Edit | None = None,
     ) -> Iterator[Replayed]:
         """Send the tasks of the letters that match again, oldest first, at most ``limit``, as they are asked for.
 
@@ -88,6 +95,8 @@ class DeadLetters:
         second time. A task keeps its id and arguments; it starts at its first attempt, now, without expiry. Letters
         that die again meanwhile are not taken twice. ``dry_run`` tells what would be done, save
         that it does not foresee who is refused because of a task that has not ended.
+
+        ``edit`` may give a task other arguments; a letter that it raises for is refused, and stays as it is.
 
         The workflow of a task goes on from there. Refused is what would not run as it should: where its workflow was
         cancelled; while a task that is given its failure has not ended; and where its workflow is forgotten, and with
@@ -100,14 +109,15 @@ class DeadLetters:
         for letter in self.list(self._until_now(where)):
             if limit is not None and sent >= limit:
                 return
-            outcome = self._replay(letter, dry_run)
+            outcome = self._replay(letter, dry_run, edit)
             sent += not outcome.refused
             yield outcome
 
-    def _replay(self, letter: DeadLetter, dry_run: bool) -> Replayed:
+    def _replay(self, letter: DeadLetter, dry_run: bool, edit: Edit | None) -> Replayed:
         try:
             message = self._message(letter)
-        except DecodeError as error:
+            message = message if edit is None else edit(message)
+        except (CodecError, BadArguments, PayloadTooLarge) as error:
             return Replayed(letter.task_id, letter.task, letter.queue, str(error))
         revivals: list[AnyChange] = []
         refused = ""
@@ -161,11 +171,14 @@ class DeadLetters:
 
     def purge(self, where: Filter = EVERYTHING) -> int:
         """Delete the letters that match, with their attempts, and return how many; the tasks' results stay."""
-        where, deleted = self._until_now(where), 0
+        return sum(self.purged(where))
+
+    def purged(self, where: Filter = EVERYTHING) -> Iterator[int]:
+        """As ``purge``, a page at a time as they are asked for: how many each page was."""
+        where = self._until_now(where)
         while page := self._store.dead_letters(where, limit=PURGE_PAGE):
             self._store.apply([Purge(letter.task_id) for letter in page])
-            deleted += len(page)
-        return deleted
+            yield len(page)
 
     def _until_now(self, where: Filter) -> Filter:
         """``where`` without what dies from now on, so that going through it comes to an end."""

@@ -7,9 +7,11 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, NoReturn, TypeVar
 
+from taskbus.context import Progress
 from taskbus.errors import ResultError, ResultTimeout
 from taskbus.outcome import Failure, State
 from taskbus.store.base import ResultStore, StoredResult
+from taskbus.store.progress import progress_of
 from taskbus.store.remote import KNOWN, error_of
 from taskbus.store.waiting import Arrival, waiting_for
 
@@ -107,6 +109,10 @@ class AsyncResult(Generic[R_co]):
     def recorded(self) -> StoredResult | None:
         """What is on record of the task now, as it is kept; None if nothing is."""
         return self._read()
+
+    def progress(self) -> Progress | None:
+        """How far the task said last that it has come (``Context.progress``); None if it has not, or not yet."""
+        return progress_of(self._store, self.id)
 
     def forget(self) -> None:
         """Delete the result from the store."""

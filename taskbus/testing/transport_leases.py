@@ -330,6 +330,22 @@ class LeasesContract(Basis):
         assert (sizes["default"].oldest_at, sizes["other"].oldest_at) == (started, None)
         assert (sizes["other"].ready, sizes["other"].delayed, sizes["other"].running) == (0, 2, 0)
 
+    def test_what_waits_may_be_withdrawn_ready_or_delayed_and_what_is_held_may_not(
+        self, broker: Broker, consumer: Consumer, held: list[Delivery], clock: MovableClock
+    ) -> None:
+        send(broker, "ready", "other")
+        send(broker, "later", due_at=clock() + 60)
+
+        def withdrawn(id: str) -> bool:
+            return broker.withdraw("default", lambda each: decoded(each).id == id, 10) is not None
+
+        lists = broker.features.lists
+        assert [withdrawn(id) for id in ("ready", "later", "ready", *ids(held))] == [lists, lists, *[False] * 4]
+        assert waiting(broker) == (["other"] if lists else ["ready", "other"])
+        clock.advance(61)
+        assert set(ids(consumer.fetch(9))) >= {"other"}
+        assert consumer.settle(acks(held), None, shared=False) == []
+
     def test_peeking_takes_nothing_and_shows_the_delayed_last(
         self, broker: Broker, consumer: Consumer, clock: MovableClock
     ) -> None:

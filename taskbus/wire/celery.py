@@ -13,7 +13,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -249,6 +249,17 @@ def encode(message: Message) -> bytes:
     if message.expires_at is None:
         properties.pop("expiration", None)
     return _sealed(Parts(body, envelope["content-type"], envelope["content-encoding"], headers, properties))
+
+
+def with_call(message: Message, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Message:
+    """A message that came in Celery's wire, with other arguments. Raises ``EncodeError``, ``DecodeError``."""
+    assert message.celery is not None
+    _, _, embed = body_codec.call(body_codec.decode(message.body, message.content_type))
+    headers = {**message.celery["headers"], "argsrepr": _repr(tuple(args)), "kwargsrepr": _repr(kwargs)}
+    headers.pop("compression", None)
+    rest = {"content-type": body_codec.JSON, "content-encoding": "utf-8", "headers": headers}
+    body = body_codec.encode(args, kwargs, embed)
+    return message._replace(body=body, content_type=body_codec.kind(body_codec.JSON), celery={**message.celery, **rest})
 
 
 def _stays(name: str, message: Message) -> bool:

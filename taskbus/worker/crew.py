@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -11,9 +12,9 @@ from taskbus.config import OVERRIDES, Config
 from taskbus.middleware import serving, working
 from taskbus.worker.launch import Launched, launch
 from taskbus.worker.options import WorkerOptions, processes
-from taskbus.worker.runner.executor import Executor
 from taskbus.worker.runner.loading import hello, load_app
-from taskbus.worker.runners import Runner, RunnerServer
+from taskbus.worker.runners import MAX_PROGRESSED, Runner, RunnerServer
+from taskbus.worker.settlement import Held
 from taskbus.worker.solo import SoloRunner
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class Crew:
     """The runners of one worker, and the server they come from.
 
     ``watch`` and ``unwatch`` (un)register a socket with the supervisor's loop. ``launched``: a server that was started
-    early, to be the first.
+    early, to be the first. ``progressed``: attempts that have said how far they have come.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Crew:
         self.runners: dict[int, Runner] = {}
         self.server: RunnerServer | None = None
         self.is_stopping = False
+        self.progressed: deque[Held] = deque(maxlen=MAX_PROGRESSED)
         self._lives = ExitStack()
         self._config = Config()
         self.size = 0
@@ -77,8 +79,8 @@ class Crew:
         del os.environ[OVERRIDES]
         self._lives.enter_context(working(app.middleware))
         self._lives.enter_context(serving(app.middleware))
-        executor = Executor(app.tasks, app.middleware, app.config.max_message_bytes, app.clock)
-        self.runners[0] = SoloRunner(executor)
+        self.runners[0] = SoloRunner(app)
+        self.progressed = self.runners[0].progressed
         self._watch(self.runners[0])
         return hello(app)
 
@@ -108,6 +110,7 @@ class Crew:
                 break
             if self._config.max_tasks_per_runner:
                 runner.budget = self._config.max_tasks_per_runner
+            runner.progressed = self.progressed
             self.runners[runner.number] = runner
             self._watch(runner)
             for frame in self._announced.values():

@@ -144,6 +144,7 @@ class Dispatcher:
 
     def _job(self, runner: Runner, held: Held) -> Job:
         held.tag = next(self._tags)
+        held.pid = runner.pid
         runner.held[held.tag] = held
         runner.budget -= 1
         if held.spec.is_async:

@@ -178,11 +178,32 @@ class Monitoring:
             raise NoReply
         return reply
 
-    def _in_loop(self, command: Command, arguments: Mapping[str, Any]) -> Any:
+    def ask(self, command: Command, arguments: Mapping[str, Any]) -> "Future[Any]":
+        """Have the loop carry it out when it next turns. For any thread; nothing is waited for."""
         future: Future[Any] = Future()
         self._waiting.append((command, arguments, future))
         with contextlib.suppress(OSError):
             self._bell.send(b".")
+        return future
+
+    def carry_out(self, method: str, arguments: Mapping[str, Any]) -> "Future[Any]":
+        """An order that came with a report, by the rules for Celery's commands; the future gets the reply."""
+        name = ALIASES.get(method, method)
+        command = (ASKING | TELLING | CHANGING | AT_ONCE).get(name)
+        error: Exception | None = None
+        if command is None:
+            error = LookupError(f"{method!r} is no order that a worker of this version knows")
+        elif not self._may_ask or (name in CHANGING and not self._may_change):
+            mode = self._realm.config.remote_control
+            error = PermissionError(f"{method} is switched off: this worker runs with remote_control={mode}")
+        if command is None or error is not None:
+            refused: Future[Any] = Future()
+            refused.set_exception(error)
+            return refused
+        return self.ask(command, arguments)
+
+    def _in_loop(self, command: Command, arguments: Mapping[str, Any]) -> Any:
+        future = self.ask(command, arguments)
         try:
             return future.result(PATIENCE)
         except TimeoutError:

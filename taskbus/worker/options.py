@@ -93,6 +93,8 @@ class TaskSpec:
     result_ttl: float = 86_400.0
     takes: int = 0
     """How many positional arguments a caller may give."""
+    parameters: tuple[str, ...] = ()
+    """The names of the positional ones, in their order; what more there may be has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ def config_of(told: Mapping[str, Any]) -> Config:
 
     A worker that shares queues with Celery shares one more, by which workflows go from one to the other.
     """
+    redact = tuple(told["redact"])
     shared = (*told["celery_queues"], CELERY_FLOWS) if told["celery_queues"] else ()
-    return Config(**{**told, "queues": tuple(told["queues"]), "celery_queues": shared})
+    return Config(**{**told, "queues": tuple(told["queues"]), "celery_queues": shared, "redact": redact})
 
 
 def queues_of(config: Config, specs: Mapping[str, TaskSpec]) -> tuple[str, ...]:

@@ -32,8 +32,9 @@ class Active(NamedTuple):
 @dataclass(slots=True)
 class Realm:
     """``node`` is what Celery's tools call this worker. ``end`` takes attempts to be settled, ``stop`` stops it in good
-    order, ``watch`` has time limits watched from now on. ``totals``: attempts that have ended, by task. ``specs`` are
-    the supervisor's own, by which it receives.
+    order, ``watch`` has time limits watched from now on, ``refetch`` has it look for what there is to fetch.
+    ``totals``: attempts that have ended, by task. ``specs`` are the supervisor's own, by which it receives.
+    ``fetched_at``: when the broker last answered a fetch.
     """
 
     node: str
@@ -48,8 +49,10 @@ class Realm:
     end: Callable[[list[Ended]], None]
     stop: Callable[[], None]
     watch: Callable[[], None]
+    refetch: Callable[[], None]
     totals: Counter[str] = field(default_factory=Counter)
     started_at: float = field(default_factory=time.monotonic)
+    fetched_at: float = 0.0
     _offset: float = 0.0
 
     def runners(self) -> list[Runner]:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from taskbus.worker.runner.board import Board, Running
 from taskbus.worker.runner.protocol import Frames, Job, Report, pack, unpack_report
 from taskbus.worker.settlement import Held
 
+MAX_PROGRESSED = 10_000
+"""Tasks whose progress is kept until somebody looks at it."""
 KILL_AFTER = 1.0
 """Seconds that an attempt may outlive its ``time_limit`` before its runner is killed."""
 
@@ -102,6 +105,7 @@ class Runner:
         self.heard_at = time.monotonic()
         self.is_recalled = False
         self.is_isolated = False
+        self.progressed: deque[Held] = deque(maxlen=MAX_PROGRESSED)
         self._unsent = bytearray()
         link.setblocking(False)
 
@@ -160,7 +164,21 @@ class Runner:
                 reports += (Report(tag, Released(), 0.0, 0.0) for tag in rest[0])
             elif kind == "up":
                 self.is_up = True
+            else:
+                self.hear_said(kind, *rest)
         return reports
+
+    def hear_said(self, kind: str, *said: Any) -> None:
+        """Note what attempts have said while they run."""
+        if kind == "logs":
+            tag, lines = said
+            if (held := self.held.get(tag)) is not None:
+                held.logs = lines
+        elif kind == "progress":
+            for tag, *progress in said[0]:
+                if (held := self.held.get(tag)) is not None:
+                    held.progress = progress
+                    self.progressed.append(held)
 
     def running(self) -> list[Running]:
         """The attempts its slots are busy with now, as it notes them itself; readable after its death too."""

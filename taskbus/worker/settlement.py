@@ -48,7 +48,8 @@ class Held:
     ``tag`` names it between supervisor and runner. ``is_acked``: it was taken off its queue before the attempt
     (``at_most_once``). ``is_slow``: nothing may be queued behind it. ``parked_at``: since when it waits for a slot, and
     ``start_by``: when it expires, both by the monotonic clock. ``inputs``: what its flow gives it, as in a
-    ``Job``. ``is_told``: telemetry tells of it, and ``is_start_told``: has told that it has started.
+    ``Job``. ``is_told``: telemetry tells of it, and ``is_start_told``: has told that it has started. ``progress`` and
+    ``logs``: what its attempt has said so far, as in ``monitor.report``; ``pid``: the process that it was given to.
     """
 
     delivery: Delivery
@@ -62,6 +63,9 @@ class Held:
     inputs: Any = None
     is_told: bool = False
     is_start_told: bool = False
+    progress: Sequence[Any] | None = None
+    logs: Sequence[str] | None = None
+    pid: int = 0
 
     @property
     def flow(self) -> str:

@@ -8,20 +8,24 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
+from taskbus import TaskBus
 from taskbus.worker.runner.board import Board
 from taskbus.worker.runner.executor import Executor
 from taskbus.worker.runner.protocol import Job, Report
+from taskbus.worker.runner.voices import Voices, log_rate_of
 from taskbus.worker.runners import Runner
 
 
 class SoloRunner(Runner):
     """A runner that is no process: ``run`` returns when the jobs are done."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, app: TaskBus) -> None:
         ours, self._bell = socket.socketpair()
         super().__init__(0, ours, Board.create(1))
         self.is_up = True
-        self._executor = executor
+        voices = Voices(self.hear_said, log_rate_of(app.config))
+        voices.listen()
+        self._executor = Executor(app.tasks, app.middleware, app.config.max_message_bytes, app.clock, voices=voices)
         self._reports: list[Report] = []
 
     def run(self, jobs: Sequence[Job]) -> None:

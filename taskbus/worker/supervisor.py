@@ -32,8 +32,8 @@ from taskbus.worker.flows import Flows, stamped
 from taskbus.worker.intake import Intake
 from taskbus.worker.launch import Launched
 from taskbus.worker.leases import Leases
-from taskbus.worker.monitoring import Monitoring
 from taskbus.worker.mourning import estate, judged
+from taskbus.worker.observing import Observers
 from taskbus.worker.options import TaskSpec, WorkerInfo, WorkerOptions
 from taskbus.worker.patience import Patience
 from taskbus.worker.quarantine import Quarantine
@@ -111,7 +111,7 @@ class Supervisor:
         self._admission = Admission(Intake(specs, config), flows, self._consumer, self._record, shared=self._shares)
         self._dispatcher = Dispatcher(own, config.threads, config.coroutines)
         self._quarantine = Quarantine(config.max_losses)
-        self._standing, self._telemetry = Standing(), Telemetry(config.telemetry_rate, is_on=config.telemetry)
+        self._standing = Standing()
         self._watchdog = Watchdog(lambda: list(self._crew.runners.values()))
         self._ended: list[Ended] = []
         self._other: list[Settlement] = []
@@ -133,16 +133,18 @@ class Supervisor:
         )  # fmt: skip
         realm = Realm(
             node_name(options.name), config, self.info, specs, self._crew, self._dispatcher, self._consumer,
-            self._standing, self._telemetry, lambda ended: self._ended.extend(ended), self._signals.stop,
-            self._watchdog.start,
+            self._standing, Telemetry(config.telemetry_rate, is_on=config.telemetry),
+            lambda ended: self._ended.extend(ended), self._signals.stop, self._watchdog.start,
+            lambda: self._on_broker(0),
         )  # fmt: skip
-        self._monitoring = Monitoring(realm, broker.url)
-        self._closing.callback(self._monitoring.close)
-        self._selector.register(self._monitoring.fileno(), selectors.EVENT_READ, self._monitoring.serve)
+        self._observers = Observers(realm, broker.url, hello["results"])
+        self._closing.callback(self._observers.close)
+        self._selector.register(self._observers.fileno(), selectors.EVENT_READ, self._observers.serve)
 
     def run(self, on_ready: Callable[[WorkerInfo], None]) -> int:
         """Turn the loop until there is nothing left to do after a signal."""
         with self._signals:
+            self._observers.begin()
             if any(spec.time_limit for spec in self.info.tasks.values()):
                 self._watchdog.start()
             try:
@@ -151,7 +153,7 @@ class Supervisor:
                     if not self._is_announced and self._crew.is_complete:
                         self._is_announced = True
                         on_ready(self.info)
-                        self._monitoring.start()
+                        self._observers.start()
             finally:
                 self._watchdog.stop()
         is_clean = not self._ended and not self._other
@@ -192,7 +194,7 @@ class Supervisor:
             Ended(held, Released()) for held in self._dispatcher.misplaced(self._crew.runners.values(), now)
         )
         self._crew.tick(now)
-        self._monitoring.tick(now, lambda: not self._may_fetch and self._is_idle())
+        self._observers.tick(now, lambda: not self._may_fetch and self._is_idle())
         listen(self._selector, self._crew.runners.values())
 
     def _sleep(self) -> float:
@@ -202,7 +204,7 @@ class Supervisor:
             return 0.0
         instants = [now + MAX_IDLE, self._leases.next_at]
         looks = (self._crew.next_at(now), self._dispatcher.next_look(self._crew.runners.values()))
-        instants += filter(None, (*looks, self._monitoring.next_at(now)))
+        instants += filter(None, (*looks, self._observers.next_at(now)))
         if self._ended or self._other or self._may_fetch:
             can_act = self._room(now) > 0 or self._ended or self._other
             instants.append(max(self._patience.not_before, now) if can_act else now + MAX_IDLE)
@@ -220,7 +222,7 @@ class Supervisor:
         self._may_fetch = True
 
     def _room(self, now: float) -> int:
-        if self._stop_deadline is not None or self._quarantine.is_closed:
+        if self._stop_deadline is not None or self._quarantine.is_closed or not self._observers.may_fetch(now):
             return 0
         return self._dispatcher.room(self._crew.runners.values(), now)
 
@@ -241,10 +243,7 @@ class Supervisor:
 
     def _take_in(self, deliveries: Sequence[Delivery], now: float) -> None:
         admitted = self._celery.relieved(self._admission.admit(deliveries), self._consumer.now())
-        if self._telemetry.is_on:
-            self._telemetry.received(admitted.to_run)
-        if self._standing.is_any:
-            admitted = self._standing.screen(admitted, now)
+        admitted = self._observers.admitted(admitted, now)
         self._ended += admitted.ended
         self._other += admitted.other
         for held in admitted.to_run:
@@ -276,7 +275,7 @@ class Supervisor:
                 logger.warning("%s: another worker has it by now; nothing was done", counted(len(stale), "task"))
             gone = {delivery.tag for delivery in stale}
             tell(ended, gone)
-            self._monitoring.settled(ended, results, gone)
+            self._observers.settled(ended, results, gone)
 
     def _keep_lease(self, now: float) -> None:
         if self._leases.tick(now):

@@ -3,7 +3,7 @@
 import os
 
 from taskbus import TaskBus
-from taskbus.cli.dlq_options import dead_letters_of
+from taskbus.steering.letters import dead_letters_of
 
 from . import chaos
 from .environment import BROKER, LEDGER, RESULTS

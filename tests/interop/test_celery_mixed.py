@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from taskbus.broker.delivery import Settlement
-from taskbus.cli.dlq_options import dead_letters_of
 from taskbus.outcome import State
+from taskbus.steering.letters import dead_letters_of
 from taskbus.store.base import DeadLetter, Filter
 from taskbus.wire import formats
 from tests.interop.fleet import SHARED, Fleet

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import logging
 import multiprocessing
 import os
 import signal
@@ -78,6 +79,13 @@ def bad_result() -> object:
 @app.task
 def record(path: str, text: str) -> None:
     note(path, text)
+
+
+@app.task
+def waits_for(path: str) -> None:
+    """Runs until there is a file of that name."""
+    while not os.path.exists(path):
+        time.sleep(0.01)
 
 
 @app.task
@@ -325,3 +333,36 @@ def starts_a_service(path: str) -> None:
 @app.task(retry=ONCE)
 def leaves_a_program(path: str) -> None:
     note(path, str(subprocess.Popen(["sleep", "600"]).pid))
+
+
+@app.task
+def counts(ctx: Context, path: str) -> int:
+    """Tells how far it is, waits for a file, and tells once more, behind a storm of it."""
+    ctx.progress(1, 4, "first")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+    for number in range(10_000):
+        ctx.progress(number / 10_000, 4, "storm")
+    ctx.progress(4, 4, "last")
+    return 4
+
+
+@app.task
+async def acounts(ctx: Context, path: str) -> int:
+    """The same in a coroutine."""
+    ctx.progress(1, 4, "first")
+    while not os.path.exists(path):
+        await asyncio.sleep(0.01)
+    ctx.progress(4, 4, "last")
+    return 4
+
+
+@app.task(retry=ONCE)
+def logs_and_fails(password: str, lines: int) -> None:
+    """Logs, in a logger that does not propagate too, and raises an error that quotes its argument."""
+    for number in range(lines):
+        logging.getLogger("shop").warning("line %d", number)
+    alone = logging.getLogger("shop.alone")
+    alone.propagate = False
+    alone.error("my key is %s", password)
+    raise ValueError(f"cannot log in with {password}")

@@ -4,7 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from worker_process import Worker, wait_until
 from taskbus import RemoteError, State, TaskBus, TimeLimitExceeded, as_completed
 from taskbus.outcome import Reason
 from taskbus.store.base import Filter
+from taskbus.store.report_opening import open_reports
 from tests.crash.grounds import GROUNDS
 from tests.crash.place import Place
 from tests.crash.town import Town
@@ -222,3 +223,26 @@ def test_the_commands_show_what_is_there(bus: TaskBus, start_worker: StartWorker
     doctor = taskbus("doctor", "-A", "sample:app", "-o", "json")
     assert [item for item in doctor.json["items"] if item["level"] == "error"] == [], doctor.out
     assert worker.stop() == 0
+
+
+@on_every_pair_too
+def test_a_paused_queue_is_left_alone_from_the_start_and_worked_on_when_it_goes_on(
+    bus: TaskBus, start_worker: StartWorker
+) -> None:
+    with closing(open_reports(bus.results_url)) as reports:
+        reports.pause("paused")
+        held = sample.add.options(queue="paused").delay(1, 1)
+        worker = start_worker("-c", "1", "-Q", "paused,default")
+        assert sample.add.delay(2, 2).get(timeout=20) == 4  # so it would have taken the other one too
+        assert not held.state.is_final
+        assert {size.name: size.ready for size in bus.broker.queues()}["paused"] == 1
+        reports.resume("paused")
+        assert held.get(timeout=20) == 2
+        reports.pause("paused")
+        wait_until(lambda: worker.log.read_text().count("paused queues: paused") == 2, what="the pause")
+        later = sample.add.options(queue="paused").delay(3, 3)
+        assert sample.add.delay(2, 3).get(timeout=20) == 5
+        assert {size.name: size.ready for size in bus.broker.queues()}["paused"] == 1
+        reports.resume("paused")
+        assert later.get(timeout=20) == 6
+        assert worker.stop() == 0

@@ -8,9 +8,9 @@ import pytest
 
 from taskbus import TaskBus
 from taskbus.broker.delivery import Record, Settlement
-from taskbus.cli.dlq_options import dead_letters_of
 from taskbus.message import Message, Recorded
 from taskbus.outcome import State
+from taskbus.steering.letters import dead_letters_of
 from taskbus.store.base import AnyChange, Exhume, ForgetAttempts, Purge, Store
 from taskbus.store.dead_letters import DeadLetters
 from taskbus.store.flows import Node, NodeState, When

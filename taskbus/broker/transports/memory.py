@@ -215,6 +215,14 @@ class MemoryStorage:
             waiting.sort(key=lambda row: (row.owner != READY, row.place if row.owner == READY else (row.due_at, 0)))
             return [_claimed(row, 0) for row in waiting[:limit]]
 
+    def withdraw(self, claimed: Claimed) -> bool:
+        with self._enter():
+            row = self._hall.rows.get(claimed.tag)
+            if row is None or row.owner not in (READY, DELAYED):
+                return False
+            del self._hall.rows[claimed.tag]  # the heaps pass over what is gone
+            return True
+
     def workers(self) -> list[WorkerEntry]:
         with self._enter():
             return [

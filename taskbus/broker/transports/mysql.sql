@@ -142,6 +142,9 @@ WHERE owner = 0 AND queue = %s ORDER BY `rank`, id LIMIT %s
 SELECT `rank`, id, queue, body, properties, 0, crashes, losses FROM taskbus_message
 WHERE owner = -1 AND queue = %s ORDER BY due_at LIMIT %s
 
+-- name: withdraw
+DELETE FROM taskbus_message WHERE id = %s AND queue = %s AND owner IN (0, -1)
+
 -- name: purge_ready
 DELETE FROM taskbus_message WHERE owner = 0 AND queue = %s
 

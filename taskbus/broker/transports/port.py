@@ -171,6 +171,12 @@ class Storage(Protocol):
     def peek(self, queue: str, limit: int) -> list[Claimed]:
         """The next messages of a queue, the delayed ones last; nothing is taken, so ``fence`` is 0."""
 
+    def withdraw(self, claimed: Claimed) -> bool:
+        """Delete a message that was peeked, if it still waits, ready or delayed; False if it does not.
+
+        Where ``Features.lists`` is False nothing can be taken out of a queue, and it is always False.
+        """
+
     def workers(self) -> list[WorkerEntry]: ...
 
     def ping(self) -> None:

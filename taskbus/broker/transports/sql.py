@@ -239,6 +239,10 @@ class SqlStorage:
         rows += self._session.read("peek_delayed", (queue, limit - len(rows)))
         return [Claimed(*row) for row in rows]
 
+    def withdraw(self, claimed: Claimed) -> bool:
+        with self._session.writing() as cursor:
+            return cursor.execute(SQL["withdraw"], (claimed.tag, claimed.queue)).rowcount > 0
+
     def workers(self) -> list[WorkerEntry]:
         return workers_of(self._session.read("workers"))
 

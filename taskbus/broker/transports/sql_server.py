@@ -281,6 +281,10 @@ class ServerStorage:
         rows += self._session.read("peek_delayed", (queue, limit - len(rows)))
         return [Claimed(*row) for row in rows]
 
+    def withdraw(self, claimed: Claimed) -> bool:
+        given = claimed.tag, claimed.queue
+        return bool(self._session.write(lambda cursor: cursor.execute(self._sql["withdraw"], given).rowcount))
+
     def workers(self) -> list[WorkerEntry]:
         return workers_of(self._session.read("workers"))
 

@@ -88,6 +88,9 @@ WHERE owner = 0 AND queue = ? ORDER BY rank, id LIMIT ?
 SELECT rank, id, queue, body, properties, 0, crashes, losses FROM taskbus_message
 WHERE owner = -1 AND queue = ? ORDER BY due_at LIMIT ?
 
+-- name: withdraw
+DELETE FROM taskbus_message WHERE id = ? AND queue = ? AND owner IN (0, -1)
+
 -- name: purge_ready
 DELETE FROM taskbus_message WHERE owner = 0 AND queue = ?
 

@@ -34,6 +34,7 @@ from taskbus.worker.runner.call import AnyTask, arguments_of, as_called, chunk_o
 from taskbus.worker.runner.failing import failure_of
 from taskbus.worker.runner.limits import hard_message, soft_message, within
 from taskbus.worker.runner.protocol import Job, Report
+from taskbus.worker.runner.voices import Voices
 from taskbus.workflow.replacing import replacement
 from taskbus.workflow.wrapping import wrapped
 
@@ -65,7 +66,7 @@ class Executor:
     """Makes attempts. Safe to use from several threads and coroutines at once.
 
     ``max_bytes`` bounds both the message and the encoded result. ``is_stopping`` is what ``Context.shutting_down``
-    asks.
+    asks, ``voices`` hears what attempts say while they run.
     """
 
     def __init__(
@@ -75,12 +76,14 @@ class Executor:
         max_bytes: int,
         clock: Clock = wall_clock,
         is_stopping: Callable[[], bool] = bool,
+        voices: Voices | None = None,
     ) -> None:
         self._tasks = tasks
         self._middleware = middleware
         self._max_bytes = max_bytes
         self._clock = clock
         self._is_stopping = is_stopping
+        self._voices = voices
 
     def execute(self, job: Job, call: Call = plainly) -> Report:
         """Make one attempt of a ``def`` task, in this thread, in a copy of its context variables. Never raises."""
@@ -104,6 +107,8 @@ class Executor:
             outcome = self._failed(attempt.message, attempt.task, error)
         else:
             outcome = self._returned(attempt, value)
+        if self._voices is not None:
+            self._voices.ended(attempt.context.voice, is_success=type(outcome) is Succeeded)
         return Report(job.tag, outcome, started_at, perf_counter() - begun)
 
     async def execute_async(self, job: Job) -> Report:
@@ -125,6 +130,8 @@ class Executor:
             outcome = self._failed(attempt.message, attempt.task, error)
         else:
             outcome = self._returned(attempt, value)
+        if self._voices is not None:
+            self._voices.ended(attempt.context.voice, is_success=type(outcome) is Succeeded)
         return Report(job.tag, outcome, started_at, perf_counter() - begun)
 
     def judge(self, job: Job, kind: str) -> Report:
@@ -207,6 +214,7 @@ class Executor:
             job.fence,
             message.headers,
             self._is_stopping,
+            self._voices.of(job.tag) if self._voices is not None else None,
         )
         if is_chunk:
             return Attempt(message, in_turn(task, calls, context), (), {}, context)

@@ -81,6 +81,7 @@ def hello(app: TaskBus) -> dict[str, Any]:
                 "store_results": task.store_results,
                 "result_ttl": task.result_ttl,
                 "takes": task.arguments.takes,
+                "parameters": task.arguments.positional,
             }
             for name, task in app.tasks.items()
         },

@@ -33,6 +33,7 @@ from taskbus.worker.runner.loading import load_app
 from taskbus.worker.runner.main_slot import Jobs, Pace, Slot
 from taskbus.worker.runner.protocol import Job
 from taskbus.worker.runner.threads import Threads
+from taskbus.worker.runner.voices import Voices, log_rate_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,10 @@ SWITCH_INTERVAL = 0.001
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a runner is to do. ``threads`` and ``coroutines`` are slots; 0 threads: ``def`` tasks run in the main."""
+    """What a runner is to do. ``threads`` and ``coroutines`` are slots; 0 threads: ``def`` tasks run in the main.
+
+    ``log_rate``: see ``voices.Voices``.
+    """
 
     tasks: Mapping[str, AnyTask]
     middleware: Sequence[Middleware]
@@ -50,6 +54,7 @@ class Work:
     threads: int
     coroutines: int
     clock: Clock = wall_clock
+    log_rate: float | None = None
 
 
 def run(link: socket.socket, board_fd: int, work: Work) -> None:
@@ -77,7 +82,10 @@ class Runner:
         self._def_slots = max(1, work.threads)
         self._has_threads = work.threads > 0
         self._board = Board(board_fd, self._def_slots + work.coroutines)
-        self._executor = Executor(work.tasks, work.middleware, work.max_bytes, work.clock, lambda: self._is_stopping)
+        self._voices = Voices(link.send, work.log_rate)
+        self._executor = Executor(
+            work.tasks, work.middleware, work.max_bytes, work.clock, lambda: self._is_stopping, self._voices
+        )
         kinds = {task.is_async for task in work.tasks.values()}
         self._only_kind = kinds.pop() if len(kinds) == 1 else None
         self._coroutines = (
@@ -89,6 +97,7 @@ class Runner:
     def serve(self) -> None:
         """Work until told to stop and everything that had started has ended."""
         disown_forks(self._let_go)
+        self._voices.listen()
         self._link.start()
         if self._coroutines is not None:
             self._coroutines.start()
@@ -106,6 +115,7 @@ class Runner:
 
     def _let_go(self) -> None:
         """In a process that a task has forked: keep nothing that the supervisor reads, or waits for the end of."""
+        self._voices.let_go()
         self._link.let_go()
         self._board.close()
 
@@ -223,7 +233,13 @@ def main() -> None:
     app = load_app(given.app)
     os.environ.pop(OVERRIDES, None)
     work = Work(
-        app.tasks, app.middleware, app.config.max_message_bytes, given.threads, given.coroutines, clock=app.clock
+        app.tasks,
+        app.middleware,
+        app.config.max_message_bytes,
+        given.threads,
+        given.coroutines,
+        app.clock,
+        log_rate_of(app.config),
     )
     run(socket.socket(fileno=given.link_fd), given.board_fd, work)
     leave(0)

@@ -9,8 +9,9 @@ Supervisor to runner                       Runner to supervisor
     ["run", [job, ...]]                          ["up", pid]
     ["judge", job, kind]                         ["done", [report, ...]]
     ["recall"]                                   ["returned", [tag, ...]]   jobs it had not started
-    ["limits", task, soft, hard]                 (end of file: it has left)
-    ["stop"]
+    ["limits", task, soft, hard]                 ["progress", [[tag, done, total, note, at], ...]]
+    ["stop"]                                     ["logs", tag, [line, ...]]
+                                                 (end of file: it has left)
 
 A job is ``[tag, fence, queue, priority, wire, start_by, inputs]``; a report ``[tag, code, started_at, ran_for, ...]``.
 ``judge`` asks for the outcome of an attempt that the supervisor had to kill (``kind``: "time_limit"), without running
@@ -21,7 +22,7 @@ one in another encoding, ``[task_id, task, error, message]`` is a task that fail
 
 hello = {"app": str, "config": {...}, "broker": str, "results": str, "tasks": {name: {"is_async": bool,
 "time_limit": float | None, "at_most_once": bool, "queue": str, "store_results": bool, "result_ttl": float,
-"takes": int}}}
+"takes": int, "parameters": [str]}}}
 """
 
 import socket

@@ -31,6 +31,7 @@ from taskbus.worker.runner.kinship import die_with, leave_signals_to_the_supervi
 from taskbus.worker.runner.loading import hello, load_app
 from taskbus.worker.runner.process import Work, flush_streams, leave, run
 from taskbus.worker.runner.protocol import pack
+from taskbus.worker.runner.voices import log_rate_of
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ class Server:
             threads=config.threads if options.threads is None else options.threads,
             coroutines=config.coroutines if options.coroutines is None else options.coroutines,
             clock=app.clock,
+            log_rate=log_rate_of(config),
         )
         self._is_forking = (options.start_method or config.start_method) != "spawn"
         self._unpacker = msgpack.Unpacker()

@@ -284,6 +284,9 @@ class AmqpStorage:
             if levels
         ]
 
+    def withdraw(self, claimed: Claimed) -> bool:
+        return False  # nothing is taken out of the middle of a queue
+
     def peek(self, queue: str, limit: int) -> list[Claimed]:
         """Takes the messages off for a moment, and puts them back ahead of the others. The delayed are not seen."""
         with self._using() as until:

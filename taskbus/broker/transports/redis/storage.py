@@ -34,6 +34,9 @@ REAP_LIMIT = 100
 """Messages of dead workers given back in one script; more take more scripts."""
 PUBLISH = script("push", "publish")
 JOIN, RENEW, LEAVE, REAP, BURY, PEEK = map(script, ("join", "renew", "leave", "reap", "bury", "peek"))
+WITHDRAW = script("withdraw")
+WITHIN = 5000
+"""Elements of a list among which a message to be withdrawn is looked for: no script is to run for long."""
 
 FEATURES = Features(
     name="redis",
@@ -252,6 +255,10 @@ class RedisStorage:
             for n, each in enumerate(elements, 1)
             for claimed in element.claimed(queue, 0, 0, [each])
         ]
+
+    def withdraw(self, claimed: Claimed) -> bool:
+        args = (WITHIN, claimed.rank, element.rest(claimed), self._session.shared([claimed.queue]))
+        return bool(self._session.run(WITHDRAW, [self._keys.base(claimed.queue)], args))
 
     @in_time
     def workers(self) -> list[WorkerEntry]:

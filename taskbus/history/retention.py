@@ -1,0 +1,27 @@
+"""How long what is kept."""
+
+from dataclasses import dataclass
+
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Seconds for which things are kept, and how many records at most: whatever comes first.
+
+    ``successes``, ``failures``: task records, a retry counting as a failure. ``minutes``, ``hours``, ``days``: totals.
+    ``audit``: the audit log, and jobs that have ended. ``rows`` and ``bytes`` are of task records; beyond them the
+    oldest successes go first, and failures only where no success is left.
+    """
+
+    successes: float = 7 * DAY
+    failures: float = 30 * DAY
+    minutes: float = 3 * DAY
+    hours: float = 365 * DAY
+    days: float = 365 * DAY
+    audit: float = 365 * DAY
+    rows: int = 1_000_000
+    bytes: int = 1 << 30
+
+
+DEFAULT = Retention()

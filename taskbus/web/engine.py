@@ -1,0 +1,145 @@
+"""What a web server runs besides answering: it follows reports, keeps the history, and reports that it is there."""
+
+import logging
+import os
+import resource
+import socket
+import threading
+from collections.abc import Mapping, Sequence
+
+from taskbus import __version__
+from taskbus.app import TaskBus
+from taskbus.database.urls import redacted
+from taskbus.errors import StoreError
+from taskbus.history.collector import Collector
+from taskbus.history.history import History
+from taskbus.history.opening import history_url, open_history
+from taskbus.monitor.naming import node_name
+from taskbus.monitor.report import NodeState
+from taskbus.monitor.reporting import Reporting
+from taskbus.steering.jobs import Jobs
+from taskbus.store.report_opening import open_reports
+from taskbus.store.reports import Answer, Inbox, Report
+from taskbus.web.house import House
+
+log = logging.getLogger(__name__)
+
+
+class Engine:
+    """The parts of one server, from the first ``house()`` to ``stop``; for any thread.
+
+    ``is_read_only``: nothing may be changed. ``http``: where the server is, if it knows. Making one opens nothing.
+    """
+
+    def __init__(self, app: TaskBus, *, knows_code: bool, is_read_only: bool, http: str = "") -> None:
+        self.app = app
+        self._knows_code, self._is_read_only, self._http = knows_code, is_read_only, http
+        self._lock = threading.Lock()
+        self._house: House | None = None
+        self._reporting: Reporting | None = None
+
+    def house(self) -> House:
+        """The parts, which are opened and started when this is first called.
+
+        A history that cannot be opened is told of and done without. Raises ``StoreError`` or ``ConfigError`` if reports
+        cannot be read: then nothing is started, and the next call tries again.
+        """
+        with self._lock:
+            if self._house is None:
+                self._house = self._start()
+            return self._house
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has started, and was not stopped."""
+        return self._house is not None
+
+    def stop(self) -> None:
+        """End all threads in good order: what is being done is finished, jobs after the step they are in."""
+        with self._lock:
+            house, self._house = self._house, None
+            reporting, self._reporting = self._reporting, None
+        if reporting is not None:
+            reporting.close()
+        if house is None:
+            return
+        house.jobs.close()
+        if house.collector is not None:
+            house.collector.stop()
+        for part in (house.history, house.reports):
+            if part is not None:
+                part.close()
+
+    def _start(self) -> House:
+        app = self.app
+        reports = open_reports(app.results_url, app.clock)
+        url = app.config.history or history_url(app.results_url)
+        history = self._open_history(url)
+        house = House(
+            app,
+            reports,
+            history,
+            Collector(history, reports, app.clock) if history is not None else None,
+            Jobs(app.clock),
+            history_url=redacted(url),
+            knows_code=self._knows_code,
+            read_only=self._is_read_only,
+            environment=app.config.web_environment,
+        )
+        if house.collector is not None:
+            house.collector.start()
+        if app.config.reports:
+            self._reporting = Reporting(
+                "web", lambda: open_reports(app.results_url, app.clock), _Itself(app, self._http), app.clock
+            )
+            self._reporting.start()
+        return house
+
+    def _open_history(self, url: str) -> History | None:
+        try:
+            return open_history(url, self.app.clock)
+        except StoreError as error:
+            log.error("no history is kept: %s", error)
+            return None
+
+
+class _Itself:
+    """What a web server reports of itself: that it is there. Orders are for others."""
+
+    def __init__(self, app: TaskBus, http: str) -> None:
+        self._app, self._http = app, http
+        self._host, self._started_at = socket.gethostname(), app.clock()
+
+    def state(self) -> NodeState:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        return NodeState(
+            kind="web",
+            name=node_name(f"web-{os.getpid()}"),
+            host=self._host,
+            pid=os.getpid(),
+            version=__version__,
+            app=self._app.name,
+            started_at=self._started_at,
+            rss=used.ru_maxrss * 1024,
+            cpu=used.ru_utime + used.ru_stime,
+            load=os.getloadavg()[0],
+            http=self._http,
+        )
+
+    def is_busy(self) -> bool:
+        return False
+
+    def minutes(self) -> Mapping[int, bytes]:
+        return {}
+
+    def records(self) -> bytes:
+        return b""
+
+    def answers(self) -> Sequence[Answer]:
+        return ()
+
+    def posted(self, report: Report, answers: Sequence[Answer]) -> None: ...
+
+    def heard(self, inbox: Inbox, *, is_first: bool) -> None: ...
+
+    def unheard(self, error: Exception) -> None: ...
