@@ -10,13 +10,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services test again check crash bench docs clean
+.PHONY: help install demo services test again check ui crash bench docs clean
 
 help: ## list what make can do
 	@echo "TaskBus: make TARGET"
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(VENV)/dev.stamp ## make the environment .venv with everything for development
+install: $(VENV)/dev.stamp ## make the environment .venv with everything for development, and the web page
+	@$(BIN)/python hatch_build.py build
 	@echo "Ready: source $(VENV)/bin/activate"
 
 demo: $(VENV)/user.stamp ## count every line of Python's standard library, with a worker and two runners
@@ -27,19 +28,24 @@ services: ## install the servers the tests start: Redis, RabbitMQ, PostgreSQL, M
 
 test: $(VENV)/dev.stamp ## run the tests, the fast part of the crash suite included, with coverage
 	@.ci/services --soft
+	@$(BIN)/python hatch_build.py build
 	@rm -f .coverage .coverage.*
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
 
 again: $(VENV)/dev.stamp ## play what failed last once more, one test at a time
 	$(BIN)/pytest --last-failed --last-failed-no-failures none -m "not slow" $(ARGS)
 
-check: $(VENV)/dev.stamp ## lint, format, types (mypy, pyright) and import layers; changes nothing
+check: $(VENV)/dev.stamp ## lint, format, types (mypy, pyright), import layers, and the page's own; changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tests/typing
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/python hatch_build.py check
+
+ui: $(VENV)/dev.stamp ## build the web page, if ui/ changed since; node comes with the environment
+	@TASKBUS_UI=require $(BIN)/python hatch_build.py build
 
 crash: $(VENV)/dev.stamp ## run the whole crash suite: kill everything at every step, count what was lost
 	$(BIN)/python -m tests.crash $(ARGS)
@@ -53,7 +59,7 @@ docs: $(VENV)/dev.stamp ## regenerate the reference pages, check every link and 
 	$(BIN)/pytest tests/shape/test_docs.py tests/shape/test_pages_run.py $(ARGS)
 
 clean: ## remove the environment and everything that can be made again
-	rm -rf $(VENV) build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist ui/node_modules taskbus/web/page .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 	rm -f *.db *.db-wal *.db-shm examples/*.db* examples/*/*.db* examples/*/*.log
 

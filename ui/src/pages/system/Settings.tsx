@@ -1,0 +1,63 @@
+/** The settings in force, without secrets, and where each comes from. */
+import { Empty } from "../../components/Empty";
+import { QuickFilter } from "../../components/FilterBar";
+import { Panel } from "../../components/Page";
+import { type Column, Table } from "../../components/Table";
+import { useQuery } from "../../hooks";
+
+interface Setting {
+  name: string;
+  value: unknown;
+  origin: string;
+}
+
+/** A value as it would be written in a file of settings. */
+export function written(value: unknown): string {
+  return typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+}
+
+const COLUMNS: Column<Setting>[] = [
+  { key: "name", title: "Setting", by: (each) => each.name, show: (each) => <code>{each.name}</code> },
+  {
+    key: "value",
+    title: "Value",
+    isElastic: true,
+    show: (each) => (
+      <code class="cut" title={written(each.value)}>
+        {written(each.value) || <span class="faint">empty</span>}
+      </code>
+    ),
+  },
+  {
+    key: "origin",
+    title: "From",
+    from: "medium",
+    by: (each) => each.origin,
+    show: (each) => <span class={each.origin === "default" ? "faint" : undefined}>{each.origin}</span>,
+  },
+];
+
+export function Settings({ config }: { config: Setting[] }) {
+  const [words, setWords] = useQuery<string>("setting", "");
+  const fits = (each: Setting) =>
+    `${each.name} ${written(each.value)} ${each.origin}`.toLowerCase().includes(words.toLowerCase());
+  // What somebody has set comes first: the rest is as it is everywhere.
+  const rows = config.filter(fits).sort((a, b) => Number(a.origin === "default") - Number(b.origin === "default"));
+  return (
+    <Panel
+      isFlush
+      title="Settings"
+      beside={`${config.filter((each) => each.origin !== "default").length} set, the others as by default`}
+      actions={<QuickFilter value={words} onChange={setWords} label="Narrow" />}
+      testid="settings"
+    >
+      <Table
+        caption="Settings in force"
+        columns={COLUMNS}
+        rows={rows}
+        rowKey={(each) => each.name}
+        empty={<Empty title="No such setting" icon="search" />}
+      />
+    </Panel>
+  );
+}
