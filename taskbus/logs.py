@@ -117,12 +117,6 @@ def configure(level: str = "INFO", format: str = "text") -> None:
     root.setLevel(level.upper())
 
 
-def configure_runner(level: str, format: str) -> None:
-    """As ``configure``, in a process that runs the application's code: ``app`` leaves the log to that."""
-    if format != "app":
-        configure(level, format)
-
-
 def line_of(record: logging.LogRecord) -> str:
     """A record as one short text: time, level, logger, message, and the error if there is one. Never raises."""
     at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S.%f")[:-3]
@@ -133,6 +127,12 @@ def line_of(record: logging.LogRecord) -> str:
     except Exception as error:  # noqa: BLE001 - it formats what the user's code passed to logging
         text = f"{record.msg!r} (cannot be formatted: {type(error).__name__})"
     return f"{at} {record.levelname} {record.name}: {text}"
+
+
+def configure_runner(level: str, format: str) -> None:
+    """As ``configure``, in a process that runs the application's code: ``app`` leaves the log to that."""
+    if format != "app":
+        configure(level, format)
 
 
 def _traces(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:

@@ -7,6 +7,7 @@ places it is given. What is due is kept in a heap, so that a turn costs what it 
 import heapq
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -43,7 +44,10 @@ WOKEN_EVERY = 0.05
 
 
 class Beat:
-    """A beat of these ``places``. ``declared``: the schedules in the code of the application ``owner``."""
+    """A beat of these ``places``. ``declared``: the schedules in the code of the application ``owner``.
+
+    For any thread: ``sent``, what it has sent, by task and queue.
+    """
 
     def __init__(self, places: Places, declared: Sequence[Schedule] = (), owner: str = "", name: str = "") -> None:
         self.name = name or new_id()
@@ -53,6 +57,7 @@ class Beat:
         self._owner = owner
         self._term = places.config.beat_lease
         self.is_leading = False
+        self.sent: Counter[tuple[str, str]] = Counter()
         self._has_reconciled = False
         self._renew_at = 0.0
         self._sweep_at = 0.0
@@ -226,9 +231,12 @@ class Beat:
         names = [row.schedule.name for row in rows]
         found = self._schedules.read(names)
         self._know(found.values())
-        for name in names:
+        for row in rows:
+            name = row.schedule.name
             if name not in found:
                 self._rows.pop(name, None)
+            elif (more := found[name].standing.sent - row.standing.sent) > 0:
+                self.sent[row.schedule.task, row.schedule.queue] += more
 
     def _decided(self, rows: Sequence[Row], now: float) -> Iterable[Decision]:
         running = self._running(rows, now)

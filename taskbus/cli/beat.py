@@ -9,6 +9,7 @@ import rich_click as click
 
 from taskbus import __version__
 from taskbus.beat.beat import Beat
+from taskbus.beat.reporting import reported
 from taskbus.beat.running import beating
 from taskbus.cli.exits import FAILED, OK
 from taskbus.cli.opening import check_shared, open_app
@@ -46,7 +47,9 @@ def command(ctx: click.Context, /, name: str, log_level: str | None, log_format:
             lease = span(app.config.beat_lease)
             say(f"TaskBus {__version__}  beat {beat.name}  pid {os.getpid()}", "bold")
             say(f"{count(len(declared), 'schedule')} in the code of {scope.app}; lease {lease}; {app.broker.safe_url}")
-        ctx.exit(OK if _until_told(beat) else FAILED)
+        with reported(beat, app.results_url, app.config, app.name):
+            status = OK if _until_told(beat) else FAILED
+        ctx.exit(status)
 
 
 def _until_told(beat: Beat) -> bool:

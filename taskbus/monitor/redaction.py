@@ -32,11 +32,10 @@ _WORDS = frozenset({
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 _URL = re.compile(r"(?<=://)([^\s/@:'\"<>]{0,200})(:[^\s/'\"<>]{0,400})?@")
-_QUERIED = re.compile(r"(?<![\w-])([A-Za-z_][\w-]{0,63})(\s{1,3})('[^'\n]{1,400}'|\"[^\"\n]{1,400}\")")
-_ASSIGNED = re.compile(
-    r"(?<![\w-])([A-Za-z_][\w-]{0,63})(['\"]?\s{0,3}(?:=>|[=:])\s{0,3})"
-    r"((?:[Bb]earer|[Bb]asic|[Tt]oken)\s{1,3}[^\s,;'\"]{1,4096}"
-    r"|[brfBRF]?'(?:[^'\\\n]|\\.){0,4096}'?|[brfBRF]?\"(?:[^\"\\\n]|\\.){0,4096}\"?|[^\s,;&'\"(){}\[\]<>]{1,4096})"
+_NAMED = re.compile(r"(?<![\w-])([A-Za-z_][\w-]{0,63})(['\"]?\s{0,3}(?:=>|[=:])\s{0,3}|\s{1,3}(?=['\"]))")
+_VALUE = re.compile(
+    r"(?:[Bb]earer|[Bb]asic|[Tt]oken)\s{1,3}[^\s,;'\"]{1,4096}"
+    r"|[brfBRF]?'(?:[^'\\\n]|\\.){0,4096}'?|[brfBRF]?\"(?:[^\"\\\n]|\\.){0,4096}\"?|[^\s,;&'\"(){}\[\]<>]{1,4096}"
 )
 _BY_LOOK = re.compile(
     r"(?:(?<=[Bb]earer )|(?<=[Bb]asic ))[\w.~+/=-]{8,4096}"
@@ -92,8 +91,7 @@ class Redactor:
             text = text.replace(secret, MASK)
         if "://" in text:
             text = _URL.sub(_without_password, text)
-        text = _ASSIGNED.sub(self._assigned, text)
-        text = _QUERIED.sub(self._assigned, text)
+        text = self._without_named(text)
         text = _BY_LOOK.sub(MASK, text)
         text = _CARD.sub(_card, text)
         return f"{text[:-_UNCERTAIN]}..." if is_cut else text
@@ -114,14 +112,16 @@ class Redactor:
             size += len(line)
         return "".join([*parts, self.text("".join(lines), secrets)])
 
-    def _assigned(self, found: "re.Match[str]") -> str:
-        name, between, value = found.groups()
-        if not self.is_secret(name):
-            # What was taken for its value may hold a name of its own: "reason: password=1234"
-            inner = _ASSIGNED.sub(self._assigned, value) if "=" in value or ":" in value else value
-            return f"{name}{between}{inner}"
-        quote = value[-1] if value[-1] in "'\"" and len(value) > 1 else ""
-        return f"{name}{between}{quote}{MASK}{quote}"
+    def _without_named(self, text: str) -> str:
+        """Without what stands behind the name of a secret: ``name=value``, ``'name': 'value'``, ``name 'value'``."""
+        parts: list[str] = []
+        done = 0
+        for found in _NAMED.finditer(text):
+            if found.start() >= done and self.is_secret(found[1]) and (value := _VALUE.match(text, found.end())):
+                quote = value[0][-1] if len(value[0]) > 1 and value[0][-1] in "'\"" else ""
+                parts += text[done : found.end()], quote, MASK, quote
+                done = value.end()
+        return "".join([*parts, text[done:]])
 
 
 class _Walk:

@@ -57,6 +57,7 @@ class NodeState(NamedTuple):
     since it started. ``dropped``: records it could not keep. ``sampled``: of successes, one of so many is recorded.
     ``http``: where its metrics and probes are, "" if nowhere. ``limits``: rate limits by task, as Celery writes them.
     ``is_leader``: of a beat, whether it does the work. ``last_fetch_at``: when the broker last answered it.
+    ``sent``: by a beat, tasks since it started.
     """
 
     kind: str
@@ -85,6 +86,7 @@ class NodeState(NamedTuple):
     limits: Sequence[Sequence[str]] = ()
     is_leader: bool = False
     last_fetch_at: float = 0.0
+    sent: int = 0
 
 
 class Total(NamedTuple):

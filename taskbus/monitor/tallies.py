@@ -111,7 +111,7 @@ class Tallies:
         self._over: dict[int, dict[Key, Cell]] = {}
         self._packed: dict[int, bytes] = {}
         self._before: dict[Key, Cell] = {}
-        self._told = b""
+        self._told = (0, b"")
         self._turning = Lock()
 
     # --- counting ------------------------------------------------------------------------------------------------
@@ -168,7 +168,7 @@ class Tallies:
             self._packed[each] = _packed(counted)
         self._forget(minute)
         told = {each: self._packed[each] for each in sorted(self._packed)[:limit]}
-        if cells and len(told) < limit and (packed := _packed(cells)) != self._told:
+        if cells and len(told) < limit and (minute, packed := _packed(cells)) != self._told:
             told[minute] = packed
         return told
 
@@ -177,7 +177,7 @@ class Tallies:
         for minute, packed in minutes.items():
             if self._packed.get(minute) == packed:
                 del self._packed[minute]
-            self._told = packed
+            self._told = (minute, packed)
 
     def _forget(self, minute: int) -> None:
         for each in [each for each in self._packed if each < minute - KEEP_MINUTES]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from taskbus.beat.beat import Beat
 from taskbus.beat.publishing import Places
+from taskbus.beat.reporting import reported
 from taskbus.beat.running import beating
 from taskbus.broker.broker import Broker
 from taskbus.config import Config
@@ -20,5 +21,6 @@ def beat_beside(hello: dict[str, Any], broker: Broker, store: Store, config: Con
     declared = [unpack_schedule(each) for each in hello["schedules"]]
     with closing(open_schedules(hello["results"])) as schedules:
         is_one = bool(broker.database) and broker.database == schedules.database
-        with beating(Beat(Places(broker, store, schedules, config, is_one), declared, hello["app"])):
+        beat = Beat(Places(broker, store, schedules, config, is_one), declared, hello["app"])
+        with beating(beat), reported(beat, hello["results"], config, hello["app"]):
             yield

@@ -5,7 +5,6 @@ thread; what is to be done is handed to the loop.
 """
 
 import os
-import resource
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ import msgpack
 
 from taskbus import __version__
 from taskbus.monitor.report import MAX_RUNNING, NodeState, Running, pack_records
+from taskbus.monitor.resources import cpu_of, resident
 from taskbus.store.reports import Answer, Inbox, Order, Report
 from taskbus.worker.realm import Realm
 from taskbus.worker.recording import Recorder
@@ -74,8 +74,8 @@ class WorkerSource:
             held=sum(len(runner.held) for runner in runners) + realm.dispatcher.parked,
             running=[_told(each, info.pid) for each in running[:MAX_RUNNING]],
             runners=[(runner.pid, runner.resident()) for runner in runners if runner.pid],
-            rss=_resident(info.pid) + sum(runner.resident() for runner in runners if runner.pid),
-            cpu=_cpu([info.pid, *(runner.pid for runner in runners if runner.pid)]),
+            rss=resident(info.pid) + sum(runner.resident() for runner in runners if runner.pid),
+            cpu=cpu_of([info.pid, *(runner.pid for runner in runners if runner.pid)]),
             load=os.getloadavg()[0],
             dropped=self._tally.dropped,
             sampled=self._tally.sampled(),
@@ -141,24 +141,3 @@ def _told(active: Any, pid: int) -> Running:
         held.message.id, held.message.task, held.delivery.queue, held.message.attempt, active.since,
         active.runner.pid or pid, active.slot, held.progress or (), held.flow,
     )  # fmt: skip
-
-
-def _resident(pid: int) -> int:
-    try:
-        with open(f"/proc/{pid}/statm") as statm:
-            return int(statm.read().split()[1]) * resource.getpagesize()
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def _cpu(pids: Sequence[int]) -> float:
-    """Seconds of CPU that these processes have used, and those of their children that have ended."""
-    ticks = 0
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/stat") as stat:
-                fields = stat.read().rpartition(")")[2].split()
-            ticks += sum(map(int, fields[11:15]))
-        except (OSError, ValueError, IndexError):
-            pass
-    return ticks / os.sysconf("SC_CLK_TCK")

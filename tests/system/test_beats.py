@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from worker_process import HERE, Worker, wait_until
 from taskbus import TaskBus, every
 from taskbus.beat.beat import Beat
 from taskbus.beat.running import beating
+from taskbus.monitor.report import NodeState, unpack_state
+from taskbus.store.report_opening import open_reports
 
 LONG = 60.0
 
@@ -94,3 +97,28 @@ def test_a_beat_that_sleeps_wakes_when_an_earlier_schedule_is_added(
         count = len(turns)
         assert not threading.Event().wait(1.5)
         assert len(turns) - count < 20, "an idle beat turns all the time"
+
+
+def states(app: TaskBus) -> list[NodeState]:
+    with closing(open_reports(app.results_url)) as reports:
+        return [unpack_state(node.state) for node in reports.nodes()]
+
+
+def test_beats_report_who_leads_and_how_much_was_sent_beside_a_worker_and_alone(
+    app: TaskBus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Worker(app.broker_url, tmp_path, "-B", "--processes", "1", app="sample_schedules:app") as worker:
+        wait_until(lambda: {state.kind for state in states(app)} == {"worker", "beat"}, LONG, "both to report")
+        wait_until(lambda: any(state.is_leader and state.sent for state in states(app)), LONG, "a run")
+        monkeypatch.setenv("PYTHONPATH", str(HERE))
+        monkeypatch.setenv("TASKBUS_BROKER", app.broker_url)
+        command = [sys.executable, "-m", "taskbus", "-q", "beat", "-A", "sample_schedules:app"]
+        process = subprocess.Popen(command)
+        try:
+            wait_until(lambda: any(state.pid == process.pid for state in states(app)), LONG, "the other one to report")
+            assert [state.pid for state in states(app) if state.is_leader] == [worker.pid]
+        finally:
+            process.terminate()
+            assert process.wait(LONG) == 0
+        assert worker.stop(timeout=LONG) == 0
+    assert states(app) == []
