@@ -90,6 +90,17 @@ class Config:
     """Names of arguments and keys whose values are secrets, beyond those like ``password``, ``token`` or ``card``."""
     task_logs: bool = True
     """Whether the last lines that an attempt logs are kept with its record."""
+    history: str = ""
+    """URL of the SQL database in which `taskbus web` keeps the history; empty: that of the results on a server, else a
+    SQLite file beside theirs (``NAME-history.db``)."""
+    history_keep: float = 604_800.0
+    """How long the history keeps records of successes. Counts are kept for a year, to the minute for three days."""
+    history_keep_failures: float = 2_592_000.0
+    """How long the history keeps records of all that did not succeed, retries included."""
+    history_max_records: int = 1_000_000
+    """Records in the history; beyond that the oldest go, failures last."""
+    history_max_bytes: int = 1_073_741_824
+    """What they may take, about; beyond that the oldest go, failures last."""
     start_method: str = "forkserver"
     """How runners start: ``forkserver`` (the app is imported once) or ``spawn`` (once per runner)."""
     max_tasks_per_runner: int = 0
@@ -146,7 +157,9 @@ _FLOORS: dict[str, float] = {
     "result_ttl": 0, "flow_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "max_spool_bytes": 0,
     "dedup_window": 0, "lease": 0.1, "sweep": 0.05, "beat_lease": 0.1, "grace": 0, "max_crashes": 1, "max_losses": 1,
     "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0, "telemetry_rate": 1,
-    "reports_rate": 0,    "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
+    "reports_rate": 0,
+    "history_keep": 0, "history_keep_failures": 0, "history_max_records": 0, "history_max_bytes": 0,
+    "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
 }  # fmt: skip
 _CHOICES = {
     "serializer": ("msgpack", "json"),

@@ -167,7 +167,9 @@ class MysqlDriver:
                 if not self.has(link, [table.name]):
                     create = str(CreateTable(table).compile(dialect=dialect))
                     execute(f"{create} ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={collation}")
-                    for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                there = _indexes(link, table.name)  # each is made by itself: whoever made the table may have died
+                for index in sorted(table.indexes, key=lambda index: str(index.name)):
+                    if str(index.name) not in there:
                         execute(str(CreateIndex(index).compile(dialect=dialect)))
             for statement in metadata.info.get(self.dialect, ()):
                 execute(statement)
@@ -247,6 +249,11 @@ def _connected(place: Place, where: Mapping[str, Any], left: float) -> Connectio
         charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, connect_timeout=left,
         read_timeout=left, write_timeout=left, binary_prefix=True, **where, **security,
     )  # fmt: skip
+
+
+def _indexes(link: Link, table: str) -> set[str]:
+    asked = "SELECT index_name FROM information_schema.statistics WHERE table_schema = database() AND table_name = %s"
+    return {row[0] for row in link.cursor.execute(asked, (table,)).fetchall()}
 
 
 def _is_on(text: str) -> bool:

@@ -40,7 +40,7 @@ def terms_of(words: Words, where: TaskFilter, read: Read) -> list[Term] | None:
             terms.append(Term(f"{column} = :{column} AND {column} <> ''", {column: fitted_name(wanted)}, column, True))
     for kind in (SCHEDULE, ERROR, WORKER, TASK, QUEUE):
         wanted = getattr(where, kind)
-        if wanted is not None:
+        if wanted is not None and wanted.strip("*"):  # stars match any name, and that of those that have none
             numbers = _numbers(words, kind, wanted, read)
             if not numbers:
                 return None
@@ -88,7 +88,7 @@ def _numbers(words: Words, kind: str, wanted: str, read: Read) -> list[int]:
     given: dict[str, Any] = {"kind": kind, "limit": MOST_NAMES}
     condition = "name = :name"
     if kind == ERROR:
-        given["name"] = storable(wanted)
+        given["name"] = fitted_name(wanted)
         condition = _ENDS[words.dialect]
     elif _MAGIC.isdisjoint(wanted):
         given["name"] = fitted_name(wanted)

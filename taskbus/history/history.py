@@ -105,14 +105,13 @@ class History:
     def series(self, range: str, *, task: str | None = None, queue: str | None = None) -> Series:
         """A chart over one of ``shapes.RANGES`` up to now: of all, of a task, of a queue, or of a task from a queue.
 
-        Steps of all: a minute up to 6h, five minutes for 24h, an hour beyond. Of a task or a queue: a minute up to 1h,
-        an hour up to 3d, a day for 30d. The last step is the present one, which is not over: its rates are over the
-        part that is. Raises ``ConfigError`` for another range.
+        Steps: a minute up to 1h (of all: 6h), ten minutes up to 24h, an hour for 3d, six for 30d. The last step is the
+        present one, which is not over: its rates are over the part that is. Raises ``ConfigError`` for another range.
         """
         return self._totals().series(range, _fitted(task), _fitted(queue))
 
     def counts(self, range: str, *, task: str | None = None, queue: str | None = None) -> Counts:
-        """What happened in a range, whose beginning is that of a step of ``series``."""
+        """What happened in a range, to the minute (30d: to the hour)."""
         return Counts(*self._totals().tally(range, _fitted(task), _fitted(queue)).counts)
 
     def quantiles(

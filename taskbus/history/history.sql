@@ -77,10 +77,20 @@ SELECT since, {counts}, detail FROM taskbus_history_totals
 WHERE span = :span AND since >= :first AND since < :last AND task = :task AND queue = :queue
 
 -- name: failing
-SELECT task, sum(failed + rejected + expired) AS bad, sum(succeeded + failed + rejected + expired + revoked)
+SELECT task, sum(failed + rejected + expired), sum(succeeded + failed + rejected + expired + revoked)
 FROM taskbus_history_totals
 WHERE span = :span AND since >= :first AND since < :last AND task <> 0
-GROUP BY task HAVING sum(failed + rejected + expired) > 0 ORDER BY bad DESC, task LIMIT :limit
+GROUP BY task
+
+-- name: sparks
+SELECT since, task, sum(succeeded + failed + rejected + expired + revoked) FROM taskbus_history_totals
+WHERE span = :span AND since >= :first AND since < :last AND task <> 0
+GROUP BY since, task
+
+-- name: sparks_of_one
+SELECT since, task, sum(succeeded + failed + rejected + expired + revoked) FROM taskbus_history_totals
+WHERE span = :span AND since >= :first AND since < :last AND task = :task
+GROUP BY since, task
 
 -- name: types
 SELECT since, task, queue, {counts}, detail FROM taskbus_history_totals

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from taskbus.history.naming import ERROR, QUEUE, TASK, numbers_of
 from taskbus.history.record_rows import NAMES, Prepared, read_records
+from taskbus.history.retention import SPANS
 from taskbus.history.shapes import Cursor
 from taskbus.history.tally import Key, Tally, difference, expanded, read_totals, squeezed
 from taskbus.history.words import Words
@@ -20,8 +21,6 @@ from taskbus.store.reports import Minute, Records
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
-SPANS = (60, 3600, 86_400)
-"""Seconds of the sums that are kept: minutes, hours, days (of UTC)."""
 MARGIN = 10
 """Minutes for which a settled one is kept all the same."""
 FUTURE = 1440
@@ -131,7 +130,7 @@ class Merge:
         for since, task, queue, *counts, detail in self._ask("totals", given):
             tally = sums.get((since, task, queue))
             if tally is not None:
-                tally.counts = [mine + its for mine, its in zip(tally.counts, counts, strict=True)]
+                tally.count(counts)
                 tally.merge_detail(detail)
         rows = [
             {

@@ -4,6 +4,7 @@ import os
 from urllib.parse import quote
 
 from taskbus.clock import Clock, wall_clock
+from taskbus.config import Config
 from taskbus.database.opening import SERVERS, open_database, scheme_of
 from taskbus.database.sqlite import locate
 from taskbus.errors import ConfigError
@@ -30,6 +31,17 @@ def open_history(url: str, clock: Clock = wall_clock, retention: Retention = DEF
             " postgresql://user@host/database (setting history)"
         )
     return History(open_database(url), clock, retention)
+
+
+def open_configured(config: Config, results: str, clock: Clock = wall_clock) -> History:
+    """The history of an application: where and how long its settings say. ``results``: the URL of its result store."""
+    retention = Retention(
+        successes=config.history_keep,
+        failures=config.history_keep_failures,
+        rows=config.history_max_records,
+        bytes=config.history_max_bytes,
+    )
+    return open_history(config.history or history_url(results), clock, retention)
 
 
 def history_url(results: str) -> str:

@@ -87,7 +87,7 @@ class Search:
 
     def _few(self, term: Term) -> int:
         """How many rows a term leaves, as far as that are few."""
-        text = f"SELECT count(*) FROM (SELECT 1 AS one {self._from(term.by)} WHERE {term.text} LIMIT :few) AS some"  # noqa: S608
+        text = f"SELECT count(*) FROM (SELECT 1 AS one {self._from(term.by)} WHERE {term.text} LIMIT :few) AS few"  # noqa: S608
         return int(self._ask(text, {**term.given, "few": FEW + 1})[0][0])
 
     # --- pages ---------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class Search:
     def _counted(self, walk: Walk, place: Place | None, end: Place | None) -> int:
         terms = [*walk.driver, *self._behind(place), *self._up_to(end), *walk.rest]
         from_ = self._from(walk.by)
-        text = f"SELECT count(*) FROM (SELECT 1 AS one {from_} WHERE {_all(terms)} LIMIT :most) AS some"  # noqa: S608
+        text = f"SELECT count(*) FROM (SELECT 1 AS one {from_} WHERE {_all(terms)} LIMIT :most) AS few"  # noqa: S608
         return int(self._ask(text, {**_given(terms), "most": MOST_COUNTED + 1})[0][0])
 
     # --- places --------------------------------------------------------------------------------------------------

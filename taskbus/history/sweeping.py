@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from taskbus.history.retention import DAY, Retention
+from taskbus.history.retention import DAY, SPANS, Retention
 from taskbus.history.words import Words
 from taskbus.store.reports import KEEP_MINUTES
 
@@ -75,7 +75,8 @@ class Sweep:
 
     def _totals(self, limit: int) -> int:
         retention = self._retention
-        for span, age in ((60, retention.minutes), (3600, retention.hours), (86_400, retention.days)):
+        for span in SPANS:
+            age = retention.minutes if span < 3600 else retention.hours
             found = self._read("old_totals", {"span": span, "before": int(self._now - age - span), "limit": limit})
             if found:
                 keys = [dict(zip(("span", "since", "task", "queue"), key, strict=True)) for key in sorted(found)]
@@ -97,7 +98,7 @@ class Sweep:
         for noun, keys in (("audit", "numbers"), ("jobs", "names")):
             if old := self._old(f"old_{noun}", self._retention.audit, limit):
                 gone += self._one(f"forget_{noun}", {keys: self._words.list(old)})
-        longest = max(self._retention.days, self._retention.hours, self._retention.failures) + 3 * DAY
+        longest = max(self._retention.hours, self._retention.failures) + 3 * DAY
         if old := self._old("old_names", longest, limit):
             gone += self._one("forget_names", {"numbers": self._words.list(old), "before": self._now - longest})
         return gone

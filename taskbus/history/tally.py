@@ -5,6 +5,7 @@ Everything is exact but for the sums of seconds, which are floats.
 
 import zlib
 from collections.abc import Iterable, Sequence
+from operator import add
 from typing import Any
 
 import msgpack
@@ -44,19 +45,24 @@ class Tally:
 
     def merge(self, other: "Tally") -> None:
         """Add all of another one."""
-        self.counts = [mine + its for mine, its in zip(self.counts, other.counts, strict=True)]
+        self.count(other.counts)
         _add(self.waits, other.waits)
         _add(self.runs, other.runs)
         _add(self.errors, other.errors)
         self.wait_sum += other.wait_sum
         self.run_sum += other.run_sum
 
+    def count(self, counts: Sequence[int]) -> None:
+        """Add counts in the order of ``COUNTED``."""
+        self.counts = list(map(add, self.counts, counts))
+
     def merge_detail(self, detail: bytes) -> None:
         """Add all that another one ``detail`` is of has but its counts."""
         waits, wait_sum, runs, run_sum, errors = msgpack.unpackb(detail, strict_map_key=False)
         _add(self.waits, waits)
         _add(self.runs, runs)
-        _add(self.errors, errors)
+        if errors:
+            _add(self.errors, errors)
         self.wait_sum += wait_sum
         self.run_sum += run_sum
 
@@ -79,9 +85,11 @@ class Tally:
 
 
 def _add(to: dict[Any, int], what: dict[Any, int], sign: int = 1) -> None:
-    get = to.get
     for each, count in what.items():
-        to[each] = get(each, 0) + sign * count
+        if each in to:
+            to[each] += sign * count
+        else:
+            to[each] = sign * count
 
 
 def _most(errors: dict[str, int]) -> dict[str, int]:

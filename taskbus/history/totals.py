@@ -5,45 +5,54 @@ from typing import Any, NamedTuple
 
 from taskbus.errors import ConfigError
 from taskbus.history.naming import QUEUE, TASK
+from taskbus.history.retention import SPANS
 from taskbus.history.shapes import RANGES, Counts, ErrorGroup, Failing, Quantiles, Series, TaskType
 from taskbus.history.tally import Tally
 from taskbus.history.words import Words
 from taskbus.monitor.histogram import Histogram
-from taskbus.monitor.report import COUNTED
 
 SHARES = (0.5, 0.95, 0.99)
 MOST_ERRORS = 5
 """Classes of errors that a task type names."""
-MOST_SPARKS = 30
-_WIDTH = len(COUNTED)
+KEPT_MINUTES = RANGES["3d"]
 Read = Callable[[str, Any], list[Any]]
 """Runs one of the named statements."""
 
 
-class Window(NamedTuple):
-    """From ``first`` to before ``last``: what of a range is read, in sums of ``span`` seconds, for ``seconds``."""
+class Piece(NamedTuple):
+    """A part of a range, read in sums of ``span`` seconds that begin from ``first`` to before ``last``."""
 
     span: int
     first: int
     last: int
-    seconds: float
 
 
-SPANS_OF_ALL = {"15m": 60, "1h": 60, "6h": 60, "24h": 60, "3d": 3600, "30d": 3600}
-SPANS_OF_TASKS = {"15m": 60, "1h": 60, "6h": 3600, "24h": 3600, "3d": 3600, "30d": 86_400}
-STEPS = {"15m": 60, "1h": 60, "6h": 60, "24h": 300, "3d": 3600, "30d": 3600}
-"""Seconds, by range: what sums of all tasks are read in, those of single tasks, and what a chart of all shows."""
+STEPS_OF_ALL = {"15m": 60, "1h": 60, "6h": 60, "24h": 600, "3d": 3600, "30d": 21_600}
+STEPS = {"15m": 60, "1h": 60, "6h": 600, "24h": 600, "3d": 3600, "30d": 21_600}
+"""Seconds of a chart's steps, by range: of all tasks together, and of one or of a queue."""
+SPARKS = {"15m": 60, "1h": 600, "6h": 600, "24h": 3600, "3d": 21_600, "30d": 86_400}
 
 
-def window(range: str, now: float, *, is_all: bool) -> Window:
-    """What to read for a range up to ``now``: it begins where a sum does, and may be up to one longer."""
+def beginning(range: str, now: float, step: int) -> int:
+    """Where a range up to ``now`` begins, in steps that may not be cut: at most one later than it could."""
     if range not in RANGES:
         raise ConfigError(f"no range {range!r}; there are {', '.join(RANGES)}")
-    span = (SPANS_OF_ALL if is_all else SPANS_OF_TASKS)[range]
-    first = int((now - RANGES[range]) // span + 1) * span
-    if not is_all:  # many rows in few steps: the range is whole, and its first step as well
-        first = int((now - RANGES[range]) // span) * span
-    return Window(span, first, int(now // span + 1) * span, max(1.0, now - first))
+    return int((now - RANGES[range]) // step + 1) * step
+
+
+def pieces(range: str, now: float) -> list[Piece]:
+    """What a range is made of, in as few rows as can be. Its first minute (of more than 3d: hour) is a whole one."""
+    spans = SPANS if range not in RANGES or RANGES[range] <= KEPT_MINUTES else [span for span in SPANS if span >= 3600]
+    at, end = beginning(range, now, spans[0]), int(now) + 1
+    found: list[Piece] = []
+    for span, larger in zip(spans, (*spans[1:], 0), strict=True):
+        up_to = -(-at // larger) * larger if larger else end
+        if up_to >= end:  # the last one is of the present, and ends whenever
+            return [*found, Piece(span, at, end)]
+        if up_to > at:
+            found.append(Piece(span, at, up_to))
+        at = up_to
+    return found
 
 
 def quantiles_of(histogram: Histogram) -> Quantiles:
@@ -55,17 +64,20 @@ def quantiles_of(histogram: Histogram) -> Quantiles:
 class Steps:
     """Sums by the step of a chart."""
 
-    def __init__(self, found: Window, step: int) -> None:
+    def __init__(self, first: int, step: int, now: float) -> None:
         self.step = step
-        self.first = found.first // step * step
-        self.now = found.first + found.seconds
+        self.first = first
+        self.now = now
         self._sums: dict[int, Tally] = {}
-        self._count = -(-(found.last - self.first) // step)
+        self._count = -(-(int(now) + 1 - first) // step)
 
     def add(self, since: int, counts: Sequence[int], detail: bytes) -> None:
         """Count one row."""
-        tally = self._sums.setdefault((since - self.first) // self.step, Tally())
-        tally.counts = [mine + its for mine, its in zip(tally.counts, counts, strict=True)]
+        place = (since - self.first) // self.step
+        tally = self._sums.get(place)
+        if tally is None:
+            tally = self._sums[place] = Tally()
+        tally.count(counts)
         tally.merge_detail(detail)
 
     def series(self) -> Series:
@@ -112,23 +124,25 @@ class Totals:
 
     def series(self, range: str, task: str | None, queue: str | None) -> Series:
         """See ``History.series``."""
-        found = window(range, self._now, is_all=task is None and queue is None)
-        steps = Steps(found, STEPS[range] if task is None and queue is None else found.span)
-        for since, counts, detail in self._rows(found, task, queue):
+        step = (STEPS_OF_ALL if task is None and queue is None else STEPS).get(range, 60)
+        steps = Steps(beginning(range, self._now, step), step, self._now)
+        whole = Piece(step, steps.first, int(self._now) + 1)
+        for since, counts, detail in self._rows([whole], task, queue):
             steps.add(since, counts, detail)
         return steps.series()
 
     def tally(self, range: str, task: str | None, queue: str | None) -> Tally:
         """All that was counted in a range."""
         sum = Tally()
-        found = window(range, self._now, is_all=task is None and queue is None)
-        for _, counts, detail in self._rows(found, task, queue):
-            sum.counts = [mine + its for mine, its in zip(sum.counts, counts, strict=True)]
+        for _, counts, detail in self._rows(pieces(range, self._now), task, queue):
+            sum.count(counts)
             sum.merge_detail(detail)
         return sum
 
-    def _rows(self, found: Window, task: str | None, queue: str | None) -> Iterable[tuple[int, list[int], bytes]]:
-        given: dict[str, Any] = {"span": found.span, "first": found.first, "last": found.last}
+    def _rows(
+        self, parts: Sequence[Piece], task: str | None, queue: str | None
+    ) -> Iterable[tuple[int, list[int], bytes]]:
+        given: dict[str, Any] = {}
         statement = "series_of_all"
         for kind, name in ((TASK, task), (QUEUE, queue)):
             if name is not None:
@@ -138,8 +152,9 @@ class Totals:
                 statement, given[kind] = f"series_of_{kind}", number
         if task is not None and queue is not None:
             statement = "series_of_both"
-        for since, *counts, detail in self._read(statement, given):
-            yield since, counts, detail
+        for part in parts:
+            for since, *counts, detail in self._read(statement, {**given, **part._asdict()}):
+                yield since, counts, detail
 
     def _number(self, kind: str, name: str) -> int | None:
         found = self._read("names", {"kind": kind, "names": self._words.list([name])})
@@ -153,36 +168,61 @@ class Totals:
 
     def failing(self, range: str, limit: int) -> list[Failing]:
         """See ``History.failing``."""
-        found = window(range, self._now, is_all=False)
-        given = {"span": found.span, "first": found.first, "last": found.last, "limit": limit}
-        rows = self._read("failing", given)
-        newest = self._examples([task for task, _, _ in rows])
-        names = self._names(task for task, _, _ in rows)
-        return [
-            Failing(names.get(task, ""), int(failed), int(total), *_last(newest.get(task, {})))
-            for task, failed, total in rows
-        ]
+        sums: dict[int, list[int]] = {}
+        for part in pieces(range, self._now):
+            for task, bad, total in self._read("failing", part._asdict()):
+                counted = sums.setdefault(task, [0, 0])
+                counted[0] += int(bad)
+                counted[1] += int(total)
+        worst = sorted(((bad, task) for task, (bad, _) in sums.items() if bad > 0), reverse=True)[:limit]
+        newest = self._examples([task for _, task in worst])
+        names = self._names(task for _, task in worst)
+        return [Failing(names.get(task, ""), bad, sums[task][1], *_last(newest.get(task, {}))) for bad, task in worst]
 
     def types(self, range: str, task: str | None) -> list[TaskType]:
         """See ``History.types``."""
-        found = window(range, self._now, is_all=False)
-        given = {"span": found.span, "first": found.first, "last": found.last}
+        parts = pieces(range, self._now)
+        given: dict[str, Any] = {"task": 0}
         if task is not None:
-            number = self._number(TASK, task)
-            if number is None:
+            given["task"] = self._number(TASK, task)
+            if given["task"] is None:
                 return []
-            given["task"] = number
         kinds: dict[int, _Kind] = {}
-        for since, number, queue, *counts, detail in self._read("types" if task is None else "types_of_one", given):
-            kind = kinds.get(number)
-            if kind is None:
-                kind = kinds[number] = _Kind(found)
-            kind.add(since, queue, counts, detail)
+        for part in parts:
+            for _, number, queue, *counts, detail in self._read(
+                "types" if task is None else "types_of_one", {**given, **part._asdict()}
+            ):
+                kind = kinds.get(number)
+                if kind is None:
+                    kind = kinds[number] = _Kind()
+                kind.add(queue, counts, detail)
+        sparks = self._sparks(range, given["task"])
         names = self._names([*kinds, *(queue for kind in kinds.values() for queue in kind.queues)])
-        failed = [number for number, kind in kinds.items() if kind.sum.errors]
-        examples = self._examples(failed)
-        made = [kind.shown(names.get(number, ""), names, examples.get(number, {})) for number, kind in kinds.items()]
+        examples = self._examples([number for number, kind in kinds.items() if kind.sum.errors])
+        seconds, nothing = max(1.0, self._now - parts[0].first), self._no_sparks(range)
+        made = [
+            kind.shown(names.get(number, ""), names, examples.get(number, {}), sparks.get(number, nothing), seconds)
+            for number, kind in kinds.items()
+        ]
         return sorted(made, key=lambda each: each.task)
+
+    def _sparks(self, range: str, task: int) -> dict[int, list[float]]:
+        """By task: how many ended a second, step by step."""
+        step = SPARKS[range]
+        first = beginning(range, self._now, step)
+        given = {"span": step, "first": first, "last": int(self._now) + 1, "task": task}
+        sparks: dict[int, list[float]] = {}
+        for since, number, count in self._read("sparks_of_one" if task else "sparks", given):
+            spark = sparks.get(number)
+            if spark is None:
+                spark = sparks[number] = self._no_sparks(range)
+            length = min(float(step), max(1.0, self._now - since))
+            spark[(since - first) // step] = int(count) / length
+        return sparks
+
+    def _no_sparks(self, range: str) -> list[float]:
+        first = beginning(range, self._now, SPARKS[range])
+        return [0.0] * -(-(int(self._now) + 1 - first) // SPARKS[range])
 
     def _examples(self, tasks: Sequence[int]) -> dict[int, dict[str, tuple[float, str, str]]]:
         """By task and error: when it was seen last, an example's id, and its message."""
@@ -199,33 +239,34 @@ class Totals:
 class _Kind:
     """What is summed up of one task."""
 
-    def __init__(self, found: Window) -> None:
+    def __init__(self) -> None:
         self.sum = Tally()
         self.queues: set[int] = set()
-        self._found = found
-        steps = (found.last - found.first) // found.span
-        self._each = -(-steps // MOST_SPARKS)
-        self._sparks = [0] * -(-steps // self._each)
 
-    def add(self, since: int, queue: int, counts: Sequence[int], detail: bytes) -> None:
+    def add(self, queue: int, counts: Sequence[int], detail: bytes) -> None:
         self.queues.add(queue)
-        self.sum.counts = [mine + its for mine, its in zip(self.sum.counts, counts, strict=True)]
+        self.sum.count(counts)
         self.sum.merge_detail(detail)
-        place = (since - self._found.first) // self._found.span // self._each
-        self._sparks[place] += ended(Counts(*counts))
 
-    def shown(self, task: str, names: Mapping[int, str], examples: Mapping[str, tuple[float, str, str]]) -> TaskType:
-        counts, length = Counts(*self.sum.counts), float(self._each * self._found.span)
+    def shown(
+        self,
+        task: str,
+        names: Mapping[int, str],
+        examples: Mapping[str, tuple[float, str, str]],
+        spark: Sequence[float],
+        seconds: float,
+    ) -> TaskType:
+        counts = Counts(*self.sum.counts)
         errors = sorted(((n, name) for name, n in self.sum.errors.items() if n > 0), reverse=True)[:MOST_ERRORS]
         return TaskType(
             task,
             sorted(names.get(queue, "") for queue in self.queues),
             counts,
-            ended(counts) / self._found.seconds,
+            ended(counts) / seconds,
             quantiles_of(self.sum.wait_histogram()),
             quantiles_of(self.sum.run_histogram()),
             [_group(name, count, examples.get(name)) for count, name in errors],
-            [count / length for count in self._sparks],
+            spark,
         )
 
 
