@@ -1,6 +1,6 @@
 """``python -m taskbus``: the same as the command ``taskbus``."""
 
-from taskbus.cli.main import main
+from taskbus.cli.entry import main
 
 if __name__ == "__main__":
     main()

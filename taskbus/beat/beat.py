@@ -7,6 +7,7 @@ places it is given. What is due is kept in a heap, so that a turn costs what it 
 import heapq
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import islice
@@ -17,6 +18,7 @@ from taskbus.beat.reconciling import all_rows, reconcile
 from taskbus.beat.ticks import tick_of
 from taskbus.errors import BrokerError, ConfigError, DecodeError, EncodeError, PublishFailed, StoreError
 from taskbus.message import new_id
+from taskbus.monitor.pulse import Contact, Pulse
 from taskbus.schedule.spec import from_text
 from taskbus.schedule.timetable import Timetable
 from taskbus.store.schedules import Advance, Overlap, Row, Schedule
@@ -46,7 +48,7 @@ WOKEN_EVERY = 0.05
 class Beat:
     """A beat of these ``places``. ``declared``: the schedules in the code of the application ``owner``.
 
-    For any thread: ``sent``, what it has sent, by task and queue.
+    For any thread: ``pulse``, how it gets on; ``sent``, what it has sent, by task and queue; ``rows``.
     """
 
     def __init__(self, places: Places, declared: Sequence[Schedule] = (), owner: str = "", name: str = "") -> None:
@@ -58,6 +60,8 @@ class Beat:
         self._term = places.config.beat_lease
         self.is_leading = False
         self.sent: Counter[tuple[str, str]] = Counter()
+        self._contact = Contact()
+        self.pulse = Pulse([self._contact])
         self._has_reconciled = False
         self._renew_at = 0.0
         self._sweep_at = 0.0
@@ -80,16 +84,23 @@ class Beat:
         cancel = None
         try:
             while not stop.is_set():
+                self.pulse.turned_at = time.monotonic()
+                failures = self._contact.failures
                 try:
                     cancel = cancel or self._schedules.subscribe(self._bell.set)
                     pause = self.turn()
                 except (BrokerError, StoreError) as error:
                     logger.warning("beat: %s; trying again in %g s", error, PAUSE)
+                    self._contact.failed(time.monotonic(), "look for what is due", error)
                     pause = PAUSE
+                if self._contact.failures == failures:
+                    self._contact.answered(time.monotonic())
+                    self.pulse.is_up = True
                 if self._bell.wait(pause) and not stop.is_set():
                     self._bell.clear()
                     stop.wait(min(WOKEN_EVERY, pause))
         finally:
+            self.pulse.is_stopping = True
             if cancel is not None:
                 cancel()
             self.resign()
@@ -97,6 +108,10 @@ class Beat:
     def wake(self) -> None:
         """End the pause between two turns."""
         self._bell.set()
+
+    def rows(self) -> list[Row]:
+        """The schedules, as far as it knows them: it does while it leads. For any thread."""
+        return list(self._rows.values()) if self.is_leading else []
 
     def resign(self) -> None:
         """Let another beat lead at once."""
@@ -197,6 +212,7 @@ class Beat:
                     break
         except (PublishFailed, StoreError) as error:
             logger.warning("beat: %s were not sent: %s", f"{len(rows)} schedules", error)
+            self._contact.failed(self.pulse.turned_at, "send what is due", error)
             self._may_be_pending = True
             self._not_before = now + PAUSE
             self._know(rows)

@@ -1,5 +1,6 @@
 """``taskbus beat``: send what is scheduled."""
 
+import dataclasses
 import os
 import select
 import signal
@@ -9,6 +10,7 @@ import rich_click as click
 
 from taskbus import __version__
 from taskbus.beat.beat import Beat
+from taskbus.beat.exposing import figures_of, vitals_of
 from taskbus.beat.reporting import reported
 from taskbus.beat.running import beating
 from taskbus.cli.exits import FAILED, OK
@@ -17,10 +19,12 @@ from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.phrase import count, span
 from taskbus.cli.tables import say
 from taskbus.logs import configure
+from taskbus.monitor.exposing import exposed
 
 
 @click.command("beat")
 @click.option("--name", default="", help="Name of this beat, of no other one; made up if not given.")
+@click.option("--http", metavar="HOST:PORT", help="Serve metrics and probes there, such as 9464 (on loopback).")
 @click.option(
     "--log-level",
     type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False),
@@ -29,7 +33,7 @@ from taskbus.logs import configure
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @shared_options("app", "broker", "results", "config", "quiet", "verbose")
 @click.pass_context
-def command(ctx: click.Context, /, name: str, log_level: str | None, log_format: str) -> None:
+def command(ctx: click.Context, /, name: str, http: str | None, log_level: str | None, log_format: str) -> None:
     """Send what is scheduled, in the code or in the store, until told to stop by Ctrl-C or SIGTERM.
 
     Run as many as you like: each run is sent once, and when a beat dies another one goes on. `taskbus worker -B` runs
@@ -47,9 +51,13 @@ def command(ctx: click.Context, /, name: str, log_level: str | None, log_format:
             lease = span(app.config.beat_lease)
             say(f"TaskBus {__version__}  beat {beat.name}  pid {os.getpid()}", "bold")
             say(f"{count(len(declared), 'schedule')} in the code of {scope.app}; lease {lease}; {app.broker.safe_url}")
-        with reported(beat, app.results_url, app.config, app.name):
+        config = dataclasses.replace(app.config, http=app.config.http if http is None else http)
+        with (
+            exposed(config, beat.name, lambda: vitals_of(beat), lambda: figures_of(beat)) as url,
+            reported(beat, app.results_url, config, app.name, lambda: url),
+        ):
             status = OK if _until_told(beat) else FAILED
-        ctx.exit(status)
+    ctx.exit(status)
 
 
 def _until_told(beat: Beat) -> bool:

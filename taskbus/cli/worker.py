@@ -53,7 +53,19 @@ seconds_option = partial(click.option, type=float, metavar="SECONDS")
 
 @click.command("worker")
 @click.option_panel(
-    "Work", options=["--app", "--queues", "--beat", "--name", "--events", "--broker", "--results", "--config", "--set"]
+    "Work",
+    options=[
+        "--app",
+        "--queues",
+        "--beat",
+        "--name",
+        "--events",
+        "--http",
+        "--broker",
+        "--results",
+        "--config",
+        "--set",
+    ],
 )
 @click.option_panel(
     "Slots", options=["--pool", "--concurrency", "--processes", "--threads", "--coroutines", "--lease", "--grace"]
@@ -90,6 +102,7 @@ seconds_option = partial(click.option, type=float, metavar="SECONDS")
 @seconds_option("--lease", help="How long a silent worker keeps its tasks.")
 @click.option("-B", "--beat", is_flag=True, help="Send what is scheduled, too; any number of workers may.")
 @click.option("-E", "--events", "telemetry", is_flag=True, help="Tell of each task to Flower and the like.")
+@click.option("--http", metavar="HOST:PORT", help="Serve metrics and probes there, such as 9464 (on loopback).")
 @click.option("--name", default="", help="Name of this worker; made of host and pid if not given.")
 @click.option("--reload", "reloads", is_flag=True, help="Start again when a .py file changes. For development.")
 @click.option(

@@ -12,3 +12,8 @@ def node_name(name: str) -> str:
     if not name:
         return f"{OF_OURS}-{os.getpid()}@{host}"
     return name if "@" in name else f"{name}@{host}"
+
+
+def host_of(node: str) -> str:
+    """What stands behind the ``@`` of a node's name: what celery-exporter labels by."""
+    return node.rpartition("@")[2]

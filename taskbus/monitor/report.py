@@ -4,7 +4,7 @@ A field that is not known is passed over, one that is not there has the value th
 versions report to one store.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -93,7 +93,8 @@ class Total(NamedTuple):
     """What was counted of one task from one queue. ``counts`` by the names in ``COUNTED``, without the zeros.
 
     ``waits``: seconds from when it could start to its start, ``runs``: seconds of attempts, both of those that started.
-    ``errors``: failed attempts by the class of their error; all but the fifty most frequent under "".
+    ``errors``: failed attempts by the class of their error; all but the fifty most frequent under "". ``deaths``: those
+    counted as ``failed``, by the class of their last error; the rest, if any, are of unknown classes.
     """
 
     task: str
@@ -102,6 +103,7 @@ class Total(NamedTuple):
     waits: Histogram
     runs: Histogram
     errors: dict[str, int]
+    deaths: Mapping[str, int] = {}
 
 
 class TaskRecord(NamedTuple):
@@ -153,14 +155,16 @@ def unpack_state(packed: bytes) -> NodeState:
 
 def pack_totals(totals: Iterable[Total]) -> bytes:
     """What was counted in a minute, as bytes."""
-    return _pack([[t.task, t.queue, t.counts, t.waits.packed(), t.runs.packed(), t.errors] for t in totals])
+    return _pack(
+        [[t.task, t.queue, t.counts, t.waits.packed(), t.runs.packed(), t.errors, dict(t.deaths)] for t in totals]
+    )
 
 
 def unpack_totals(packed: bytes) -> list[Total]:
     """What was counted, of ``packed``."""
     return [
-        Total(task, queue, counts, Histogram.unpacked(waits), Histogram.unpacked(runs), errors)
-        for task, queue, counts, waits, runs, errors, *_ in msgpack.unpackb(packed, strict_map_key=False)
+        Total(task, queue, counts, Histogram.unpacked(waits), Histogram.unpacked(runs), errors, *rest[:1])
+        for task, queue, counts, waits, runs, errors, *rest in msgpack.unpackb(packed, strict_map_key=False)
     ]
 
 

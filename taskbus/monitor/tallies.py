@@ -32,7 +32,7 @@ class Cell:
     ``skipped``: successes of which no record was made since the last one, ``last`` being one of them.
     """
 
-    __slots__ = (*COUNTED, "errors", "last", "run_sum", "runs", "skipped", "wait_sum", "waits")
+    __slots__ = (*COUNTED, "deaths", "errors", "last", "run_sum", "runs", "skipped", "wait_sum", "waits")
 
     received: int
     started: int
@@ -52,6 +52,7 @@ class Cell:
         self.runs = [0] * (len(BOUNDS) + 1)
         self.wait_sum = self.run_sum = 0.0
         self.errors: dict[str, int] = {}
+        self.deaths: dict[str, int] = {}
         self.skipped = 0
         self.last: Any = None
 
@@ -65,9 +66,12 @@ class Cell:
 
     def erred(self, error: str) -> None:
         """Count an error by its class."""
-        errors = self.errors
-        name = error if error in errors or len(errors) < MAX_ERRORS else ""
-        errors[name] = errors.get(name, 0) + 1
+        _count(self.errors, error, 1)
+
+    def died(self, error: str) -> None:
+        """Count an error by its class that was a task's last. Before it is counted as failed: see ``total``."""
+        self.erred(error)
+        _count(self.deaths, error, 1)
 
     def add(self, other: "Cell") -> None:
         """Add all of another one."""
@@ -78,15 +82,21 @@ class Cell:
         self.wait_sum += other.wait_sum
         self.run_sum += other.run_sum
         for error, count in other.errors.items():
-            name = error if error in self.errors or len(self.errors) < MAX_ERRORS else ""
-            self.errors[name] = self.errors.get(name, 0) + count
+            _count(self.errors, error, count)
+        for error, count in other.deaths.items():
+            _count(self.deaths, error, count)
 
     def total(self, key: Key) -> Total:
-        """The same in the words of a report."""
+        """The same in the words of a report. Read in this order, there are never fewer ``deaths`` than ``failed``."""
         counts = {name: count for name in COUNTED if (count := getattr(self, name))}
         waits, runs = (_histogram(each[:]) for each in (self.waits, self.runs))
         waits.sum, runs.sum = self.wait_sum, self.run_sum
-        return Total(*key, counts, waits, runs, _most(dict(self.errors)))
+        return Total(*key, counts, waits, runs, _most(dict(self.errors)), dict(self.deaths))
+
+
+def _count(errors: dict[str, int], error: str, count: int) -> None:
+    name = error if error in errors or len(errors) < MAX_ERRORS else ""
+    errors[name] = errors.get(name, 0) + count
 
 
 def _histogram(counts: list[int]) -> Histogram:

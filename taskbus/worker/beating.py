@@ -16,11 +16,11 @@ from taskbus.store.schedule_opening import open_schedules
 
 
 @contextmanager
-def beat_beside(hello: dict[str, Any], broker: Broker, store: Store, config: Config) -> Iterator[None]:
+def beat_beside(hello: dict[str, Any], broker: Broker, store: Store, config: Config) -> Iterator[Beat]:
     """Run a beat for the schedules of the app that said ``hello``, while the block is."""
     declared = [unpack_schedule(each) for each in hello["schedules"]]
     with closing(open_schedules(hello["results"])) as schedules:
         is_one = bool(broker.database) and broker.database == schedules.database
         beat = Beat(Places(broker, store, schedules, config, is_one), declared, hello["app"])
         with beating(beat), reported(beat, hello["results"], config, hello["app"]):
-            yield
+            yield beat

@@ -34,7 +34,8 @@ class Crew:
     """The runners of one worker, and the server they come from.
 
     ``watch`` and ``unwatch`` (un)register a socket with the supervisor's loop. ``launched``: a server that was started
-    early, to be the first. ``progressed``: attempts that have said how far they have come.
+    early, to be the first. ``progressed``: attempts that have said how far they have come. ``departures``: runners that
+    have left, by why: ``retired`` or ``died``.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Crew:
         self._watch = watch
         self._unwatch = unwatch
         self.runners: dict[int, Runner] = {}
+        self.departures = {"retired": 0, "died": 0}
         self.server: RunnerServer | None = None
         self.is_stopping = False
         self.progressed: deque[Held] = deque(maxlen=MAX_PROGRESSED)
@@ -171,6 +173,7 @@ class Crew:
 
     def _departed(self, runner: Runner, how: str, now: float) -> Departure:
         del self.runners[runner.number]
+        self.departures["retired" if runner.is_stopping and not how else "died"] += 1
         self._unwatch(runner)
         if runner.is_up:
             self._early_deaths = 0

@@ -8,6 +8,7 @@ import time
 from taskbus.broker.consumer import Consumer
 from taskbus.clock import Clock
 from taskbus.errors import BrokerError, LeaseLost
+from taskbus.monitor.pulse import Contact
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +17,8 @@ class Leases:
     """Renews every third of the lease and sweeps ``sweep`` seconds after the last sweep, with some jitter.
 
     Measures by the monotonic clock: a step of the wall clock neither hurries nor delays it. On a slow line a sweep may
-    take longer than the time between two: counted from its end, it leaves room for the tasks.
+    take longer than the time between two: counted from its end, it leaves room for the tasks. ``contact``: how renewals
+    go.
     """
 
     def __init__(self, consumer: Consumer, lease: float, sweep: float, clock: Clock = time.monotonic) -> None:
@@ -24,6 +26,7 @@ class Leases:
         self._lease = lease
         self._sweep = sweep
         self._clock = clock
+        self.contact = Contact()
         self._renew_at = clock() + lease / 3
         self.rest()
 
@@ -68,6 +71,8 @@ class Leases:
             raise
         except BrokerError as error:
             logger.warning("cannot renew the lease, trying again: %s", error)
+            self.contact.failed(now, "renew the lease", error)
             self._renew_at = now + min(1.0, self._lease / 10)
         else:
             self._renew_at = now + self._lease / 3
+            self.contact.answered(now)

@@ -1,18 +1,21 @@
-"""What observes a worker, behind the few calls that its loop makes: Celery's tools, and the reports."""
+"""What observes a worker, behind the few calls that its loop makes: Celery's tools, reports, metrics and probes."""
 
 import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from concurrent.futures import Future
 from typing import Any
 
 import msgpack
 
+from taskbus.beat.beat import Beat
 from taskbus.broker.delivery import Settlement
 from taskbus.clock import wall_clock
 from taskbus.errors import BrokerError
+from taskbus.monitor.pulse import Contact
+from taskbus.monitor.queue_look import QueueLook
 from taskbus.monitor.redaction import Redactor
 from taskbus.monitor.reporting import Reporting
 from taskbus.monitor.tallies import Tallies
@@ -20,6 +23,7 @@ from taskbus.store.opening import open_store
 from taskbus.store.report_opening import open_reports
 from taskbus.store.reports import Order
 from taskbus.worker.admission import Admitted
+from taskbus.worker.exposing import Exposure
 from taskbus.worker.monitoring import Monitoring
 from taskbus.worker.progressing import ProgressKeeper
 from taskbus.worker.realm import Realm
@@ -37,24 +41,31 @@ LASTING = ("revoke", "revoke_by_stamped_headers", "terminate", "rate_limit", "ti
 
 
 class Observers:
-    """Belongs to the loop. ``tallies``: what it has counted; any thread may read that."""
+    """Belongs to the loop. ``tallies``: what it has counted; any thread may read that.
 
-    def __init__(self, realm: Realm, broker_url: str, results_url: str) -> None:
+    ``contacts``: how its dealings with the broker go. ``beat``: one that runs beside.
+    """
+
+    def __init__(
+        self, realm: Realm, broker_url: str, results_url: str, contacts: Sequence[Contact], beat: Beat | None = None
+    ) -> None:
         config = realm.config
         self._realm = realm
         self._monitoring = Monitoring(realm, broker_url)
         self._keeper = ProgressKeeper(realm.crew.progressed, lambda: open_store(results_url, wall_clock))
         self.tallies = Tallies()
-        self._tally = Tally(self.tallies, config.reports_rate)
-        self._counts = config.reports
+        self._tally = Tally(self.tallies, config.reports_rate, keeps_records=config.reports)
+        self._counts = config.reports or bool(config.http)
         self._reporting: Reporting | None = None
         self._brief_by: float | None = None
         self._paused = self._resting = frozenset[str]()
         self._is_briefed = not config.reports
+        recorder = Recorder(realm.node, realm.specs, Redactor(config.redact))
+        source = WorkerSource(realm, self._tally, recorder, self._obey, self._brief)
+        look = QueueLook(broker_url, results_url, config.celery_queues, self._known_paused)
+        self._exposure = Exposure(realm, contacts, self.tallies.totals, source.state, look, beat)
+        source.http = self._exposure.url
         if config.reports:
-            redactor = Redactor(config.redact)
-            recorder = Recorder(realm.node, realm.specs, redactor)
-            source = WorkerSource(realm, self._tally, recorder, self._obey, self._brief)
             self._reporting = Reporting(realm.node, lambda: open_reports(results_url, wall_clock), source)
             source.node, source.ring = self._reporting.node, self._reporting.ring
 
@@ -76,6 +87,7 @@ class Observers:
 
     def start(self) -> None:
         """The worker is ready."""
+        self._exposure.pulse.is_up = True
         self._monitoring.start()
 
     def may_fetch(self, now: float) -> bool:
@@ -103,6 +115,7 @@ class Observers:
 
     def tick(self, now: float, is_idle: Callable[[], bool]) -> None:
         """Do what is due; ``is_idle``: whether the worker has nothing to do."""
+        self._exposure.pulse.turned_at = now
         self._tally.tick(now)
         self._monitoring.tick(now, is_idle)
         if self._realm.crew.progressed:
@@ -120,6 +133,13 @@ class Observers:
             self._reporting.close()
         self._keeper.close()
         self._monitoring.close()
+        self._exposure.close()
+
+    # --- in other threads ----------------------------------------------------------------------------------------
+
+    def _known_paused(self) -> Set[str] | None:
+        """Which queues are paused; None if nobody tells."""
+        return self._paused if self._reporting is not None else None
 
     # --- in the reporting thread ---------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ class WorkerOptions:
     grace: float | None = None
     lease: float | None = None
     telemetry: bool | None = None
+    http: str | None = None
     name: str = ""
     beat: bool = False
     log_level: str = "INFO"
@@ -56,6 +57,7 @@ class WorkerOptions:
             "grace": self.grace,
             "lease": self.lease,
             "telemetry": self.telemetry or None,
+            "http": self.http,
         }
         return {**slots, **{name: value for name, value in named.items() if value is not None}, **self.overrides}
 

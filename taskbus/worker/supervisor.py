@@ -122,8 +122,8 @@ class Supervisor:
         self._stop_deadline: float | None = None
         self._is_killing = False
         self._is_announced = False
-        if options.beat:
-            self._closing.enter_context(beat_beside(hello, broker, self._store, config))
+        beside = beat_beside(hello, broker, self._store, config)
+        beat = self._closing.enter_context(beside) if options.beat else None
         self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
         self.info = WorkerInfo(
             app=options.app, name=self.name, pid=os.getpid(), broker=broker.safe_url,
@@ -137,7 +137,8 @@ class Supervisor:
             lambda ended: self._ended.extend(ended), self._signals.stop, self._watchdog.start,
             lambda: self._on_broker(0),
         )  # fmt: skip
-        self._observers = Observers(realm, broker.url, hello["results"])
+        contacts = (self._patience.contact, self._leases.contact)
+        self._observers = Observers(realm, broker.url, hello["results"], contacts, beat)
         self._closing.callback(self._observers.close)
         self._selector.register(self._observers.fileno(), selectors.EVENT_READ, self._observers.serve)
 

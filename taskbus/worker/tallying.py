@@ -45,8 +45,9 @@ class Fact(NamedTuple):
 class Tally:
     """Belongs to the loop; ``take`` is for another thread. ``dropped``: records that found no room."""
 
-    def __init__(self, tallies: Tallies, rate: int, clock: Clock = wall_clock) -> None:
+    def __init__(self, tallies: Tallies, rate: int, clock: Clock = wall_clock, *, keeps_records: bool = True) -> None:
         self.tallies = tallies
+        self._keeps_records = keeps_records
         self.dropped = 0
         self._rate = float(rate)
         self._clock = clock
@@ -171,10 +172,12 @@ class Tally:
             case Reason.EXPIRED:
                 cell.expired += 1
             case _:
+                cell.died(outcome.failure.type)
                 cell.failed += 1
-                cell.erred(outcome.failure.type)
 
     def _note(self, fact: Fact) -> None:
+        if not self._keeps_records:
+            return
         size = _size(fact)
         if len(self._facts) >= MAX_WAITING or self._bytes - self._taken + size > MAX_BYTES:
             self.dropped += fact.weight
