@@ -3,13 +3,14 @@
 import difflib
 import os
 import sqlite3
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 from taskbus.database.connection import Connection, FileGone, begin, connect, explain
@@ -123,20 +124,23 @@ class SqliteDatabase:
                 a word.
         """
         held: _Held | None = getattr(self._local, "held", None)
-        if held is None or held.connection is None:
-            held = self._local.held = _Held(self.connect(), self.path)
+        connection = held.connection if held is not None else None
+        if held is None or connection is None:
+            connection = self.connect()
+            held = self._local.held = _Held(connection, self.path)
             with self._lock:
                 self._held.add(held)
         elif time.monotonic() > held.check_at:
             held.check(self.path)
-        return cast(Connection, held.connection)
+        return connection
 
     def cursor(self) -> sqlite3.Cursor:
         """This thread's cursor, outside of a transaction."""
         connection = self.connection()
-        cursor: sqlite3.Cursor | None = getattr(self._local, "cursor", None)
+        held: _Held = self._local.held
+        cursor = held.cursor
         if cursor is None or cursor.connection is not connection:
-            cursor = self._local.cursor = connection.cursor()
+            cursor = held.cursor = connection.cursor()
         return cursor
 
     def connect(self) -> Connection:
@@ -226,12 +230,15 @@ class SqliteDatabase:
         return subscribe(self, notify)
 
     def close(self) -> None:
-        """Close the connections of all threads; asking again opens new ones. No other thread may be using one."""
+        """Close the connections of all threads; asking again opens new ones.
+
+        One that another thread is in the middle of using stays open until that is done.
+        """
         with self._lock:
             held = list(self._held)
             self._held.clear()
         for each in held:
-            each.close()
+            each.let_go()
 
     def leave(self) -> None:
         """Close this thread's connection, unless it is inside a transaction."""
@@ -248,13 +255,26 @@ class SqliteDatabase:
         self._lock = threading.Lock()
 
 
+def _alone() -> int:
+    connection = sqlite3.connect(":memory:")
+    try:
+        return sys.getrefcount(connection)
+    finally:
+        connection.close()
+
+
+OURS = _alone()
+"""References to a connection that only one variable has: its own cache of statements has one too."""
+
+
 class _Held:
     """A connection that closes with its thread, and never in a process that did not open it."""
 
-    __slots__ = ("__weakref__", "check_at", "connection", "file")
+    __slots__ = ("__weakref__", "check_at", "connection", "cursor", "file")
 
     def __init__(self, connection: Connection, path: str) -> None:
         self.connection: Connection | None = connection
+        self.cursor: sqlite3.Cursor | None = None
         self.file = _identify(path)
         self.check_at = time.monotonic() + CHECK_EVERY
 
@@ -264,12 +284,21 @@ class _Held:
         self.check_at = time.monotonic() + CHECK_EVERY
 
     def close(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = None
+        connection, self.connection, self.cursor = self.connection, None, None
+        if connection is not None:
+            connection.close()
+
+    def let_go(self) -> None:
+        """Close it for a thread that may be using it: closed in the middle of a statement, SQLite crashes the process.
+
+        Nobody can get hold of it any more; if nobody has, it is closed now, else with the last reference to it.
+        """
+        connection, self.connection, self.cursor = self.connection, None, None
+        if connection is not None and sys.getrefcount(connection) <= OURS:
+            connection.close()
 
     def abandon(self) -> None:
-        self.connection = None
+        self.connection = self.cursor = None
 
     def __del__(self) -> None:
         self.close()

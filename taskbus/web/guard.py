@@ -33,6 +33,12 @@ def host_name(host: str) -> str:
         return ""
 
 
+def is_probe(scope: Scope) -> bool:
+    """Whether that is a probe, which an orchestrator sends to an address, not a name; its answer is no secret."""
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path.startswith("/healthz/")
+
+
 class Guard:
     """Refuses hosts that are not ours, and gives every answer its headers.
 
@@ -42,7 +48,9 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Iterable[str]) -> None:
         self._app = app
-        self._hosts = frozenset(host_name(host) if ":" not in host or "[" in host else host for host in hosts)
+        self._hosts = frozenset(
+            host_name(f"[{host}]" if host.count(":") > 1 and "[" not in host else host) for host in hosts
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,6 +67,9 @@ class Guard:
                     headers[name] = value
             await send(message)
 
+        if is_probe(scope):
+            await self._app(scope, receive, send_guarded)
+            return
         named = host_name(Headers(scope=scope).get("host", ""))
         if self._hosts and named not in self._hosts:
             advice = "use one of its names, or add this one to web_hosts"

@@ -14,13 +14,13 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from taskbus.app import TaskBus
-from taskbus.web.answers import refused
+from taskbus.web.answers import answer, refused
 from taskbus.web.api.registry import ENDPOINTS
 from taskbus.web.auth.address import Addresses
 from taskbus.web.auth.doorkeeper import Hosted
 from taskbus.web.auth.opening import Opened, open_door
 from taskbus.web.engine import Engine
-from taskbus.web.guard import HEADERS, Guard, Places, host_name
+from taskbus.web.guard import HEADERS, Guard, Places
 from taskbus.web.identity import User
 from taskbus.web.live import Live
 from taskbus.web.page import Assets, Page, bare
@@ -95,6 +95,7 @@ def _routes(server: Server, opened: Opened, endpoints: Sequence[Endpoint]) -> li
     return [
         Mount(API, routes=[*api, nothing]),
         *opened.routes,
+        *(Route(f"/healthz/{probe}", _probe(server, probe), methods=["GET"]) for probe in ("live", "ready", "startup")),
         Mount("/assets", Assets()),
         Route("/{rest:path}", page.show, methods=["GET"]),
     ]
@@ -107,8 +108,20 @@ def _route(endpoint: Endpoint, server: Server) -> Route:
     return Route(endpoint.path, respond, methods=[endpoint.method], name=endpoint.name)
 
 
+def _probe(server: Server, probe: str) -> Callable[[Request], Awaitable[Response]]:
+    """*live*: it answers. *ready*, *startup*: its parts are open; a broker that is away changes nothing of that."""
+
+    async def respond(_: Request) -> Response:
+        is_ok = probe == "live" or server.engine.is_running
+        reasons = [] if is_ok else ["it is starting, or cannot open the store of results"]
+        said = {"probe": probe, "status": "ok" if is_ok else "failing", "reasons": reasons, "kind": "web"}
+        return answer(said, HTTPStatus.OK if is_ok else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    return respond
+
+
 def _middleware(opened: Opened, prefix: str, hosts: Sequence[str]) -> list[Middleware]:
-    found = [Middleware(Places, prefix=prefix), Middleware(Guard, hosts=[host_name(host) for host in hosts])]
+    found = [Middleware(Places, prefix=prefix), Middleware(Guard, hosts=hosts)]
     if opened.key:
         found.append(
             Middleware(

@@ -1,10 +1,9 @@
 """What a task logs, and who says how: the worker, or the application's own setting up."""
 
 import pytest
+from worker_process import Worker
 
 from taskbus import TaskBus
-
-from worker_process import Worker
 
 OWN = """
 import logging

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,40 @@ def test_a_closed_database_opens_again(database: SqliteDatabase) -> None:
     insert(database, 1)
     database.close()
     assert numbers(database) == [1]
+
+
+def test_closing_leaves_alone_whoever_is_reading_and_closes_what_nobody_uses(database: SqliteDatabase) -> None:
+    """SQLite crashes the process when a connection is closed in the middle of a statement."""
+    insert(database, *range(200))
+    slow = "SELECT count(*) FROM numbers a, numbers b WHERE a.rowid + b.rowid > ?"
+    is_over = threading.Event()
+    errors: list[BaseException] = []
+    read = [0] * 4
+
+    def reader(place: int) -> None:
+        try:
+            while not is_over.is_set():
+                assert database.read(slow, (read[place] % 7,))[0][0] > 30_000
+                read[place] += 1
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=reader, args=(place,)) for place in range(4)]
+    for thread in threads:
+        thread.start()
+    until = time.monotonic() + 20
+    while min(read) < 10 and not errors and time.monotonic() < until:
+        database.close()
+        time.sleep(0.001)
+    is_over.set()
+    for thread in threads:
+        thread.join()
+    assert not errors and min(read) >= 10
+    read_by_now = database.read("SELECT count(*) FROM numbers")
+    before = set(os.listdir("/proc/self/fd"))
+    database.close()
+    assert read_by_now == [(200,)]
+    assert len(set(os.listdir("/proc/self/fd"))) < len(before)
 
 
 def test_tables_are_made_once_by_whoever_comes_first(tmp_path: Path) -> None:

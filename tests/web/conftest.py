@@ -26,11 +26,17 @@ async def whoever_says_so(request: Request) -> User | None:
 @pytest.fixture
 def web(app: TaskBus) -> Iterator[Starlette]:
     """The server beside an application on a SQLite file, which knows who asks."""
-    made = web_app(app, identify=whoever_says_so)
-    yield made
-    made.state.server.live.close()
-    made.state.server.engine.stop()
-    made.state.server.threads.close()
+    yield from running(web_app(app, identify=whoever_says_so))
+
+
+def running(web: Starlette) -> Iterator[Starlette]:
+    """The server, which is stopped afterwards."""
+    try:
+        yield web
+    finally:
+        web.state.server.live.close()
+        web.state.server.engine.stop()
+        web.state.server.threads.close()
 
 
 @pytest.fixture

@@ -1,22 +1,21 @@
 """How a route is said, and what becomes of a request to it."""
 
+from collections.abc import Iterator
 from typing import Annotated
 from urllib.parse import quote
 
 import pytest
 from msgspec import Meta
-from starlette.requests import Request
-from starlette.testclient import TestClient
+from starlette.applications import Starlette
 
+from taskbus import TaskBus
 from taskbus.errors import BrokerError, ConfigError, StoreError
 from taskbus.web.house import House, Visit
-from taskbus.web.identity import User
 from taskbus.web.refusal import conflict
 from taskbus.web.routes import Routes, gathered
-from taskbus.web.server import WholeParts, routed
+from taskbus.web.server import web_app
 from taskbus.web.shapes.basis import Changed, Given, Role, Shape
-from taskbus.web.threads import Threads
-from tests.web.conftest import Visitor
+from tests.web.conftest import Visitor, asking, running, whoever_says_so
 
 shelf = Routes("shelf")
 
@@ -58,14 +57,13 @@ def burn(visit: Visit, name: str, body: Book) -> Changed:
 
 
 @pytest.fixture
-def shelf_of(house: House) -> Visitor:
-    def made(role: Role) -> TestClient:
-        async def who(request: Request) -> User:
-            return User("ann", role, "host")
+def web(app: TaskBus) -> Iterator[Starlette]:
+    yield from running(web_app(app, identify=whoever_says_so, endpoints=gathered([shelf])))
 
-        return TestClient(WholeParts(routed(house, Threads(), who, gathered([shelf]))), base_url="http://localhost")
 
-    return made
+@pytest.fixture
+def shelf_of(web: Starlette) -> Visitor:
+    return lambda role: asking(web, role)
 
 
 def test_parts_of_the_path_and_a_checked_query_reach_the_function(shelf_of: Visitor) -> None:
@@ -144,15 +142,3 @@ def test_a_function_that_does_not_fit_its_path_is_refused_when_it_is_declared() 
 def test_two_functions_for_one_path_are_refused() -> None:
     with pytest.raises(ValueError, match="both"):
         gathered([shelf, shelf])
-
-
-def test_me_tells_who_asks_and_of_what(visitor: Visitor) -> None:
-    assert visitor(Role.OPERATOR).get("/api/v1/me").json() == {
-        "user": "ann",
-        "role": "operator",
-        "auth": "host",
-        "environment": "",
-        "read_only": False,
-        "version": __import__("taskbus").__version__,
-        "app": "tests",
-    }

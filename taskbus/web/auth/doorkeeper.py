@@ -122,7 +122,8 @@ def must_be_own(request: Request, own_url: str) -> None:
     if site is not None:
         is_own = site in ("same-origin", "none")
     else:
-        is_own = origin is None or (origin != "null" and _host(origin) in (request.headers.get("host"), _host(own_url)))
+        ours = {request.headers.get("host"), _host(own_url)} - {None}
+        is_own = origin is None or _host(origin) in ours
     if not is_own:
         raise Refusal(
             HTTPStatus.FORBIDDEN,

@@ -17,8 +17,19 @@ from taskbus.web.shapes.basis import Role
 
 PREFIX = "tbw_"
 """What every token begins with, so that scanners of repositories find a leaked one."""
-_COST = {"n": 2**14, "r": 8, "p": 5}
-_MEMORY = 64 << 20
+
+
+class Cost(NamedTuple):
+    """What a check takes: ``2 ** rounds * r`` blocks of 128 bytes, ``p`` times; kept with the hash."""
+
+    rounds: int = 14
+    r: int = 8
+    p: int = 5
+
+
+USUAL = Cost()
+_MOST = Cost(18, 16, 16)
+_MEMORY = 1 << 30
 _LENGTH = 32
 
 
@@ -45,16 +56,17 @@ def hash_token(token: str) -> str:
     return "sha256$" + _text(hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest())
 
 
-def hash_password(password: str) -> str:
+def hash_password(password: str, cost: Cost = USUAL) -> str:
     """What is kept of a password: another text each time."""
     salt = secrets.token_bytes(16)
-    return f"scrypt${_text(salt)}${_text(_scrypt(password, salt))}"
+    return f"scrypt${cost.rounds}${cost.r}${cost.p}${_text(salt)}${_text(_scrypt(password, salt, cost))}"
 
 
 def is_password(password: str, kept: str) -> bool:
     """Whether ``kept`` was made of it. Slow on purpose: never to be called in an event loop."""
-    _, salt, derived = kept.split("$")
-    return hmac.compare_digest(_scrypt(password, _bytes(salt)), _bytes(derived))
+    _, rounds, r, p, salt, derived = kept.split("$")
+    cost = Cost(int(rounds), int(r), int(p))
+    return hmac.compare_digest(_scrypt(password, _bytes(salt), cost), _bytes(derived))
 
 
 def read_entries(setting: str, texts: tuple[str, ...], kind: str) -> list[Entry]:
@@ -79,17 +91,23 @@ def read_entries(setting: str, texts: tuple[str, ...], kind: str) -> list[Entry]
 
 
 def _is_hash(kept: str, kind: str) -> bool:
-    parts = kept.split("$")
+    name, *parts = kept.split("$")
     try:
-        sizes = [len(_bytes(part)) for part in parts[1:]]
+        costs = [int(part) for part in parts[:-2]]
+        sizes = [len(_bytes(part)) for part in parts[-2:]]
     except ValueError:
         return False
-    return parts[0] == kind and sizes == ([32] if kind == "sha256" else [16, _LENGTH])
+    if kind == "sha256":
+        return name == kind and sizes == [_LENGTH]
+    is_bearable = len(costs) == 3 and all(0 < cost <= most for cost, most in zip(costs, _MOST, strict=True))
+    return name == kind and is_bearable and sizes == [16, _LENGTH]
 
 
-def _scrypt(password: str, salt: bytes) -> bytes:
+def _scrypt(password: str, salt: bytes, cost: Cost) -> bytes:
     secret = password.encode("utf-8", "surrogateescape")
-    return hashlib.scrypt(secret, salt=salt, maxmem=_MEMORY, dklen=_LENGTH, **_COST)
+    return hashlib.scrypt(
+        secret, salt=salt, n=1 << cost.rounds, r=cost.r, p=cost.p, maxmem=_MEMORY, dklen=_LENGTH
+    )  # fmt: skip
 
 
 def _text(raw: bytes) -> str:
