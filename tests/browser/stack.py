@@ -1,5 +1,6 @@
 """What a page is looked at with: a worker, a beat and ``taskbus web`` as processes, on one broker."""
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 from taskbus import TaskBus
 from taskbus.broker.queues import QueueSize
@@ -72,7 +75,7 @@ class Stack:
     def start_web(self, *options: str) -> None:
         """The web server; returns when it answers."""
         self.start("web", "web", "--port", "0", "--auth", "token", *options)
-        wait_until(lambda: self._address() or self.processes["web"].poll() is not None, "the web server")
+        wait_until(lambda: self._address() or self.processes["web"].poll() is not None, "the web server", 60)
         self.url = self._address()
         assert self.url, self.log("web")
 
@@ -95,6 +98,19 @@ class Stack:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait(10)
         self.app.close()
+
+    def ask(self, path: str, role: str = "admin", body: Any = None) -> Any:
+        """What the API answers; ``{"status": ...}`` in what is refused."""
+        request = Request(f"{self.url}/api/v1/{path}", headers={"Authorization": f"Bearer {self.tokens[role]}"})
+        if body is not None:
+            request.data = json.dumps(body).encode()
+            request.add_header("Content-Type", "application/json")
+        try:
+            with urlopen(request, timeout=20) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            with error:
+                return {"status": error.code, **json.load(error)}
 
     def log(self, name: str) -> str:
         return self._log(name).read_text(errors="replace")
