@@ -20,7 +20,7 @@ def fill(stack: Stack) -> dict[str, str]:
     dead = [charge.delay(number).id for number in (1, 2)]
     held = stack.send("shop.holds", "released")
     stack.send("shop.mail", EVIL, queue="idle", countdown=3600)
-    flow = str(chain(picture.s(2), group(resize.s(12), resize.s(13)), publish.s(), hostile.s(text=EVIL)).delay().flow_id)
+    flow = str(chain(picture.s(2), group(resize.s(12), resize.s(13)), publish.s(), hostile.si(EVIL)).delay().flow_id)
     stack.wait_for(done)
     for task_id in (evil, *dead):
         stack.wait_for(task_id, "FAILURE")

@@ -122,7 +122,7 @@ def test_the_server_refuses_what_the_page_does_not_offer(
 def test_somebody_unknown_is_led_to_sign_in_and_out_of_there_with_a_token(
     stack: Stack, visit: Open, complaints: Complaints
 ) -> None:
-    complaints.allowed.append("401")
+    complaints.allowed += ["401", "favicon.ico"]
     page = visit("queues", role="")
     expect(page).to_have_url(f"{stack.url}/auth/signin?next=%2Fqueues")
     page.evaluate(AXE.read_text())

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from acts import confirm, heading, press, row, told
+from acts import confirm, heading, press, told
 from conftest import Open
 from playwright.sync_api import Browser, expect
 from shop import picture, publish, resize
@@ -34,7 +34,7 @@ def test_a_workflow_is_drawn_and_what_failed_in_it_is_sent_again(stack: Stack, v
     flow_id = begin(stack, 12, 13)
     wait_until(lambda: stack.ask(f"flows/{flow_id}").get("flow", {}).get("dead"), "the flow to fail")
     page = visit("workflows")
-    row(page, "flows", flow_id[:8]).get_by_role("link").click()
+    page.get_by_test_id("flows").locator(f"a[href$='{flow_id}']").click()
     graph = page.get_by_role("region", name="Graph")
     expect(graph).to_contain_text("resize")
     page.get_by_role("button", name="Over time").click()
