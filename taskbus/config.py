@@ -117,9 +117,6 @@ class Config:
     """Attempts after which a runner is replaced; 0: never."""
     max_memory_per_runner: int = 0
     """Resident memory after which a runner is replaced; 0: never."""
-    history: str = ""
-    """URL of the SQL database in which the web server keeps what happened; empty: the result store's where that is one
-    on a server, else a file beside it, or in the working folder."""
     web_auth: tuple[str, ...] = ()
     """How the web server finds out who asks: ``token``, ``basic``, ``oidc``, ``proxy``, or several of them; empty: it
     asks nobody, and serves this machine alone."""
