@@ -90,6 +90,16 @@ class Config:
     """Names of arguments and keys whose values are secrets, beyond those like ``password``, ``token`` or ``card``."""
     task_logs: bool = True
     """Whether the last lines that an attempt logs are kept with its record."""
+    http: str = ""
+    """Where a worker or beat serves metrics and probes: ``HOST:PORT``, or ``PORT`` on loopback; empty: nowhere."""
+    health_file: str = ""
+    """File in which a worker or beat keeps its state for ``taskbus health``; ``auto``: one by its name; empty: none."""
+    metrics_tasks: int = 200
+    """Tasks (by queue) that metrics tell apart, first come first served; the rest are counted together as ``other``."""
+    metrics_queues: bool = True
+    """Whether a worker's metrics tell how long the queues are: it asks the broker, when it is scraped."""
+    metrics_hostname: bool = False
+    """Whether histograms have the label ``hostname``, which multiplies their number by that of hosts."""
     history: str = ""
     """URL of the SQL database in which `taskbus web` keeps the history; empty: that of the results on a server, else a
     SQLite file beside theirs (``NAME-history.db``)."""
@@ -101,16 +111,6 @@ class Config:
     """Records in the history; beyond that the oldest go, failures last."""
     history_max_bytes: int = 1_073_741_824
     """What they may take, about; beyond that the oldest go, failures last."""
-    http: str = ""
-    """Where a worker or beat serves metrics and probes: ``HOST:PORT``, or ``PORT`` on loopback; empty: nowhere."""
-    health_file: str = ""
-    """File in which a worker or beat keeps its state for ``taskbus health``; ``auto``: one by its name; empty: none."""
-    metrics_tasks: int = 200
-    """Tasks (by queue) that metrics tell apart, first come first served; the rest are counted together as ``other``."""
-    metrics_queues: bool = True
-    """Whether a worker's metrics tell how long the queues are: it asks the broker, when it is scraped."""
-    metrics_hostname: bool = False
-    """Whether histograms have the label ``hostname``, which multiplies their number by that of hosts."""
     start_method: str = "forkserver"
     """How runners start: ``forkserver`` (the app is imported once) or ``spawn`` (once per runner)."""
     max_tasks_per_runner: int = 0
@@ -164,9 +164,8 @@ _FLOORS: dict[str, float] = {
     "result_ttl": 0, "flow_ttl": 0, "max_message_bytes": 256, "publish_timeout": 0.001, "max_spool_bytes": 0,
     "dedup_window": 0, "lease": 0.1, "sweep": 0.05, "beat_lease": 0.1, "grace": 0, "max_crashes": 1, "max_losses": 1,
     "unknown_task_grace": 0, "processes": 0, "threads": 0, "coroutines": 0, "telemetry_rate": 1,
-    "reports_rate": 0, "metrics_tasks": 1,
+    "reports_rate": 0, "max_tasks_per_runner": 0, "max_memory_per_runner": 0, "metrics_tasks": 1,
     "history_keep": 0, "history_keep_failures": 0, "history_max_records": 0, "history_max_bytes": 0,
-    "max_tasks_per_runner": 0, "max_memory_per_runner": 0,
 }  # fmt: skip
 _CHOICES = {
     "serializer": ("msgpack", "json"),

@@ -13,6 +13,7 @@ from taskbus.cli.exits import FAILED, OK, USAGE, CommandFailed
 from taskbus.cli.opening import check_shared, open_parts
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_one
+from taskbus.cli.readiness import tell_ready
 from taskbus.cli.tables import say
 from taskbus.config import convert
 from taskbus.logs import configure
@@ -40,7 +41,9 @@ def part(module: str) -> Any:
     "--auth",
     multiple=True,
     type=click.Choice(KINDS),
-    help="How to find out who asks; may be repeated. Without it (and web_auth) only this machine is served.",
+    metavar="KIND",
+    help="How to find out who asks: token, basic, oidc, proxy or none; may be repeated. "
+    "Without it (and web_auth) only this machine is served.",
 )
 @click.option("--read-only", is_flag=True, help="Show, and change nothing.")
 @click.option("--insecure", is_flag=True, help="Serve other machines too without asking who they are.")
@@ -73,6 +76,7 @@ def command(ctx: click.Context, /, log_level: str | None, log_format: str, **giv
             if scope.verbosity >= 0 and log_format == "text":
                 say(f"TaskBus {__version__}  web {url}  pid {os.getpid()}", "bold")
                 say(f"{scope.app or 'no application: give -A to send tasks by their names'}; {app.broker.safe_url}")
+            tell_ready({"url": url})
 
         is_done = running.serve(
             app,

@@ -141,7 +141,7 @@ class History:
         sort: str = "newest",
         limit: int = 50,
         after: str | None = None,
-        patience: float = 0.08,
+        patience: float = 0.05,
     ) -> TaskPage:
         """Records that match, a page at a time. ``sort``: newest, slowest or longest_wait.
 
@@ -156,7 +156,7 @@ class History:
             page = search.page(limit, after, patience)
         return page._replace(note="; ".join(filter(None, (page.note, note))))
 
-    def count_tasks(self, where: TaskFilter, *, patience: float = 0.08) -> Count:
+    def count_tasks(self, where: TaskFilter, *, patience: float = 0.05) -> Count:
         """How many records match, up to 10,000; capped at less where ``patience`` ran out."""
         with self._reading():
             return self._search(where, "newest")[0].count(patience)

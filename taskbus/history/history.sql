@@ -144,7 +144,8 @@ DELETE FROM taskbus_history_details WHERE number {in:numbers}
 SELECT number, detail FROM taskbus_history_details WHERE number {in:numbers}
 
 -- name: span_of_records
-SELECT min(ended_at), max(ended_at) FROM taskbus_history_records
+-- Each by itself: SQLite finds one end of an index at once, and reads all of it for both.
+SELECT (SELECT min(ended_at) FROM taskbus_history_records), (SELECT max(ended_at) FROM taskbus_history_records)
 
 -- name: insert_audit
 INSERT INTO taskbus_history_audit (at, who, role, action, target, detail, count)

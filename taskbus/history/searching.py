@@ -22,7 +22,7 @@ _ALONG = {"newest": "", "slowest": "slowest", "longest_wait": "longest"}
 """The index of one task's rows in that order, where it is not called ``task``."""
 MOST_SEARCHED = 1_000_000
 MOST_COUNTED = 10_000
-FEW = 5000
+FEW = 2000
 FIRST_SLICE, LARGEST_SLICE = 1000, 100_000
 """Rows looked at in one step."""
 FIELDS = (

@@ -57,6 +57,7 @@ def test_a_page_shows_hostile_text_as_text_to_readers_of_all_kinds(name: str, pa
     grounds = set()
     for dark in (False, True):
         page.emulate_media(color_scheme="dark" if dark else "light")
+        expect(page.locator("html")).to_have_attribute("data-theme", "dark" if dark else "light")
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         for size in (WIDE, PHONE):
             page.set_viewport_size(size)  # type: ignore[arg-type]  # a dict of what it wants

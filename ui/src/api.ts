@@ -13,7 +13,7 @@ export type Range = "15m" | "1h" | "6h" | "24h" | "3d";
 export interface Me {
   user: string;
   role: Role;
-  auth: "none" | "token" | "basic" | "oidc" | "proxy";
+  auth: "none" | "token" | "basic" | "oidc" | "proxy" | "host";
   environment: string;
   read_only: boolean;
   version: string;

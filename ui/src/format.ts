@@ -14,9 +14,11 @@ export function count(value: number): string {
   return `${scaled.toFixed(Math.abs(scaled) < 100 ? 1 : 0)} ${unit}`;
 }
 
-/** Every digit, in groups of three: "1 234 567". */
+/** Every digit, in groups of three: "1 234 567"; at most two decimals. */
 export function grouped(value: number): string {
-  return String(value).replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
+  const [whole = "", decimals] = String(Math.round(value * 100) / 100).split(".");
+  const groups = whole.replace(/\B(?=(\d{3})+(?!\d))/g, "\u202f");
+  return decimals ? `${groups}.${decimals}` : groups;
 }
 
 /** The count of a list, "10 000+" where the server stopped counting. */

@@ -40,6 +40,8 @@ export function Overview() {
   const [range, ranges] = useRange();
   const asked = useAsked((signal) => api.overview(range, signal), [range], EVERY[range]);
   const live = useLive("overview").value;
+  const listed = useAsked(api.nodes, [], 5).value;
+  const nodes = live?.nodes?.length ? live.nodes : (listed?.items ?? null);
   const series = useLiveSeries(asked.value, range);
   const shown = asked.value;
   return (
@@ -49,13 +51,13 @@ export function Overview() {
       {shown && series && (
         <>
           <Problems problems={live?.problems ?? shown.problems} />
-          <Figures shown={shown} live={live} />
+          <Figures shown={shown} live={live} nodes={nodes} />
           <SeriesCharts series={series} group="overview" />
           <div class="columns columns-wide-left">
             <QueueTable queues={live?.queues ?? shown.queues} />
             <FailingTable failing={shown.failing} range={range} />
           </div>
-          {live?.nodes && <NodeTable nodes={live.nodes} />}
+          {nodes && <NodeTable nodes={nodes} />}
           <Sampling shown={shown} />
         </>
       )}
@@ -84,7 +86,7 @@ function Problems({ problems }: { problems: Shown["problems"] }) {
   );
 }
 
-function Figures({ shown, live }: { shown: Shown; live: Snapshot | null }) {
+function Figures({ shown, live, nodes }: { shown: Shown; live: Snapshot | null; nodes: Node[] | null }) {
   const { counts } = shown;
   const seconds = Math.max(1, shown.series.step * shown.series.t.length);
   const rates = live?.rates ?? {
@@ -98,7 +100,7 @@ function Figures({ shown, live }: { shown: Shown; live: Snapshot | null }) {
   const delayed = queues.reduce((sum, queue) => sum + queue.delayed, 0);
   const dead = queues.reduce((sum, queue) => sum + queue.dead, 0);
   const ended = counts.succeeded + counts.failed;
-  const workers = live?.nodes?.filter((node) => node.slots > 0 && node.is_alive);
+  const workers = nodes?.filter((node) => node.slots > 0 && node.is_alive);
   const slots = workers ? workers.reduce((sum, node) => sum + node.slots, 0) : shown.nodes.slots;
   const active = workers ? workers.reduce((sum, node) => sum + node.active, 0) : shown.nodes.active;
   return (

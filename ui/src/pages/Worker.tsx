@@ -140,9 +140,11 @@ function Body({ node, detail, running, reload }: BodyProps) {
           initial={{ key: "since", isDown: true }}
           empty={
             <Empty title="Nothing runs at this moment" icon="check">
-              {node.queues.length
-                ? "The worker waits for tasks in its queues."
-                : "The worker takes from no queue. Add one below."}
+              {!node.is_alive
+                ? "It says nothing any more."
+                : node.queues.length
+                  ? "The worker waits for tasks in its queues."
+                  : "The worker takes from no queue. Add one below."}
             </Empty>
           }
         />
