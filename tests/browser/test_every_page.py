@@ -16,6 +16,8 @@ PAGES = (
     "overview", "queues", "queue", "waiting", "tasks", "task", "evil task", "running task", "types", "type", "workers",
     "worker", "workflows", "workflow", "dead letters", "dead letter", "schedules", "system",
 )  # fmt: skip
+TWO_FRAMES = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+"""Until colours have changed: they fade, if for a moment."""
 CHANGING = (
     "pause", "resume", "purge", "retry", "retry-edited", "revoke", "terminate", "replay", "replay-edited", "replay-all",
     "purge-all", "grow", "shrink", "stop", "ask", "add-queue", "send", "cancel", "run",
@@ -58,6 +60,7 @@ def test_a_page_shows_hostile_text_as_text_to_readers_of_all_kinds(name: str, pa
     for dark in (False, True):
         page.emulate_media(color_scheme="dark" if dark else "light")
         expect(page.locator("html")).to_have_attribute("data-theme", "dark" if dark else "light")
+        page.evaluate(TWO_FRAMES)
         grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         for size in (WIDE, PHONE):
             page.set_viewport_size(size)  # type: ignore[arg-type]  # a dict of what it wants
