@@ -200,9 +200,13 @@ class RedisStore:
         with store_errors():
             return self._database.link().scripts(calls, repeatable=True)
 
-    def page(self, order: str, heads: str, start: bytes, end: bytes, size: int, *way: str) -> tuple[list[bytes], list[bytes]]:
+    def page(
+        self, order: str, heads: str, start: bytes, end: bytes, size: int, *way: str
+    ) -> tuple[list[bytes], list[bytes]]:
         with store_errors():
-            members, found = self._database.link().script(LETTERS, (order, heads), (start, end, size, *way), repeatable=True)
+            members, found = self._database.link().script(
+                LETTERS, (order, heads), (start, end, size, *way), repeatable=True
+            )
             return members, found
 
     def drop_entries(self, entries: Sequence[tuple[bytes, bytes]]) -> None:

@@ -48,9 +48,7 @@ class Letters:
         self._order = f"{prefix}letters:{{index}}:order"
         self._heads = f"{prefix}letters:{{index}}:heads"
 
-    def list(
-        self, where: Filter, limit: int, after: Position | None, is_newest_first: bool
-    ) -> Sequence[DeadLetter]:
+    def list(self, where: Filter, limit: int, after: Position | None, is_newest_first: bool) -> Sequence[DeadLetter]:
         """See ``Store.dead_letters``. What is taken out meanwhile is left out, and others take its place."""
         found: list[DeadLetter] = []
         size = PAGE if _looks_at_heads(where) else min(PAGE, limit)

@@ -1,6 +1,5 @@
 """A little of everything to look at, and the addresses of all pages."""
 
-
 import urllib.parse
 
 from shop import HOSTILE, charge, hostile, mail, picture, publish, resize
@@ -35,5 +34,3 @@ def fill(stack: Stack) -> dict[str, str]:
         "workflows": "workflows", "workflow": f"workflows/{flow}", "dead letters": "dead-letters",
         "dead letter": f"dead-letters/{evil}", "schedules": "schedules", "system": "system",
     }  # fmt: skip
-
-

@@ -33,13 +33,20 @@ def at_work(stack: Stack) -> dict[str, str]:
             stack.send("shop.charge", 4000 + number, card="4929-xxxx")
     for number in range(40):
         stack.send("shop.mail", f"reader-{number}@example.org", queue="newsletter", countdown=3600)
-    flow = str(chain(picture.s(7), group(resize.s(width) for width in (13, 320, 640, 1280)), publish.s()).delay().flow_id)
+    flow = str(
+        chain(picture.s(7), group(resize.s(width) for width in (13, 320, 640, 1280)), publish.s()).delay().flow_id
+    )
     stack.send("shop.holds", "closing-time")
     for task_id in failed:
         stack.wait_for(task_id, "FAILURE")
     wait_until(lambda: stack.ask(f"flows/{flow}").get("flow", {}).get("dead"), "the workflow to be held up", 60)
     wait_until(lambda: stack.ask("overview")["counts"]["succeeded"] >= 400, "the mails", 60)
-    return {"overview": "", "task": f"tasks/{failed[0]}", "dead-letters": "dead-letters", "workflow": f"workflows/{flow}"}
+    return {
+        "overview": "",
+        "task": f"tasks/{failed[0]}",
+        "dead-letters": "dead-letters",
+        "workflow": f"workflows/{flow}",
+    }
 
 
 def take(browser: Browser, stack: Stack, path: str, file: Path, *, dark: bool, phone: bool) -> None:

@@ -29,7 +29,9 @@ def test_letters_are_grouped_by_what_they_have_in_common(stack: Stack, visit: Op
     expect(groups.get_by_role("button", name="shop.charge")).to_contain_text("6")
     groups.get_by_role("button", name="shop.refund").click()
     expect(page.get_by_test_id("letters").locator("tr[data-row]")).to_have_count(1)
-    expect(page.get_by_test_id("filter")).to_have_value("task:shop.refund reason:retries_exhausted error:builtins.ValueError")
+    expect(page.get_by_test_id("filter")).to_have_value(
+        "task:shop.refund reason:retries_exhausted error:builtins.ValueError"
+    )
 
 
 def test_one_letter_is_replayed_from_its_page(stack: Stack, visit: Open, dead: list[str]) -> None:

@@ -49,7 +49,9 @@ def settled(page: Page) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_shows_hostile_text_as_text_to_readers_of_all_kinds(name: str, paths: dict[str, str], visit: Open) -> None:
+def test_a_page_shows_hostile_text_as_text_to_readers_of_all_kinds(
+    name: str, paths: dict[str, str], visit: Open
+) -> None:
     must_have(AXE.exists(), "axe-core is not installed; run `python hatch_build.py check`")
     page = visit(paths[name])
     page.on("dialog", lambda dialog: pytest.fail(f"a script ran: {dialog.message}"))
@@ -100,7 +102,8 @@ REFUSED = (
     ("queues/default/pause", {}, "viewer"), ("queues/default/purge", {}, "operator"),
     ("dlq/replay", {"where": "task:*"}, "viewer"), ("dlq/purge", {"where": "task:*"}, "operator"),
     ("tasks", {"task": "shop.mail", "args": ["x"]}, "viewer"), ("schedules/nightly/run", {}, "viewer"),
-    ("schedules/nightly/pause", {}, "viewer"), ("nodes/ann/grow", {"n": 1}, "viewer"), ("nodes/ann/stop", {}, "operator"),
+    ("schedules/nightly/pause", {}, "viewer"), ("nodes/ann/grow", {"n": 1}, "viewer"),
+    ("nodes/ann/stop", {}, "operator"),
 )  # fmt: skip
 
 

@@ -30,9 +30,7 @@ def test_workers_take_nothing_of_a_queue_that_was_paused_until_it_is_resumed(sta
         stack.wait_for(task_id)
 
 
-def test_a_queue_is_purged_once_its_name_was_typed(
-    stack: Stack, visit: Open, complaints: Complaints
-) -> None:
+def test_a_queue_is_purged_once_its_name_was_typed(stack: Stack, visit: Open, complaints: Complaints) -> None:
     complaints.allowed.append("404")  # the queue is gone with its last message, as no worker takes from it
     sent = [stack.send("shop.mail", "nobody", queue="slow") for _ in range(3)]
     sent.append(stack.send("shop.mail", "nobody", queue="slow", countdown=600))

@@ -83,9 +83,7 @@ def test_a_worker_answers_what_it_is_asked(stack: Stack, visit: Open) -> None:
     expect(dialog.get_by_label("Answer", exact=True)).to_be_visible()
 
 
-def test_a_worker_that_is_stopped_ends_and_the_list_says_so(
-    stack: Stack, visit: Open, complaints: Complaints
-) -> None:
+def test_a_worker_that_is_stopped_ends_and_the_list_says_so(stack: Stack, visit: Open, complaints: Complaints) -> None:
     complaints.allowed.append("404")  # its page is asked for once more, and it is gone
     stack.start_worker("bob", "-Q", "other")
     name = name_of(stack, "bob")
