@@ -1,4 +1,4 @@
-"""What the web page costs a worker at full speed, and whether it counts right: ``python benchmarks/page_under_load.py``.
+"""What the page costs a worker at full speed, and whether it counts right: ``python benchmarks/page_under_load.py``.
 
 A queue on Redis is filled, then one worker empties it: without the web server and with it, its page open in Chromium,
 in turns. In the middle of each round with the page the web server is killed and started again; at the end its history
@@ -19,8 +19,7 @@ from threading import Event
 from typing import NamedTuple
 from urllib.request import urlopen
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT)]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from playwright.sync_api import Browser, sync_playwright
 

@@ -12,7 +12,7 @@ from tests.servers.server import find
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from stack import Stack
+from tests.browser.stack import Stack
 
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -85,7 +85,7 @@ Open = Callable[..., Page]
 
 @pytest.fixture
 def visit(browser: Browser, stack: Stack, complaints: Complaints, request: pytest.FixtureRequest) -> Iterator[Open]:
-    """Open a path of the page as somebody: ``visit("queues", role="viewer")``. Any complaint of the browser fails it."""
+    """Open a path of the page as somebody: ``visit("queues", role="viewer")``. A complaint of the browser fails it."""
     contexts: list[BrowserContext] = []
 
     def open_page(path: str = "", role: str = "admin", dark: bool = False, phone: bool = False) -> Page:

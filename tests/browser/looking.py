@@ -3,9 +3,9 @@
 import urllib.parse
 
 from shop import HOSTILE, charge, hostile, mail, picture, publish, resize
-from stack import Stack, wait_until
 
 from taskbus import chain, cron, group
+from tests.browser.stack import Stack, wait_until
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>'\"&lt;"
 """What must be shown as the text it is, wherever it stands."""

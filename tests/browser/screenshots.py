@@ -8,15 +8,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parents[1])]
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from conftest import FLAGS, PHONE
 from playwright.sync_api import Browser, sync_playwright
 from shop import picture, publish, resize
-from stack import Stack, wait_until
 
 from taskbus import chain, group
+from tests.browser.conftest import FLAGS, PHONE
+from tests.browser.stack import Stack, wait_until
 from tests.servers.server import find
 
 WIDE = {"width": 1200, "height": 760}

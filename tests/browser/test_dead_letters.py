@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
-from acts import confirm, heading, press, row, told
-from conftest import Open
 from playwright.sync_api import expect
-from stack import Stack, wait_until
+
+from tests.browser.acts import confirm, heading, press, row, told
+from tests.browser.conftest import Open
+from tests.browser.stack import Stack, wait_until
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import PHONE, WIDE, Complaints, Open, must_have
-from looking import EVIL, fill
 from playwright.sync_api import Browser, Page, expect
-from stack import Stack
+
+from tests.browser.conftest import PHONE, WIDE, Complaints, Open, must_have
+from tests.browser.looking import EVIL, fill
+from tests.browser.stack import Stack
 
 AXE = Path(__file__).parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

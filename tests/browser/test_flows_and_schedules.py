@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from acts import confirm, heading, press, told
-from conftest import Open
 from playwright.sync_api import Browser, expect
 from shop import picture, publish, resize
-from stack import Stack, wait_until
 
 from taskbus import chain, group
+from tests.browser.acts import confirm, heading, press, told
+from tests.browser.conftest import Open
+from tests.browser.stack import Stack, wait_until
 
 
 @pytest.fixture(scope="module")

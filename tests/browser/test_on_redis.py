@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 import pytest
-from acts import confirm, press, told
-from conftest import Complaints, Open
 from playwright.sync_api import Browser, expect
-from stack import Stack, wait_until
 
+from tests.browser.acts import confirm, press, told
+from tests.browser.conftest import Complaints, Open
+from tests.browser.stack import Stack, wait_until
 from tests.servers.redis_server import RedisServer
 from tests.servers.server import need
 

@@ -1,9 +1,10 @@
 """Queues on the page: what is shown is so, and what is pressed happens."""
 
-from acts import confirm, heading, press, row, told
-from conftest import Complaints, Open
 from playwright.sync_api import expect
-from stack import Stack, wait_until
+
+from tests.browser.acts import confirm, heading, press, row, told
+from tests.browser.conftest import Complaints, Open
+from tests.browser.stack import Stack, wait_until
 
 
 def test_workers_take_nothing_of_a_queue_that_was_paused_until_it_is_resumed(stack: Stack, visit: Open) -> None:

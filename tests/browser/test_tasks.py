@@ -1,9 +1,10 @@
 """Tasks on the page: found, watched, revoked, ended, and sent again with the same arguments or others."""
 
-from acts import confirm, heading, press, row, told
-from conftest import Complaints, Open
 from playwright.sync_api import expect
-from stack import Stack, wait_until
+
+from tests.browser.acts import confirm, heading, press, row, told
+from tests.browser.conftest import Complaints, Open
+from tests.browser.stack import Stack, wait_until
 
 
 def test_a_task_that_waits_is_revoked_and_never_runs(stack: Stack, visit: Open) -> None:

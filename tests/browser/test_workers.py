@@ -1,9 +1,10 @@
 """Workers on the page: grown, shrunk, limited, given queues, asked, and stopped."""
 
-from acts import confirm, heading, press, row, told
-from conftest import Complaints, Open
 from playwright.sync_api import expect
-from stack import Stack, wait_until
+
+from tests.browser.acts import confirm, heading, press, row, told
+from tests.browser.conftest import Complaints, Open
+from tests.browser.stack import Stack, wait_until
 
 
 def name_of(stack: Stack, word: str) -> str:
