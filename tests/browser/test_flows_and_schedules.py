@@ -38,7 +38,7 @@ def test_a_workflow_is_drawn_and_what_failed_in_it_is_sent_again(stack: Stack, v
     graph = page.get_by_role("region", name="Graph")
     expect(graph).to_contain_text("resize")
     page.get_by_role("button", name="Over time").click()
-    expect(page.get_by_role("region", name="Over time")).to_contain_text("publish")
+    expect(page.get_by_role("region", name="Over time")).to_contain_text("shop.resize")
     stack.make("thirteen")
     press(page, "retry")
     confirm(page)
