@@ -10,11 +10,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services test again check ui crash bench docs clean
+.PHONY: help install demo services test again check ui screenshots crash bench docs clean
 
 help: ## list what make can do
 	@echo "TaskBus: make TARGET"
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(VENV)/dev.stamp ## make the environment .venv with everything for development, and the web page
 	@$(BIN)/python hatch_build.py build
@@ -23,7 +23,7 @@ install: $(VENV)/dev.stamp ## make the environment .venv with everything for dev
 demo: $(VENV)/user.stamp ## count every line of Python's standard library, with a worker and two runners
 	@$(BIN)/python examples/stdlib_census
 
-services: ## install the servers the tests start: Redis, RabbitMQ, PostgreSQL, MariaDB (apt-get, as root or by sudo)
+services: ## install what the tests start: Redis, RabbitMQ, PostgreSQL, MariaDB, Chromium (apt-get, as root or by sudo)
 	@.ci/services
 
 test: $(VENV)/dev.stamp ## run the tests, the fast part of the crash suite included, with coverage
@@ -46,6 +46,10 @@ check: $(VENV)/dev.stamp ## lint, format, types (mypy, pyright), import layers, 
 
 ui: $(VENV)/dev.stamp ## build the web page, if ui/ changed since; node comes with the environment
 	@TASKBUS_UI=require $(BIN)/python hatch_build.py build
+
+screenshots: $(VENV)/dev.stamp ## take the pictures of the page that the docs show, with Chromium
+	@$(BIN)/python hatch_build.py build
+	$(BIN)/python tests/browser/screenshots.py docs/images
 
 crash: $(VENV)/dev.stamp ## run the whole crash suite: kill everything at every step, count what was lost
 	$(BIN)/python -m tests.crash $(ARGS)

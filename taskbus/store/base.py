@@ -193,9 +193,9 @@ class Store(ResultStore, FlowStore, Protocol):
         """The failed attempts of tasks, oldest first."""
 
     def dead_letters(
-        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None
+        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None, is_newest_first: bool = False
     ) -> Sequence[DeadLetter]:
-        """Dead letters, oldest first by ``(dead_at, task_id)``, after that position; with their attempts."""
+        """Dead letters with their attempts, by ``(dead_at, task_id)``, after that position; oldest first, or newest."""
 
     def count_dead_letters(self, where: Filter) -> int:
         """How many dead letters match."""

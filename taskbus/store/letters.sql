@@ -5,6 +5,11 @@ SELECT task_id, task, queue, reason, failure_type, failure_message, failure_trac
        wire, content_type, priority, attempt, sent_at, dead_at
 FROM taskbus_dead_letters WHERE {condition} ORDER BY dead_at, task_id LIMIT :limit
 
+-- name: letters_newest
+SELECT task_id, task, queue, reason, failure_type, failure_message, failure_traceback,
+       wire, content_type, priority, attempt, sent_at, dead_at
+FROM taskbus_dead_letters WHERE {condition} ORDER BY dead_at DESC, task_id DESC LIMIT :limit
+
 -- name: count
 SELECT count(*) FROM taskbus_dead_letters WHERE {condition}
 

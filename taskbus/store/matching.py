@@ -26,6 +26,11 @@ def position(letter: DeadLetter) -> tuple[float, str]:
     return letter.dead_at, letter.task_id
 
 
+def is_behind(letter: DeadLetter, place: tuple[float, str] | None, is_newest_first: bool) -> bool:
+    """Whether ``letter`` comes after that place in a list, which may go from the newest to the oldest; None: any."""
+    return place is None or (position(letter) < place if is_newest_first else position(letter) > place)
+
+
 def groups(letters: Iterable[DeadLetter]) -> list[Group]:
     """The letters by task, reason and class of error, the largest group first."""
     return groups_in_order(sorted(letters, key=position))

@@ -128,13 +128,13 @@ class MemoryStore:
         return tuple(attempt for _, attempt in sorted(self._attempts.get(task_id, {}).items()))
 
     def dead_letters(
-        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None
+        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None, is_newest_first: bool = False
     ) -> Sequence[DeadLetter]:
         with self._lock:
             found = [
                 letter
-                for letter in sorted(self._letters.values(), key=matching.position)
-                if (after is None or matching.position(letter) > after) and matching.matches(letter, where)
+                for letter in sorted(self._letters.values(), key=matching.position, reverse=is_newest_first)
+                if matching.is_behind(letter, after, is_newest_first) and matching.matches(letter, where)
             ]
             return [replace(letter, attempts=self._attempts_of(letter.task_id)) for letter in found[:limit]]
 

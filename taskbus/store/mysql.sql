@@ -116,6 +116,9 @@ FALSE
 -- name: where_after
 dead_at >= :after_at AND (dead_at > :after_at OR task_id > :after_id)
 
+-- name: where_before
+dead_at <= :after_at AND (dead_at < :after_at OR task_id < :after_id)
+
 -- name: where_task_ids
 task_id IN :task_ids
 

@@ -123,6 +123,9 @@ FALSE
 -- name: where_after
 dead_at >= :after_at AND (dead_at > :after_at OR task_id > :after_id::text)
 
+-- name: where_before
+dead_at <= :after_at AND (dead_at < :after_at OR task_id < :after_id::text)
+
 -- name: where_task_ids
 task_id = ANY(:task_ids::text[])
 

@@ -143,9 +143,9 @@ class RedisStore:
         return found
 
     def dead_letters(
-        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None
+        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None, is_newest_first: bool = False
     ) -> Sequence[DeadLetter]:
-        return self._letters.list(where, limit, after)
+        return self._letters.list(where, limit, after, is_newest_first)
 
     def count_dead_letters(self, where: Filter) -> int:
         return self._letters.count(where)
@@ -200,9 +200,13 @@ class RedisStore:
         with store_errors():
             return self._database.link().scripts(calls, repeatable=True)
 
-    def page(self, order: str, heads: str, low: bytes, high: bytes, size: int) -> tuple[list[bytes], list[bytes]]:
+    def page(
+        self, order: str, heads: str, start: bytes, end: bytes, size: int, *way: str
+    ) -> tuple[list[bytes], list[bytes]]:
         with store_errors():
-            members, found = self._database.link().script(LETTERS, (order, heads), (low, high, size), repeatable=True)
+            members, found = self._database.link().script(
+                LETTERS, (order, heads), (start, end, size, *way), repeatable=True
+            )
             return members, found
 
     def drop_entries(self, entries: Sequence[tuple[bytes, bytes]]) -> None:

@@ -30,7 +30,9 @@ class Asking(Protocol):
 
     def pipeline(self, commands: Sequence[Command]) -> Sequence[Any]: ...
 
-    def page(self, order: str, heads: str, low: bytes, high: bytes, size: int) -> tuple[list[bytes], list[bytes]]:
+    def page(
+        self, order: str, heads: str, start: bytes, end: bytes, size: int, *way: str
+    ) -> tuple[list[bytes], list[bytes]]:
         """The script ``redis_letters.lua``."""
 
     def drop_entries(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
@@ -46,11 +48,11 @@ class Letters:
         self._order = f"{prefix}letters:{{index}}:order"
         self._heads = f"{prefix}letters:{{index}}:heads"
 
-    def list(self, where: Filter, limit: int, after: Position | None) -> Sequence[DeadLetter]:
+    def list(self, where: Filter, limit: int, after: Position | None, is_newest_first: bool) -> Sequence[DeadLetter]:
         """See ``Store.dead_letters``. What is taken out meanwhile is left out, and others take its place."""
         found: list[DeadLetter] = []
         size = PAGE if _looks_at_heads(where) else min(PAGE, limit)
-        for page in self._pages(where, after, max(1, size)):
+        for page in self._pages(where, max(1, size), after, is_newest_first):
             for start in range(0, len(page), FILL):
                 wanted = page[start : start + FILL][: limit - len(found)]
                 if not wanted:
@@ -60,28 +62,31 @@ class Letters:
 
     def count(self, where: Filter) -> int:
         if where.task_ids or _looks_at_heads(where):
-            return sum(len(page) for page in self._pages(where, None, PAGE))
-        return int(self._asking.call("ZLEXCOUNT", self._order, *_bounds(where, None)))
+            return sum(len(page) for page in self._pages(where, PAGE))
+        return int(self._asking.call("ZLEXCOUNT", self._order, *_bounds(where, None, False)))
 
     def groups(self, where: Filter) -> Sequence[Group]:
-        return matching.groups_in_order(letter for page in self._pages(where, None, PAGE) for letter in page)
+        return matching.groups_in_order(letter for page in self._pages(where, PAGE) for letter in page)
 
     # --- heads ---
 
-    def _pages(self, where: Filter, after: Position | None, size: int) -> Iterator[Sequence[DeadLetter]]:
+    def _pages(
+        self, where: Filter, size: int, after: Position | None = None, is_newest_first: bool = False
+    ) -> Iterator[Sequence[DeadLetter]]:
         """The letters that match, by their heads alone, in order."""
         where = _as_kept(where)
         if where.task_ids:
-            named = sorted(self._named(where.task_ids), key=matching.position)
+            named = sorted(self._named(where.task_ids), key=matching.position, reverse=is_newest_first)
             yield [
                 letter
                 for letter in named
-                if (after is None or matching.position(letter) > after) and matching.matches(letter, where)
+                if matching.is_behind(letter, after, is_newest_first) and matching.matches(letter, where)
             ]
             return
-        low, high = _bounds(where, after)
+        low, high = _bounds(where, after, is_newest_first)
+        start, end, way = (high, low, ("REV",)) if is_newest_first else (low, high, ())
         while True:
-            members, heads = self._asking.page(self._order, self._heads, low, high, size)
+            members, heads = self._asking.page(self._order, self._heads, start, end, size, *way)
             letters = [
                 records.to_letter(to_id(member[PLACE_SIZE:]), member, head[PLACE_SIZE:])
                 for member, head in zip(members, heads, strict=True)
@@ -90,7 +95,7 @@ class Letters:
             yield [letter for letter in letters if matching.matches(letter, where)]
             if len(members) < size:
                 return
-            low = b"(" + members[-1]
+            start = b"(" + members[-1]
 
     def _named(self, task_ids: Iterable[str]) -> Iterator[DeadLetter]:
         distinct = list(dict.fromkeys(task_ids))
@@ -135,13 +140,17 @@ def _looks_at_heads(where: Filter) -> bool:
     return any(each is not None for each in (where.task, where.queue, where.reason, where.error, where.text))
 
 
-def _bounds(where: Filter, after: Position | None) -> tuple[bytes, bytes]:
+def _bounds(where: Filter, after: Position | None, is_newest_first: bool) -> tuple[bytes, bytes]:
     """The part of the index that may match, as ZRANGE BYLEX has it; both instants included."""
     low, high = b"-", b"+"
     if where.newer_than is not None:
         low = b"[" + place_of(where.newer_than)
-    if after is not None:
-        low = max(b"(" + place_of(after[0]) + to_bytes(after[1]), low, key=lambda bound: bound[1:])
     if where.older_than is not None:
         high = b"(" + place_of(where.older_than) + b"\xff"  # no id begins with that byte
+    if after is not None:
+        behind = b"(" + place_of(after[0]) + to_bytes(after[1])
+        if not is_newest_first:
+            low = max(behind, low, key=lambda bound: bound[1:])
+        else:
+            high = behind if high == b"+" else min(behind, high, key=lambda bound: bound[1:])
     return low, high

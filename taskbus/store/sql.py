@@ -225,9 +225,9 @@ class SqlStore:
         return found
 
     def dead_letters(
-        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None
+        self, where: Filter, *, limit: int, after: tuple[float, str] | None = None, is_newest_first: bool = False
     ) -> Sequence[DeadLetter]:
-        found = self._choose("letters", where, limit, after)
+        found = self._choose("letters_newest" if is_newest_first else "letters", where, limit, after)
         attempts = self.attempts([row[0] for row in found])
         return [rows.letter_of(row, attempts.get(row[0], ())) for row in found]
 

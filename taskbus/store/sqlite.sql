@@ -94,6 +94,9 @@ DELETE FROM taskbus_results WHERE task_id IN (
 -- name: where_after
 dead_at >= :after_at AND (dead_at > :after_at OR task_id > :after_id)
 
+-- name: where_before
+dead_at <= :after_at AND (dead_at < :after_at OR task_id < :after_id)
+
 -- name: where_task_ids
 task_id IN (SELECT value FROM json_each(:task_ids))
 

@@ -105,7 +105,7 @@ def filtered(
         terms.append("where_nothing" if value is None else f"where_{field}")
         values[field] = value
     if after is not None:
-        terms.append("where_after")
+        terms.append("where_before" if statement.endswith("_newest") else "where_after")
         values["after_at"], values["after_id"] = after
     condition = " AND ".join(dialect.sql[term] for term in terms)
     return dialect.sql[statement].replace("{condition}", condition), values

@@ -85,6 +85,20 @@ class DeadLettersContract(Basis):
             after = page[-1].dead_at, page[-1].task_id
         assert seen == [f"t{number:02}" for number in range(25)]
 
+    def test_pages_go_from_the_newest_to_the_oldest_when_asked_to(self, store: Store) -> None:
+        store.apply([Bury(dead(f"t{number:02}", START + number // 7)) for number in range(25)])
+        for where in (Filter(), Filter(queue="*"), Filter(task_ids=tuple(f"t{number:02}" for number in range(25)))):
+            seen: list[str] = []
+            after: tuple[float, str] | None = None
+            while page := store.dead_letters(where, limit=4, after=after, is_newest_first=True):
+                assert len(page) <= 4
+                seen += [each.task_id for each in page]
+                after = page[-1].dead_at, page[-1].task_id
+            assert seen == [f"t{number:02}" for number in reversed(range(25))]
+        some = Filter(older_than=START + 2, newer_than=START + 1)
+        ids = [each.task_id for each in store.dead_letters(some, limit=99, is_newest_first=True)]
+        assert ids == [each.task_id for each in reversed(store.dead_letters(some, limit=99))] != []
+
     def test_letters_alike_are_one_group_with_the_newest_as_its_example(self, letters: Store) -> None:
         newer = replace(FAILURE, message="no such page: 8")
         letters.apply([Bury(dead("z", START + 9, task="mail.send", failure=newer))])

@@ -218,7 +218,6 @@ function storyOf(each) {
     due_at: each.state === "RETRY" ? now + 42 : null,
     python: `${each.task.split(".").at(-1)}.delay(${each.args.replace(/^\(|,?\)$/g, "")})`,
     cli: `taskbus call ${each.task} --json '{"order": 481516}'`,
-    headers: { traceparent: TRACE, "shop-tenant": "eu-1", authorization: "***" },
   };
 }
 
@@ -325,6 +324,5 @@ function hostile() {
     python: HOSTILE,
     cli: HOSTILE,
     parent: HOSTILE,
-    headers: { [HOSTILE]: HOSTILE },
   };
 }

@@ -196,8 +196,6 @@ export interface TaskDetail {
   due_at: number | null;
   python: string;
   cli: string;
-  /** Headers of its message; left out where it is gone. */
-  headers?: Record<string, string>;
 }
 
 export interface Failing {
@@ -267,7 +265,7 @@ export interface ErrorGroup {
   error: string;
   count: number;
   message: string;
-  last_at: number;
+  last_at: number | null;
   example: string;
 }
 
@@ -383,7 +381,7 @@ export interface Schedule {
   sent: number;
   missed: number;
   skipped: number;
-  lateness: number | null;
+  lateness: number;
   origin: string;
 }
 
@@ -392,21 +390,23 @@ export interface System {
     url: string;
     latency: number | null;
     version: string;
-    features: Record<string, unknown>;
+    /** What it promises, each in a word or a sentence. */
+    features: string[];
     error: string;
   };
   /** `is_shared`: it is the broker's database, so that a task settles in one transaction. */
-  results: { url: string; is_shared: boolean; dead_letters: number | null; error: string };
-  /** Size in bytes; rows by table, and for how many seconds each is kept. */
-  history: {
+  results: {
     url: string;
-    size: number | null;
-    rows: Record<string, number>;
-    kept: Record<string, number>;
+    latency: number | null;
+    version: string;
+    is_shared: boolean;
+    dead_letters: number | null;
     error: string;
   };
+  /** Size in bytes; records of tasks, and how long ago the oldest of them is, seconds. */
+  history: { url: string; size: number | null; rows: number; kept: number; error: string };
   beats: Node[];
-  config: { name: string; value: unknown; origin: string }[];
+  config: { name: string; value: string; origin: string }[];
   remarks: { weight: "fine" | "risk" | "refused"; subject: string; text: string; advice: string }[];
   versions: Record<string, string>;
 }
@@ -417,11 +417,9 @@ export interface AuditEntry {
   role: string;
   action: string;
   target: string;
+  /** Begins with "refused: " or "failed: " if it was not done. */
   detail: string;
-  count: number | null;
-  /** done, refused, failed; or started, if no more is known. */
-  outcome: string;
-  address: string;
+  count: number;
 }
 
 export interface Changed {

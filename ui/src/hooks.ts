@@ -2,14 +2,14 @@
 import { effect } from "@preact/signals";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLocation } from "preact-iso";
-import type { ApiError, List } from "./api";
+import { ApiError, type List } from "./api";
 import { snapshot, type View, watch } from "./live";
 import { isPaused, isVisible } from "./settings";
 import { complain } from "./toasts";
 
 export interface Asked<T> {
   value: T | null;
-  /** Why there is no value. An error while an older value is shown comes as a toast instead. */
+  /** Why there is no value. An error while an older value is shown comes as a toast instead, unless it is gone (404). */
   error: ApiError | Error | null;
   isLoading: boolean;
   reload: () => void;
@@ -38,8 +38,9 @@ export function useAsked<T>(ask: (signal: AbortSignal) => Promise<T>, deps: unkn
       (error: Error) => {
         if (stopping.signal.aborted) return;
         setState((before) => {
-          if (before.value !== null) complain(error);
-          return { value: before.value, error: before.value === null ? error : null, isLoading: false };
+          const value = error instanceof ApiError && error.status === 404 ? null : before.value;
+          if (value !== null) complain(error);
+          return { value, error: value === null ? error : null, isLoading: false };
         });
       },
     );

@@ -18,7 +18,7 @@ import { isDark, isPaused, toggleTheme } from "./settings";
 import { PAGES } from "./sitemap";
 
 const HEALTH: Record<Health, string> = {
-  off: "Not live",
+  off: "Refreshing",
   connecting: "Connecting…",
   live: "Live",
   lost: "Connection lost, trying again",

@@ -1,7 +1,7 @@
 /** One queue: what waits in it, since when, how fast it moves, and the buttons that stop or empty it. */
 
 import { useLocation, useRoute } from "preact-iso";
-import { api, type Queue as Shown, type Waiting } from "../api";
+import { ApiError, api, type Queue as Shown, type Waiting } from "../api";
 import { Badge } from "../components/Badge";
 import { Button } from "../components/Button";
 import { Empty, Failure, Loading } from "../components/Empty";
@@ -69,6 +69,7 @@ export function Queue() {
   const asked = useAsked((signal) => api.queue(name, range, signal), [name, range], 10);
   const live = useLive("queues").value;
   const queue = live?.queues?.find((each) => each.name === name) ?? asked.value?.queue;
+  const isGone = asked.error instanceof ApiError && asked.error.status === 404;
   return (
     <Page
       title={name}
@@ -82,7 +83,12 @@ export function Queue() {
         </>
       }
     >
-      {asked.error && <Failure error={asked.error} reload={asked.reload} />}
+      {isGone && (
+        <Empty title="There is no such queue now" icon="queues">
+          Nothing waits in it, and no worker takes from it. It appears again with the next task that is sent to it.
+        </Empty>
+      )}
+      {asked.error && !isGone && <Failure error={asked.error} reload={asked.reload} />}
       {!asked.value && !asked.error && <Loading lines={9} />}
       {asked.value && queue && (
         <>

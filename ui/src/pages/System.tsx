@@ -10,7 +10,7 @@ import { bytes, duration, grouped } from "../format";
 import { useAsked } from "../hooks";
 import { at } from "../place";
 import { Audit } from "./system/Audit";
-import { Settings, written } from "./system/Settings";
+import { Settings } from "./system/Settings";
 
 const REFRESH = 10;
 type Items = [string, ComponentChildren][];
@@ -95,19 +95,17 @@ function Broker({ broker }: { broker: Whole["broker"] }) {
     ],
   ];
   if (broker.version) items.push(["Version", broker.version]);
-  for (const [name, value] of Object.entries(broker.features))
-    items.push([name.replaceAll("_", " "), featureOf(value)]);
   return (
     <Panel title="Broker" testid="broker">
       <Trouble error={broker.error} />
       <Facts items={items} />
+      <ul class="features" aria-label="What it promises">
+        {broker.features.map((each) => (
+          <li key={each}>{each.replaceAll("_", " ")}</li>
+        ))}
+      </ul>
     </Panel>
   );
-}
-
-function featureOf(value: unknown): ComponentChildren {
-  if (typeof value === "boolean") return value ? "yes" : <span class="faint">no</span>;
-  return typeof value === "number" ? grouped(value) : written(value);
 }
 
 function Results({ results }: { results: Whole["results"] }) {
@@ -120,6 +118,7 @@ function Results({ results }: { results: Whole["results"] }) {
         : "in a step of its own: a task may be repeated, none is lost",
     ],
   ];
+  if (results.latency !== null) items.splice(1, 0, ["Answers in", duration(results.latency)]);
   if (results.dead_letters !== null) {
     items.push([
       "Dead letters",
@@ -139,8 +138,7 @@ function Results({ results }: { results: Whole["results"] }) {
 function History({ history }: { history: Whole["history"] }) {
   const items: Items = [["Address", <code key="url">{history.url}</code>]];
   if (history.size !== null) items.push(["Size", bytes(history.size)]);
-  for (const [table, rows] of Object.entries(history.rows)) items.push([`Rows of ${table}`, grouped(rows)]);
-  for (const [what, seconds] of Object.entries(history.kept)) items.push([`Keeps ${what}`, duration(seconds)]);
+  items.push(["Records of tasks", grouped(history.rows)], ["Reach back", duration(history.kept)]);
   return (
     <Panel title="History" testid="history">
       <Trouble error={history.error} />

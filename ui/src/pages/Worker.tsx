@@ -2,7 +2,7 @@
 
 import { useState } from "preact/hooks";
 import { useLocation, useRoute } from "preact-iso";
-import { api, type Node, type NodeDetail } from "../api";
+import { ApiError, api, type Node, type NodeDetail } from "../api";
 import { Button } from "../components/Button";
 import { Empty, Failure, Loading } from "../components/Empty";
 import { Name } from "../components/Name";
@@ -23,6 +23,7 @@ export function Worker() {
   const asked = useAsked((signal) => api.node(name, signal), [name], 5);
   const live = useLive("nodes").value;
   const node = live?.nodes?.find((each) => each.name === name) ?? asked.value?.node;
+  const isGone = asked.error instanceof ApiError && asked.error.status === 404;
   return (
     <Page
       title={name}
@@ -31,7 +32,12 @@ export function Worker() {
       beside={node && <NodeBadges node={node} />}
       actions={node && <Actions node={node} reload={asked.reload} />}
     >
-      {asked.error && <Failure error={asked.error} reload={asked.reload} />}
+      {isGone && (
+        <Empty title="This worker is gone" icon="workers">
+          It has stopped, or was not heard of for long. <a href={to("workers")}>See those that run.</a>
+        </Empty>
+      )}
+      {asked.error && !isGone && <Failure error={asked.error} reload={asked.reload} />}
       {!asked.value && !asked.error && <Loading lines={9} />}
       {asked.value && node && (
         <Body

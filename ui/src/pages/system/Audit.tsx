@@ -1,6 +1,6 @@
 /** Who changed what, the newest first. */
 import { type AuditEntry, api } from "../../api";
-import { Badge, StateBadge } from "../../components/Badge";
+import { Badge } from "../../components/Badge";
 import { Empty, Failure, Loading } from "../../components/Empty";
 import { Panel } from "../../components/Page";
 import { type Column, Table } from "../../components/Table";
@@ -18,10 +18,7 @@ const COLUMNS: Column<AuditEntry & { place: number }>[] = [
     show: (entry) => (
       <>
         <strong>{entry.user || "somebody"}</strong>
-        <span class="second">
-          {entry.role}
-          {entry.address && ` · ${entry.address}`}
-        </span>
+        <span class="second">{entry.role}</span>
       </>
     ),
   },
@@ -30,8 +27,7 @@ const COLUMNS: Column<AuditEntry & { place: number }>[] = [
     title: "What",
     show: (entry) => (
       <>
-        <Badge>{entry.action}</Badge>{" "}
-        {entry.outcome && entry.outcome !== "done" && <StateBadge state={entry.outcome} />}
+        <Badge>{entry.action}</Badge> {outcomeOf(entry) && <Badge tone="bad">{outcomeOf(entry)}</Badge>}
       </>
     ),
   },
@@ -54,9 +50,14 @@ const COLUMNS: Column<AuditEntry & { place: number }>[] = [
     title: "Changed",
     isNumber: true,
     from: "medium",
-    show: (entry) => (entry.count === null ? <span class="faint">–</span> : grouped(entry.count)),
+    show: (entry) => grouped(entry.count),
   },
 ];
+
+/** "refused" or "failed" if it was not done, else "". */
+function outcomeOf(entry: AuditEntry): string {
+  return /^(refused|failed): /.exec(entry.detail)?.[1] ?? "";
+}
 
 export function Audit() {
   const pages = usePages((after, signal) => api.audit({ after, limit: PAGE }, signal), [], 10);

@@ -1,20 +1,12 @@
 /** The settings in force, without secrets, and where each comes from. */
+import type { System } from "../../api";
 import { Empty } from "../../components/Empty";
 import { QuickFilter } from "../../components/FilterBar";
 import { Panel } from "../../components/Page";
 import { type Column, Table } from "../../components/Table";
 import { useQuery } from "../../hooks";
 
-interface Setting {
-  name: string;
-  value: unknown;
-  origin: string;
-}
-
-/** A value as it would be written in a file of settings. */
-export function written(value: unknown): string {
-  return typeof value === "string" ? value : (JSON.stringify(value) ?? "");
-}
+type Setting = System["config"][number];
 
 const COLUMNS: Column<Setting>[] = [
   { key: "name", title: "Setting", by: (each) => each.name, show: (each) => <code>{each.name}</code> },
@@ -23,8 +15,8 @@ const COLUMNS: Column<Setting>[] = [
     title: "Value",
     isElastic: true,
     show: (each) => (
-      <code class="cut" title={written(each.value)}>
-        {written(each.value) || <span class="faint">empty</span>}
+      <code class="cut" title={each.value}>
+        {each.value || <span class="faint">empty</span>}
       </code>
     ),
   },
@@ -40,7 +32,7 @@ const COLUMNS: Column<Setting>[] = [
 export function Settings({ config }: { config: Setting[] }) {
   const [words, setWords] = useQuery<string>("setting", "");
   const fits = (each: Setting) =>
-    `${each.name} ${written(each.value)} ${each.origin}`.toLowerCase().includes(words.toLowerCase());
+    `${each.name} ${each.value} ${each.origin}`.toLowerCase().includes(words.toLowerCase());
   // What somebody has set comes first: the rest is as it is everywhere.
   const rows = config.filter(fits).sort((a, b) => Number(a.origin === "default") - Number(b.origin === "default"));
   return (

@@ -1,4 +1,4 @@
-/** Where a task belongs: its parent, its children, its workflow and schedule, its trace and headers. */
+/** Where a task belongs: its parent, its children, its workflow and schedule, its trace. */
 import type { ComponentChildren } from "preact";
 import { api, type TaskDetail } from "../../api";
 import { StateBadge } from "../../components/Badge";
@@ -44,8 +44,7 @@ export function Relations({ detail }: { detail: TaskDetail }) {
     ]);
   if (detail.trace) items.push(["Trace", <Traced key="trace" trace={detail.trace} />]);
   const children = asked.value?.items ?? [];
-  const headers = Object.entries(detail.headers ?? {});
-  if (!items.length && !children.length && !headers.length) return null;
+  if (!items.length && !children.length) return null;
   return (
     <Panel title="Where it belongs" testid="relations">
       {items.length > 0 && <Facts items={items} />}
@@ -64,19 +63,6 @@ export function Relations({ detail }: { detail: TaskDetail }) {
           </ul>
           {asked.value?.next && <a href={at.tasks(term("parent", row.id))}>Show all that it sent</a>}
         </>
-      )}
-      {headers.length > 0 && (
-        <details class="headers">
-          <summary>Headers</summary>
-          <dl>
-            {headers.map(([name, value]) => (
-              <div key={name}>
-                <dt>{name}</dt>
-                <dd>{value}</dd>
-              </div>
-            ))}
-          </dl>
-        </details>
       )}
     </Panel>
   );
