@@ -22,7 +22,7 @@ def is_there(url: str) -> bool:
     """Whether opening it makes nothing new: another process's memory cannot be asked, and no file is to be made."""
     if url.startswith("sqlite:"):
         path = locate(url).path
-        return os.path.exists(path) and any(name.startswith(look.PREFIX) for name in look.tables(path))
+        return os.path.exists(path) and any(name.startswith(look.PREFIX) for name in look.tables(path) or ())
     return not url.startswith("memory:")
 
 

@@ -28,9 +28,8 @@ def counted(text: str) -> dict[tuple[str, ...], float]:
 
 def merge(house: House, number: int, succeeded: int, failed: int = 0) -> None:
     assert house.history is not None
-    house.history.merge(
-        [Minute("a", number, int(house.clock() // 60), totals(succeeded=succeeded, failed=failed))], [], {}
-    )
+    told = totals(succeeded=succeeded, failed=failed, started=succeeded + failed)
+    house.history.merge([Minute("a", int(house.clock() // 60), number, told)], [], {})
 
 
 def test_it_tells_of_tasks_queues_and_schedules(web: Starlette, house: House, visitor: Visitor) -> None:
