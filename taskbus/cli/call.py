@@ -30,16 +30,24 @@ KEYWORD = re.compile(r"([^\W\d]\w*)=(.*)", re.DOTALL)
 @click.option("--priority", type=click.IntRange(MIN_PRIORITY, MAX_PRIORITY), metavar="N", help="9 is fetched first.")
 @click.option("--id", "task_id", help="Task id; made up if not given.")
 @click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for its result and show that.")
+@click.option("--follow", is_flag=True, help="Show what becomes of it, and how far it is, until its end.")
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def command(
-    ctx: click.Context, /, task: str, arguments: tuple[str, ...], document: str | None, wait: float | None, **given: Any
+    ctx: click.Context,
+    /,
+    task: str,
+    arguments: tuple[str, ...],
+    document: str | None,
+    wait: float | None,
+    follow: bool,
+    **given: Any,
 ) -> None:
     """Send the task TASK with ARGS, each read as JSON where it is JSON, else as text. Prints its id.
 
     With -A the call is checked against the task's signature first. Write -- before arguments that start with a dash.
 
-    Exit status: 0 sent (with --wait: succeeded), 1 failed, 3 no such task, or no result in time.
+    Exit status: 0 sent (with --wait, --follow: succeeded), 1 failed, 3 no such task, or no result in time.
     """
     scope = scope_of(ctx)
     args, kwargs = parse_arguments(arguments, document)
@@ -47,8 +55,9 @@ def command(
         check_shared(app.broker_url)
         check_name(app, task, scope)
         result = app.send(task, args, kwargs, **_options(**given))
-        if wait is not None:
-            ctx.exit(report(app, result.id, scope.output, wait=wait, traceback=scope.verbosity > 0))
+        if wait is not None or follow:
+            shows = scope.verbosity > 0
+            ctx.exit(report(result, app, scope.output, wait=wait, follow=follow, traceback=shows))
         emit_one(scope.output, "call", {"task_id": result.id, "task": task}, lambda: click.echo(result.id))
 
 

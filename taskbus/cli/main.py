@@ -15,10 +15,12 @@ from taskbus.errors import AppNotFound, ConfigError, TaskBusError
 from taskbus.steering.refusal import NobodyAnswered, NotThere
 
 COMMANDS = {
+    "dev": "Develop: worker, beat and web page in one, started again when code changes.",
     "worker": "Run tasks until told to stop.",
     "beat": "Send what is scheduled until told to stop.",
     "call": "Send a task, and wait for its result if asked to.",
     "result": "Show how a task stands: its state, value or failure.",
+    "top": "See what runs, waits and fails, live in the terminal.",
     "tasks": "Search, show, retry or revoke tasks.",
     "queues": "List, peek into, pause, resume or purge queues.",
     "nodes": "List workers and beats; grow, shrink, limit, ping or stop workers.",
@@ -71,10 +73,11 @@ class LazyGroup(click.RichGroup):
         "rich_help_config": {"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line": (0, 0, 1, 0)},
     },
 )
-@click.command_panel("Work", commands=["worker", "beat", "call", "result"])
+@click.command_panel("Work", commands=["dev", "worker", "beat", "call", "result"])
 @click.command_panel(
     "Look and mend",
     commands=[
+        "top",
         "tasks",
         "queues",
         "nodes",

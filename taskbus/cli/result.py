@@ -1,6 +1,7 @@
 """``taskbus result``: how a task stands."""
 
 import time
+from importlib import import_module
 from typing import Any
 
 import rich_click as click
@@ -16,28 +17,36 @@ from taskbus.cli.tables import draw_fields, say
 from taskbus.errors import CodecError
 from taskbus.outcome import State
 from taskbus.store.base import StoredResult
+from taskbus.store.results import AsyncResult
 
 
 @click.command("result")
 @click.argument("task_id", metavar="ID")
 @click.option("--wait", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait for the end of the task.")
+@click.option("--follow", is_flag=True, help="Show what becomes of it, and how far it is, until its end.")
 @click.option("--traceback", is_flag=True, help="Show the traceback of a failure.")
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
-def command(ctx: click.Context, task_id: str, wait: float | None, traceback: bool) -> None:
+def command(ctx: click.Context, task_id: str, wait: float | None, follow: bool, traceback: bool) -> None:
     """Show how the task ID stands: its state, its value or its failure.
+
+    --follow shows each change until then, as a line of its own with -o jsonl; with --wait for so long at most.
 
     Exit status: 0 succeeded, 1 failed or revoked, 3 not known or not finished.
     """
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
-        ctx.exit(report(app, task_id, scope.output, wait=wait, traceback=traceback))
+        ctx.exit(report(app.result(task_id), app, scope.output, wait=wait, follow=follow, traceback=traceback))
 
 
-def report(app: TaskBus, task_id: str, output: Format, *, wait: float | None, traceback: bool) -> int:
-    """Print a task's result, waited for if asked; returns the exit status."""
-    result = app.result(task_id)
-    if wait is not None:
+def report(
+    result: AsyncResult[Any], app: TaskBus, output: Format, *, wait: float | None, follow: bool, traceback: bool
+) -> int:
+    """Print a task's result, waited for or followed if asked; returns the exit status."""
+    task_id = result.id
+    if follow:
+        import_module("taskbus.cli.following").follow(app, result, output, wait)
+    elif wait is not None:
         result.wait(wait)
     stored = result.recorded() or StoredResult(task_id, "", State.PENDING)
     value, note = _value(stored)

@@ -52,7 +52,7 @@ def draw(
         table.add_row(*line)
     foldable = [number for number, column in enumerate(columns) if column not in whole]
     widest = max(line[number].cell_len for line in lines for number in foldable)
-    if whole and target.is_terminal and _natural_width(table, target) - target.width > max(0, widest - LEAST_COLUMN):
+    if whole and target.is_terminal and natural_width(table, target) - target.width > max(0, widest - LEAST_COLUMN):
         for line in lines:
             click.echo()
             draw_fields(zip(columns, line, strict=True))
@@ -60,11 +60,12 @@ def draw(
     print_table(table)
 
 
-def _natural_width(table: Table, target: Console) -> int:
+def natural_width(table: Table, target: Console) -> int:
+    """How wide a table would be if nothing were in its way."""
     return target.measure(table, options=target.options.update(width=UNBOUNDED)).maximum
 
 
-def draw_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
+def draw_fields(fields: Iterable[tuple[str, str | Text]], *, err: bool = False) -> None:
     """Print names and values in two columns, without a header; empty values are left out."""
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold")
@@ -72,7 +73,7 @@ def draw_fields(fields: Iterable[tuple[str, str | Text]]) -> None:
     for name, value in fields:
         if value:
             table.add_row(name, value if isinstance(value, Text) else Text(safe(value)))
-    print_table(table)
+    print_table(table, err=err)
 
 
 def print_table(table: Table, *, err: bool = False) -> None:

@@ -13,6 +13,7 @@ from taskbus.cli.exits import FAILED, OK, USAGE, CommandFailed
 from taskbus.cli.opening import check_shared, open_parts
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_one
+from taskbus.cli.readiness import tell_ready
 from taskbus.cli.tables import say
 from taskbus.config import convert
 from taskbus.logs import configure
@@ -75,6 +76,7 @@ def command(ctx: click.Context, /, log_level: str | None, log_format: str, **giv
             if scope.verbosity >= 0 and log_format == "text":
                 say(f"TaskBus {__version__}  web {url}  pid {os.getpid()}", "bold")
                 say(f"{scope.app or 'no application: give -A to send tasks by their names'}; {app.broker.safe_url}")
+            tell_ready({"url": url})
 
         is_done = running.serve(
             app,

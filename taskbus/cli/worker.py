@@ -155,5 +155,5 @@ def run_reloading(arguments: list[str]) -> int:
         if error.name != "watchfiles":
             raise
         raise CommandFailed('--reload needs watchfiles: pip install "taskbus[reload]"', USAGE) from error
-    status: int = reloading.run([sys.executable, "-m", "taskbus", *arguments])
+    status: int = reloading.run(arguments)
     return status

@@ -1,12 +1,11 @@
 """What ``taskbus worker`` does once its runners' server is on its way: everything that is heavy to import."""
 
-from functools import partial
-
 from taskbus.broker.transports.schemes import transport_of
-from taskbus.cli.banner import show_banner
+from taskbus.cli.banner import fields, show_banner, warnings
 from taskbus.cli.opening import check_shared
+from taskbus.cli.readiness import tell_ready
 from taskbus.worker.launch import Launched
-from taskbus.worker.options import WorkerOptions
+from taskbus.worker.options import WorkerInfo, WorkerOptions
 from taskbus.worker.supervisor import run
 
 
@@ -15,5 +14,9 @@ def work(options: WorkerOptions, broker: str, launched: Launched | None, *, is_q
     if broker:
         transport_of(broker)
         check_shared(broker)
-    on_ready = partial(show_banner, as_json=options.log_format == "json", is_quiet=is_quiet)
+
+    def on_ready(info: WorkerInfo) -> None:
+        show_banner(info, as_json=options.log_format == "json", is_quiet=is_quiet)
+        tell_ready({"fields": fields(info), "warnings": warnings(info)})
+
     return run(options, on_ready, launched)

@@ -96,6 +96,7 @@ class Reporting:
     # --- in the thread -------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        self._ask_first()
         while not self._is_closing:
             self._bell.clear()
             try:
@@ -109,6 +110,16 @@ class Reporting:
             self._report(is_last=True)
         if self._store is not None:
             self._store.close()
+
+    def _ask_first(self) -> None:
+        """Hear of pauses before the first report, which writes: a worker waits for this before it takes a task."""
+        try:
+            self._store = self._open_store()
+            self._source.heard(Inbox((), self._store.paused()), is_first=True)
+        except (StoreError, ConfigError) as error:
+            self._failed(error)
+        except Exception:
+            logger.exception("reports: the store could not be opened; this is a fault of TaskBus")
 
     def _pause(self) -> float:
         if self._failures:

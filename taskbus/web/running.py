@@ -107,6 +107,7 @@ class _Server(uvicorn.Server):
                 lifespan="on",
                 ws="none",
                 log_config=None,
+                log_level="warning",  # that it starts and stops is said in our own words
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,

@@ -149,7 +149,7 @@ def test_orders_come_once_and_those_from_before_its_time_are_told_apart(shaky: S
     source = Source()
     before = shaky.order(b"before", 0.0, ttl=math.inf)
     with reporting(source, shaky) as made:
-        source.wait_for(lambda: source.inboxes)
+        source.wait_for(lambda: source.posts and source.inboxes)
         after = shaky.order(b"after", 0.0, node=made.node, ttl=math.inf)
         source.wait_for(lambda: len(source.inboxes) > 1 and source.inboxes[-1][0].orders)
         source.to_answer.append(Answer(after, made.node, b"yes"))
