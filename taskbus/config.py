@@ -122,6 +122,8 @@ class Config:
     asks nobody, and serves this machine alone."""
     web_tokens: tuple[str, ...] = field(default=(), repr=False)
     """Its tokens, each as ``name:role:hash``; ``taskbus web token`` makes them."""
+    web_metrics_tokens: tuple[str, ...] = field(default=(), repr=False)
+    """Tokens that open its ``/metrics`` and nothing else, each as ``name:role:hash``, whatever ``web_auth`` is."""
     web_users: tuple[str, ...] = field(default=(), repr=False)
     """Who may sign in with a password, each as ``name:role:hash``; ``taskbus web password`` makes them."""
     web_roles: tuple[str, ...] = ()
@@ -172,7 +174,7 @@ _CHOICES = {
     "start_method": ("forkserver", "spawn"),
     "remote_control": ("auto", "full", "inspect", "off"),
 }
-SECRETS = frozenset({"web_tokens", "web_users", "web_oidc_client_secret", "web_secret"})
+SECRETS = frozenset({"web_tokens", "web_metrics_tokens", "web_users", "web_oidc_client_secret", "web_secret"})
 """Settings that are never shown."""
 
 

@@ -4,7 +4,7 @@ import rich_click as click
 from rich.table import Table
 from rich.text import Text
 
-from taskbus.cli import place_checks, work_checks
+from taskbus.cli import place_checks, web_checks, work_checks
 from taskbus.cli.config import effective
 from taskbus.cli.exits import FAILED, OK, WARNINGS
 from taskbus.cli.finding import Finding, Level
@@ -22,7 +22,7 @@ MARKS = {Level.OK: ("✓", "green"), Level.WARNING: ("!", "yellow"), Level.ERROR
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Check broker, results, application and workers; sends nothing, creates no file.
+    """Check broker, results, application, workers, history and page; sends nothing, creates no file.
 
     Exit status: 0 all well, 75 something needs a look, 1 something does not work.
     """
@@ -50,6 +50,10 @@ def examine(scope: Scope) -> list[Finding]:
             findings += work_checks.check_app(app, scope.app)
         if not any(finding.level is Level.ERROR for finding in findings) and place_checks.is_ours(app.broker_url):
             findings += work_checks.check_work(app, bool(scope.app))
+        findings += web_checks.check_page()
+        if not any(finding.level is Level.ERROR for finding in findings):
+            findings += web_checks.check_history(app)
+            findings += web_checks.check_reports(app)
     return findings
 
 

@@ -16,6 +16,7 @@ from taskbus.cli.phrase import ago, count, safe, shortened, span
 from taskbus.cli.tables import console, draw, say
 from taskbus.steering import flows as acts
 from taskbus.store.flows import FlowState, FlowView, NodeState, NodeView
+from taskbus.store.where import parse_flows
 
 LIST_LIMIT = 50
 STYLES = {
@@ -32,14 +33,25 @@ def command() -> None:
 
 
 @command.command("list")
+@click.option("--where", default="", metavar="TERMS", help="Only those that match, such as 'state:failure age<1d'.")
 @click.option("--limit", type=click.IntRange(min=1), default=LIST_LIMIT, show_default=True, help="How many at most.")
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
-def list_flows(ctx: click.Context, limit: int) -> None:
-    """List workflows, the newest first."""
+def list_flows(ctx: click.Context, where: str, limit: int) -> None:
+    """List workflows, the newest first.
+
+    \b
+    --where takes terms that must all match:
+        name:import-*  state:failure,running  age<1d  id:...
+    """
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
-        found = app.store.flows(limit=limit)
+        wanted, found, rest = parse_flows(where, app.clock()), list[FlowView](), None
+        while len(found) < limit:
+            more, rest = acts.find_flows(app, wanted, limit=limit - len(found), before=rest)
+            found += more
+            if rest is None:
+                break
         place = app.store.database or app.results_url
         emit_items(
             scope.output, "flows", map(_item, found), lambda: _draw_list(found, app.clock(), place), database=place

@@ -20,6 +20,7 @@ from taskbus.cli.tables import draw, say
 from taskbus.errors import ConfigError, StoreError
 from taskbus.steering import queues as acts
 from taskbus.steering.refusal import near
+from taskbus.store.where import parse_queues
 
 
 @click.group("queues", invoke_without_command=True)
@@ -28,23 +29,31 @@ from taskbus.steering.refusal import near
 def command(ctx: click.Context) -> None:
     """List queues (also without a subcommand), peek into one, pause, resume or purge one."""
     if ctx.invoked_subcommand is None:
-        ctx.invoke(list_queues)
+        ctx.invoke(list_queues, where="")
 
 
 @command.command("list")
+@click.option("--where", default="", metavar="TERMS", help="Only those that match, such as 'name:mail* is:paused'.")
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
-def list_queues(ctx: click.Context) -> None:
-    """List every queue with what is ready, delayed and running."""
+def list_queues(ctx: click.Context, where: str) -> None:
+    """List queues with what is ready, delayed and running.
+
+    \b
+    --where takes terms that must all match:
+        name:mail*  is:paused  is:empty
+    """
     scope = scope_of(ctx)
     with open_existing(scope, "broker") as app:
-        sizes = sorted(app.broker.queues(), key=lambda size: size.name)
-        place, paused = app.broker.safe_url, paused_queues(app)
+        wanted, place, paused = parse_queues(where), app.broker.safe_url, paused_queues(app)
+        found = [size for size in app.broker.queues() if acts.is_meant(size, wanted, is_paused=size.name in paused)]
+        sizes = sorted(found, key=lambda size: size.name)
+        empty = "No queue matches." if where else f"No queues in {place}."
         emit_items(
             scope.output,
             "queues",
             [{**dataclasses.asdict(size), "is_paused": size.name in paused} for size in sizes],
-            lambda: draw_sizes(sizes, paused, caption=place, empty=f"No queues in {place}."),
+            lambda: draw_sizes(sizes, paused, caption=place, empty=empty),
             database=place,
         )
 

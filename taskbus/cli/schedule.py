@@ -17,6 +17,8 @@ from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.schedule_add import add
 from taskbus.cli.schedule_fill import backfill
 from taskbus.cli.tables import say
+from taskbus.steering import schedules as acts
+from taskbus.store.where import parse_schedules
 
 shared = shared_options("app", "broker", "results", "config", "output", "verbose")
 
@@ -51,14 +53,20 @@ def _found() -> Iterator[None]:
 
 
 @command.command("list")
+@click.option("--where", default="", metavar="TERMS", help="Only those that match, such as 'task:mail.* is:paused'.")
 @shared
 @click.pass_context
-def list_schedules(ctx: click.Context) -> None:
-    """List all schedules by name: when they run, when they ran last, what was missed."""
+def list_schedules(ctx: click.Context, where: str) -> None:
+    """List schedules by name: when they run, when they ran last, what was missed.
+
+    \b
+    --where takes terms that must all match:
+        name:nightly-*  task:mail.*  is:paused
+    """
     scope = scope_of(ctx)
     with _opened(scope, "results") as app:
-        found = app.schedules.list()
-        place = app.store.database or app.results_url
+        wanted, place = parse_schedules(where), app.store.database or app.results_url
+        found = [info for info in app.schedules.list() if acts.is_meant(info, wanted)]
         emit_items(
             scope.output, "schedules", map(view.item, found), lambda: view.draw_list(found, app.clock(), place),
             database=place,

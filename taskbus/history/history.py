@@ -38,7 +38,7 @@ from taskbus.history.size import size_of
 from taskbus.history.sweeping import Sweep
 from taskbus.history.totals import Totals, quantiles_of
 from taskbus.history.words import words_of
-from taskbus.monitor.report import TaskRecord
+from taskbus.monitor.report import TaskRecord, Total
 from taskbus.store.filters import TaskFilter
 from taskbus.store.reports import Minute, Records
 from taskbus.store.sql_dialects import dialect_of
@@ -128,6 +128,10 @@ class History:
     def types(self, range: str, *, task: str | None = None) -> Sequence[TaskType]:
         """How the tasks of each name did, by name; or of that name only (no member: none was seen)."""
         return self._totals().types(range, _fitted(task))
+
+    def totals(self) -> Sequence[Total]:
+        """All that was ever counted, by task and queue: no retention takes anything of it, so it only grows."""
+        return self._totals().ever()
 
     def _totals(self) -> Totals:
         return Totals(self._words, self._ask, self._clock())

@@ -52,13 +52,20 @@ INSERT INTO taskbus_history_names (kind, name, used_at) VALUES (:kind, :name, :u
 UPDATE taskbus_history_names SET used_at = :used_at WHERE number {in:numbers} AND used_at < :before
 
 -- name: old_names
-SELECT number FROM taskbus_history_names WHERE used_at < :before ORDER BY number LIMIT :limit
+-- Those of which the sums of all time tell are kept.
+SELECT number FROM taskbus_history_names WHERE used_at < :before
+AND number NOT IN (SELECT task FROM taskbus_history_totals WHERE span = 0 AND since = 0)
+AND number NOT IN (SELECT queue FROM taskbus_history_totals WHERE span = 0 AND since = 0)
+ORDER BY number LIMIT :limit
 
 -- name: forget_names
 DELETE FROM taskbus_history_names WHERE number {in:numbers} AND used_at < :before
 
 -- name: totals
 SELECT since, task, queue, {counts}, detail FROM taskbus_history_totals WHERE span = :span AND since {in:numbers}
+
+-- name: totals_of_all_time
+SELECT task, queue, {counts}, detail FROM taskbus_history_totals WHERE span = 0 AND since = 0
 
 -- name: series_of_all
 SELECT since, {counts}, detail FROM taskbus_history_totals

@@ -1,7 +1,7 @@
 """Taking in what a ``ReportStore`` gave, in the one transaction that also says how far each node was followed.
 
 Totals: what a node said last of a minute is kept as it said it while the node may still replace it. Replacing it adds
-the difference to the sums of minute, hour and day; so those are at any time the sums of what the nodes said last. A
+the difference to the sums of minute, hour, day, and of all time; so those are what the nodes said last, added up. A
 minute is *settled* once the node said anything of a later one without saying this one again: it never will.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from taskbus.history.naming import ERROR, QUEUE, TASK, numbers_of
 from taskbus.history.record_rows import NAMES, Prepared, read_records
-from taskbus.history.retention import SPANS
+from taskbus.history.retention import EVER, SPANS
 from taskbus.history.shapes import Cursor
 from taskbus.history.tally import Key, Tally, difference, expanded, read_totals, squeezed
 from taskbus.history.words import Words
@@ -112,15 +112,16 @@ class Merge:
         keys = {key for change in changes.values() for key in change}
         wanted = [pair for task, queue in keys for pair in ((TASK, task), (QUEUE, queue))]
         numbers = numbers_of(self._words, self._cursor, wanted, self._now)
-        for span in SPANS:
+        for span in (*SPANS, EVER):
             sums: dict[tuple[int, int, int], Tally] = {}
             for minute, change in changes.items():
-                since = minute * 60 // span * span
+                since = minute * 60 // span * span if span else 0
                 for (task, queue), tally in change.items():
                     if not tally.is_nothing:
                         key = numbers[TASK, task], numbers[QUEUE, queue]
                         sums.setdefault((since, *key), Tally()).merge(tally)
-                        sums.setdefault((since, 0, 0), Tally()).merge(tally)
+                        if span:
+                            sums.setdefault((since, 0, 0), Tally()).merge(tally)
             if sums:
                 self._save(span, sums)
 

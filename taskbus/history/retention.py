@@ -9,6 +9,9 @@ SPANS = (60, 600, 3600, 21_600, 86_400)
 So a range of any length is few rows: minutes up to where ten of them begin, these up to the hour, and so on.
 """
 
+EVER = 0
+"""Stands for a span: the sums of all time, of each task from each queue, which are never forgotten."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retention:

@@ -4,7 +4,7 @@ Everything is exact but for the sums of seconds, which are floats.
 """
 
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Any
 
@@ -15,22 +15,26 @@ from taskbus.monitor.histogram import BOUNDS, Histogram
 from taskbus.monitor.report import COUNTED, Total, unpack_totals
 
 MAX_ERRORS = 100
-"""Classes of errors that are told apart in one row; the least frequent are counted under ""."""
+"""Classes of errors that are told apart in one row; the least frequent are counted under "".
+
+Of ``deaths`` it is those that came last: so none of their counts ever moves to another name.
+"""
 Key = tuple[str, str]
 """Task and queue."""
 _UNKNOWN = len(BOUNDS)
 
 
 class Tally:
-    """Counts by the names of ``COUNTED``, histograms as dicts by bucket, and errors by class; any may be negative."""
+    """Counts by the names of ``COUNTED``, histograms by bucket, errors and deaths by class; any may be negative."""
 
-    __slots__ = ("counts", "errors", "run_sum", "runs", "wait_sum", "waits")
+    __slots__ = ("counts", "deaths", "errors", "run_sum", "runs", "wait_sum", "waits")
 
     def __init__(self) -> None:
         self.counts = [0] * len(COUNTED)
         self.waits: dict[int, int] = {}
         self.runs: dict[int, int] = {}
         self.errors: dict[str, int] = {}
+        self.deaths: dict[str, int] = {}
         self.wait_sum = self.run_sum = 0.0
 
     def add(self, total: Total, sign: int = 1) -> None:
@@ -40,6 +44,7 @@ class Tally:
         _add(self.waits, total.waits.counts, sign)
         _add(self.runs, total.runs.counts, sign)
         _add(self.errors, total.errors, sign)
+        _add(self.deaths, total.deaths, sign)
         self.wait_sum += sign * total.waits.sum
         self.run_sum += sign * total.runs.sum
 
@@ -49,6 +54,7 @@ class Tally:
         _add(self.waits, other.waits)
         _add(self.runs, other.runs)
         _add(self.errors, other.errors)
+        _add(self.deaths, other.deaths)
         self.wait_sum += other.wait_sum
         self.run_sum += other.run_sum
 
@@ -58,23 +64,28 @@ class Tally:
 
     def merge_detail(self, detail: bytes) -> None:
         """Add all that another one ``detail`` is of has but its counts."""
-        waits, wait_sum, runs, run_sum, errors = msgpack.unpackb(detail, strict_map_key=False)
+        waits, wait_sum, runs, run_sum, errors, deaths = msgpack.unpackb(detail, strict_map_key=False)
         _add(self.waits, waits)
         _add(self.runs, runs)
         if errors:
             _add(self.errors, errors)
+        if deaths:
+            _add(deaths, self.deaths)
+            self.deaths = deaths  # the kept ones stay in front
         self.wait_sum += wait_sum
         self.run_sum += run_sum
 
     @property
     def is_nothing(self) -> bool:
-        return not (any(self.counts) or any(self.waits.values()) or any(self.runs.values()))
+        counted = (self.waits, self.runs, self.errors, self.deaths)
+        return not (any(self.counts) or any(any(each.values()) for each in counted))
 
     def detail(self) -> bytes:
         """All but the counts, as bytes."""
         errors = _most({name: count for name, count in self.errors.items() if count})
         waits, runs = ({at: n for at, n in each.items() if n} for each in (self.waits, self.runs))
-        packed: bytes = msgpack.packb([waits, max(0.0, self.wait_sum), runs, max(0.0, self.run_sum), errors])
+        deaths = _first({name: count for name, count in self.deaths.items() if count})
+        packed: bytes = msgpack.packb([waits, max(0.0, self.wait_sum), runs, max(0.0, self.run_sum), errors, deaths])
         return packed
 
     def wait_histogram(self) -> Histogram:
@@ -84,7 +95,7 @@ class Tally:
         return Histogram({at: n for at, n in self.runs.items() if n > 0}, self.run_sum)
 
 
-def _add(to: dict[Any, int], what: dict[Any, int], sign: int = 1) -> None:
+def _add(to: dict[Any, int], what: Mapping[Any, int], sign: int = 1) -> None:
     for each, count in what.items():
         if each in to:
             to[each] += sign * count
@@ -98,6 +109,15 @@ def _most(errors: dict[str, int]) -> dict[str, int]:
     by_count = sorted(errors, key=lambda name: (name == "", -errors[name]))
     kept = {name: errors[name] for name in by_count[: MAX_ERRORS - 1]}
     kept[""] = sum(errors[name] for name in by_count[MAX_ERRORS - 1 :])
+    return kept
+
+
+def _first(deaths: dict[str, int]) -> dict[str, int]:
+    if len(deaths) <= MAX_ERRORS:
+        return deaths
+    named = [name for name in deaths if name]
+    kept = {name: deaths[name] for name in named[: MAX_ERRORS - 1]}
+    kept[""] = deaths.get("", 0) + sum(deaths[name] for name in named[MAX_ERRORS - 1 :])
     return kept
 
 
@@ -133,6 +153,7 @@ def _fitted(total: Total) -> Total:
         _histogram(total.waits),
         _histogram(total.runs),
         _errors(total.errors),
+        _errors(total.deaths),
     )
 
 
@@ -144,7 +165,7 @@ def _histogram(given: Histogram) -> Histogram:
     return Histogram(counts, min(max(0.0, float(given.sum)), 1e15))
 
 
-def _errors(given: dict[str, int]) -> dict[str, int]:
+def _errors(given: Mapping[str, int]) -> dict[str, int]:
     errors: dict[str, int] = {}
     for name, count in given.items():
         name = fitted_name(name)

@@ -7,9 +7,10 @@ from taskbus.errors import ConfigError
 from taskbus.history.naming import QUEUE, TASK
 from taskbus.history.retention import SPANS
 from taskbus.history.shapes import RANGES, Counts, ErrorGroup, Failing, Quantiles, Series, TaskType
-from taskbus.history.tally import Tally
+from taskbus.history.tally import Tally, counted
 from taskbus.history.words import Words
 from taskbus.monitor.histogram import Histogram
+from taskbus.monitor.report import Total
 
 SHARES = (0.5, 0.95, 0.99)
 MOST_ERRORS = 5
@@ -138,6 +139,20 @@ class Totals:
             sum.count(counts)
             sum.merge_detail(detail)
         return sum
+
+    def ever(self) -> list[Total]:
+        """See ``History.totals``."""
+        rows = self._read("totals_of_all_time", {})
+        names = self._names(number for task, queue, *_ in rows for number in (task, queue))
+        made = []
+        for task, queue, *counts, detail in rows:
+            sum = Tally()
+            sum.count(counts)
+            sum.merge_detail(detail)
+            seen = {name: count for name, count in counted(sum.counts).items() if count}
+            waits, runs = sum.wait_histogram(), sum.run_histogram()
+            made.append(Total(names.get(task, ""), names.get(queue, ""), seen, waits, runs, sum.errors, sum.deaths))
+        return sorted(made, key=lambda total: (total.task, total.queue))
 
     def _rows(
         self, parts: Sequence[Piece], task: str | None, queue: str | None

@@ -1,7 +1,6 @@
 """What nodes may be told, by the names of the page and the command line: each is one order of Celery's vocabulary."""
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from taskbus.clock import Clock, wall_clock
@@ -90,7 +89,4 @@ def ping(reports: ReportStore, *, timeout: float = TIMEOUT, clock: Clock = wall_
 def is_meant(seen: SeenNode, where: NodeFilter) -> bool:
     """Whether a node is one that the filter means."""
     state = seen.state
-    patterns = ((seen.name, where.name), (state.kind, where.kind), (state.host, where.host), (state.app, where.app))
-    return all(pattern is None or fnmatchcase(value, pattern) for value, pattern in patterns) and (
-        where.queue is None or any(fnmatchcase(queue, where.queue) for queue in state.queues)
-    )
+    return where.matches(name=seen.name, kind=state.kind, queues=state.queues, host=state.host, app=state.app)

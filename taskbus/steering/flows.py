@@ -7,9 +7,12 @@ from taskbus.steering.queues import Changed
 from taskbus.steering.refusal import NotThere, Refusal
 from taskbus.store.cancelling import cancel as cancel_flow
 from taskbus.store.dead_letters import Replayed
+from taskbus.store.filters import FlowFilter
 from taskbus.store.flows import FlowState, FlowView, NodeState, NodeView
 
 PAGE = 1000
+MOST_SEEN, FEWEST = 5000, 200
+"""Workflows that one search looks at; and those that it reads at once."""
 
 
 def find_flow(app: TaskBus, flow_id: str) -> FlowView:
@@ -18,6 +21,29 @@ def find_flow(app: TaskBus, flow_id: str) -> FlowView:
     if flow is None:
         raise NotThere(f"there is no workflow {flow_id!r}", "it was never begun, or ended longer than flow_ttl ago")
     return flow
+
+
+def find_flows(
+    app: TaskBus, where: FlowFilter, *, limit: int, before: tuple[float, str] | None = None
+) -> tuple[Sequence[FlowView], tuple[float, str] | None]:
+    """Workflows that match, the newest first, and where to go on (None: there are no more).
+
+    ``before``: what a former answer said of where to go on. It looks at ``MOST_SEEN`` workflows at most: an answer may
+    be short, even empty, and there still be more.
+    """
+    found: list[FlowView] = []
+    seen = 0
+    while len(found) < limit and seen < MOST_SEEN:
+        page = app.store.flows(limit=max(limit - len(found), FEWEST if where != FlowFilter() else 1), before=before)
+        for view in page:
+            flow, seen, before = view.flow, seen + 1, (view.flow.sent_at, view.flow.id)
+            if where.matches(id=flow.id, name=flow.name, state=str(view.state), sent_at=flow.sent_at):
+                found.append(view)
+                if len(found) == limit:
+                    break
+        if not page:
+            return found, None
+    return found, before if app.store.flows(limit=1, before=before) else None
 
 
 def nodes_of(app: TaskBus, flow_id: str) -> Iterator[NodeView]:

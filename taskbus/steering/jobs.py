@@ -6,10 +6,12 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, cast
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.errors import TaskBusError
+from taskbus.history.history import History
+from taskbus.history.shapes import Job as Kept
 from taskbus.message import new_id
 from taskbus.steering.refusal import NotThere, Refusal
 
@@ -19,6 +21,11 @@ KEPT = 100
 """Jobs that are remembered, the latest."""
 AT_ONCE = 4
 """Jobs that may run side by side: each has a thread and a connection."""
+
+KEEP_EVERY = 2.0
+"""Seconds between two words to the history that a job goes on."""
+SILENT_AFTER = 15.0
+"""Seconds without such a word after which its server has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +55,16 @@ class Job:
 
 
 class Jobs:
-    """The jobs of one process, for any thread. They live as long as it does: each step of one is whole by itself."""
+    """The jobs of one process, for any thread. They run as long as it does: each step of one is whole by itself.
 
-    def __init__(self, clock: Clock = wall_clock) -> None:
+    How each stands is kept in ``history``, if there is one: so a job whose process died is still told of, as failed,
+    with what it had done; and those of other servers with the same history are told of too.
+    """
+
+    def __init__(self, clock: Clock = wall_clock, history: History | None = None) -> None:
         self._clock = clock
+        self._history = history
+        self._kept_at: dict[str, float] = {}
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._stops: dict[str, threading.Event] = {}
@@ -76,6 +89,7 @@ class Jobs:
             self._jobs[job.id] = job
             self._stops[job.id], self._threads[job.id] = stop, thread
             self._forget_old()
+        self._keep(job.id)
         thread.start()
         return job
 
@@ -83,21 +97,34 @@ class Jobs:
         """One job as it stands. Raises ``NotThere``."""
         with self._lock:
             job = self._jobs.get(job_id)
+        if job is None and self._history is not None and (kept := self._history.job(job_id)) is not None:
+            job = self._recalled(kept)
         if job is None:
-            raise NotThere(f"there is no job {job_id!r}", "jobs are forgotten when the server that ran them ends")
+            raise NotThere(f"there is no job {job_id!r}", "without a history, jobs are forgotten with their server")
         return job
 
     def list(self) -> list[Job]:
-        """All that are remembered, the latest first."""
+        """The latest ``KEPT``, the latest first; those of former and of other servers too, where there is a history.
+
+        May raise ``StoreError``.
+        """
+        kept = self._history.jobs(KEPT) if self._history is not None else ()
         with self._lock:
-            return list(reversed(self._jobs.values()))
+            own = dict(self._jobs)
+        found = [*own.values(), *(self._recalled(each) for each in kept if each.id not in own)]
+        return sorted(found, key=lambda job: job.started_at, reverse=True)[:KEPT]
 
     def cancel(self, job_id: str) -> Job:
-        """Stop a job after the step that it is in, and wait a moment for that; what is done stays done."""
-        job = self.get(job_id)
+        """Stop a job after the step that it is in, and wait a moment for that; what is done stays done.
+
+        Raises ``NotThere``, and ``Refusal`` for one that another server runs.
+        """
         with self._lock:
             stop, thread = self._stops.get(job_id), self._threads.get(job_id)
         if stop is None or thread is None:
+            job = self.get(job_id)
+            if job.state == "running":
+                raise Refusal(f"job {job_id} runs in another server", "cancel it there, or stop that server")
             return job
         stop.set()
         thread.join(1.0)
@@ -126,7 +153,10 @@ class Jobs:
         with self._lock:
             job = self._jobs[job_id]
             self._jobs[job_id] = replace(job, state=state, error=error or job.error, ended_at=self._clock())
+        self._keep(job_id)
+        with self._lock:
             del self._stops[job_id], self._threads[job_id]
+            self._kept_at.pop(job_id, None)
 
     def _go_through(self, job_id: str, steps: Iterator[Step], rate: float | None, stop: threading.Event) -> None:
         started, count = time.monotonic(), 0
@@ -137,9 +167,43 @@ class Jobs:
                 self._jobs[job_id] = replace(
                     job, done=job.done + step.done, failed=job.failed + step.failed, error=step.error or job.error
                 )
-            pause = started + count / rate - time.monotonic() if rate else 0.0
-            if stop.wait(pause) if pause > 0 else stop.is_set():
+            if self._rested(job_id, started + count / rate if rate else 0.0, stop):
                 return
+
+    def _rested(self, job_id: str, until: float, stop: threading.Event) -> bool:
+        """Wait for that moment, telling the history all the while that the job goes on; whether it is to stop."""
+        while True:
+            self._keep(job_id, KEEP_EVERY)
+            pause = min(until - time.monotonic(), KEEP_EVERY)
+            if pause <= 0:
+                return stop.is_set()
+            if stop.wait(pause):
+                return True
+
+    def _keep(self, job_id: str, every: float = 0.0) -> None:
+        """Tell the history how a job stands, if that was longer ago. One that is away now holds up nothing."""
+        now = time.monotonic()
+        if self._history is None or now - self._kept_at.get(job_id, float("-inf")) < every:
+            return
+        self._kept_at[job_id] = now
+        with self._lock:
+            job = self._jobs[job_id]
+        try:
+            self._history.save_job(_kept(job, self._clock()))
+        except TaskBusError as error:
+            logger.warning("job %s goes on, but the history cannot be told: %s", job_id, error)
+
+    def _recalled(self, kept: Kept) -> Job:
+        """A job of another process; one that is not told of any more has ended with its server, and is kept as such."""
+        state, error = kept.state, kept.error
+        if state == "running" and self._clock() - kept.updated_at > SILENT_AFTER:
+            state, error = "failed", f"interrupted: its server ended{f'; {error}' if error else ''}"
+            if self._history is not None:
+                self._history.save_job(kept._replace(state=state, error=error))
+        return Job(
+            kept.id, kept.kind, kept.where, kept.total, kept.by, kept.started_at, kept.done, kept.failed,
+            cast(JobState, state), error, None if state == "running" else kept.updated_at,
+        )  # fmt: skip
 
     def _is_through(self, job_id: str) -> bool:
         with self._lock:
@@ -149,3 +213,10 @@ class Jobs:
     def _forget_old(self) -> None:
         for job_id in [each for each in self._jobs if each not in self._threads][: max(0, len(self._jobs) - KEPT)]:
             del self._jobs[job_id]
+
+
+def _kept(job: Job, now: float) -> Kept:
+    return Kept(
+        job.id, job.kind, job.where, job.by, job.started_at, job.state, job.total, job.done, job.failed,
+        job.ended_at or now, job.error,
+    )  # fmt: skip

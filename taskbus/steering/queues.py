@@ -11,6 +11,7 @@ from taskbus.options import QUEUE_NAME
 from taskbus.steering.nodes import SeenNode, seen_nodes
 from taskbus.steering.refusal import NotThere, near
 from taskbus.store.base import Filter
+from taskbus.store.filters import QueueFilter
 from taskbus.store.reports import ReportStore
 
 
@@ -70,6 +71,11 @@ def queue_view(app: TaskBus, reports: ReportStore | None, queue: str, now: float
     if queue not in views:
         raise NotThere(f"there is no queue {queue!r}", near(queue, views))
     return views[queue]
+
+
+def is_meant(queue: QueueView | QueueSize, where: QueueFilter, *, is_paused: bool) -> bool:
+    """Whether a queue is one that the filter means. Empty is one in which nothing waits, be it ready or delayed."""
+    return where.matches(name=queue.name, is_paused=is_paused, is_empty=not queue.ready and not queue.delayed)
 
 
 def pause(reports: ReportStore, queue: str) -> Changed:

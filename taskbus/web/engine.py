@@ -13,7 +13,7 @@ from taskbus.database.urls import redacted
 from taskbus.errors import StoreError
 from taskbus.history.collector import Collector
 from taskbus.history.history import History
-from taskbus.history.opening import history_url, open_history
+from taskbus.history.opening import history_url, open_configured
 from taskbus.monitor.naming import node_name
 from taskbus.monitor.report import NodeState
 from taskbus.monitor.reporting import Reporting
@@ -74,13 +74,13 @@ class Engine:
         app = self.app
         reports = open_reports(app.results_url, app.clock)
         url = app.config.history or history_url(app.results_url)
-        history = self._open_history(url)
+        history = self._open_history()
         house = House(
             app,
             reports,
             history,
             Collector(history, reports, app.clock) if history is not None else None,
-            Jobs(app.clock),
+            Jobs(app.clock, history),
             history_url=redacted(url),
             knows_code=self._knows_code,
             read_only=self._is_read_only,
@@ -95,9 +95,9 @@ class Engine:
             self._reporting.start()
         return house
 
-    def _open_history(self, url: str) -> History | None:
+    def _open_history(self) -> History | None:
         try:
-            return open_history(url, self.app.clock)
+            return open_configured(self.app.config, self.app.results_url, self.app.clock)
         except StoreError as error:
             log.error("no history is kept: %s", error)
             return None

@@ -14,7 +14,7 @@ from taskbus.web.shapes.tasks import TaskRow
 from taskbus.web.shapes.work import Node, Progress, Queue, Running
 
 PARTS: dict[ViewName, frozenset[str]] = {
-    "overview": frozenset({"queues", "types", "running", "problems"}),
+    "overview": frozenset({"queues", "nodes", "types", "running", "problems"}),
     "queues": frozenset({"queues", "problems"}),
     "nodes": frozenset({"nodes", "running", "problems"}),
     "tasks": frozenset({"running", "tail", "types"}),

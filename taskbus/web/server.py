@@ -18,8 +18,9 @@ from taskbus.web.answers import answer, refused
 from taskbus.web.api.registry import ENDPOINTS
 from taskbus.web.auth.address import Addresses
 from taskbus.web.auth.doorkeeper import Hosted
-from taskbus.web.auth.opening import Opened, open_door
+from taskbus.web.auth.opening import Opened, metrics_keeper, open_door
 from taskbus.web.engine import Engine
+from taskbus.web.exposing import Scrapes
 from taskbus.web.guard import HEADERS, Guard, Places
 from taskbus.web.identity import User
 from taskbus.web.live import Live
@@ -89,12 +90,14 @@ def stop_streams(web: Starlette) -> None:
 
 
 def _routes(server: Server, opened: Opened, endpoints: Sequence[Endpoint]) -> list[BaseRoute]:
+    config, clock = server.engine.app.config, server.engine.app.clock
     page = Page(opened.door, can_sign_in=bool(opened.routes))
     api = [_route(endpoint, server) for endpoint in endpoints]
     nothing = Route("/{rest:path}", _missing, methods=["GET", "POST"])
     return [
         Mount(API, routes=[*api, nothing]),
         *opened.routes,
+        Route("/metrics", Scrapes(server, metrics_keeper(config, opened.door, clock)).respond, methods=["GET"]),
         *(Route(f"/healthz/{probe}", _probe(server, probe), methods=["GET"]) for probe in ("live", "ready", "startup")),
         Mount("/assets", Assets()),
         Route("/{rest:path}", page.show, methods=["GET"]),

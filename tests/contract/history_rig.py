@@ -27,7 +27,7 @@ def totals(task: str = "mail.send", queue: str = "default", **counts: int) -> by
     ended = counts.get("succeeded", 0) + counts.get("failed", 0)
     errors = {"builtins.ValueError": counts["failed"]} if counts.get("failed") else {}
     times = [histogram(*[seconds] * ended) for seconds in (0.1, 2.0)]
-    return pack_totals([Total(task, queue, {"received": ended, **counts}, *times, errors)])
+    return pack_totals([Total(task, queue, {"received": ended, **counts}, *times, errors, errors)])
 
 
 def record(id: str, ended_at: float, state: str = "SUCCESS", **fields: Any) -> TaskRecord:
@@ -85,7 +85,7 @@ class CountingNode:
             ended = counts["succeeded"] + counts["failed"]
             times = histogram(*[0.1] * ended), histogram(*[2.0] * ended)
             errors = {"builtins.ValueError": counts["failed"]} if counts["failed"] else {}
-            made.append(Total(task, queue, dict(counts), *times, errors))
+            made.append(Total(task, queue, dict(counts), *times, errors, errors))
         return pack_totals(made)
 
     def post(self, reports: ReportStore, now: float, *, is_heard: bool = True) -> None:
@@ -123,8 +123,18 @@ class Ledger:
             waits, runs = history.quantiles(range_)
             assert waits.count == runs.count == whole["received"]
             assert sum(error.count for each in shown.values() for error in each.errors) == whole["failed"]
+        self.check_totals(history)
         assert sorted(ids_of(history)) == sorted(self.ids)
         assert history.kept().rows == len(self.ids)
+
+    def check_totals(self, history: History) -> None:
+        """What is told of all time: every count, every duration, every death."""
+        found = {(each.task, each.queue): each for each in history.totals()}
+        assert {key: Counter(each.counts) for key, each in found.items()} == self.counts
+        for key, total in found.items():
+            failed = self.counts[key]["failed"]
+            assert total.waits.total == total.runs.total == self.counts[key]["received"]
+            assert dict(total.deaths) == ({"builtins.ValueError": failed} if failed else {})
 
 
 def said(counts: Counts) -> Counter[str]:

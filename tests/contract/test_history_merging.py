@@ -214,6 +214,18 @@ def test_many_errors_of_a_task_are_counted_all_and_named_in_part(history: Histor
     assert len(shown.errors) == 5
 
 
+def test_deaths_of_many_errors_keep_their_names_in_the_order_in_which_they_came(history: History) -> None:
+    """A counter that moved to another name would look like one that was set back."""
+    for number, times in enumerate((1, 1, 50), 1):
+        deaths = {f"app.Error{each}": times for each in range(40 * (number - 1), 40 * number)}
+        total = Total("t", "q", {"failed": sum(deaths.values())}, histogram(), histogram(), {}, deaths)
+        history.merge([Minute(f"node{number}", MINUTE, 1, pack_totals([total]))], [], {})
+        (told,) = history.totals()
+        assert sum(told.deaths.values()) == told.counts["failed"]
+        assert told.deaths["app.Error0"] == 1
+    assert len(told.deaths) == 100 and told.deaths[""] == 21 * 50
+
+
 def test_a_history_of_a_newer_taskbus_is_left_alone(url: str, clock: MovableClock) -> None:
     history = open_history(url, clock)
     history._database.write(lambda cursor: cursor.execute("UPDATE taskbus_history SET version = 99"))

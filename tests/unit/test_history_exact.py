@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from taskbus.history.history import History
 from taskbus.history.opening import open_history
+from taskbus.history.retention import DAY
 from taskbus.history.shapes import Cursor
 from taskbus.store.memory_reports import MemoryReports
 from taskbus.testing.clock import MovableClock
@@ -37,6 +38,7 @@ class World:
         self.nodes = [CountingNode(f"node-{each}", self.ledger) for each in range(3)]
         self.minute = MINUTE
         self.held: dict[int, Any] = {}
+        self.told: dict[Any, int] = {}
 
     def count(self, node: int, task: str, state: str) -> None:
         self.nodes[node].count(self.minute, task, state, times=1 + node)
@@ -71,6 +73,17 @@ class World:
         self.minute += minutes
         self.clock.advance(60.0 * minutes)
 
+    def scrape(self) -> None:
+        """What is told of all time never gets less, whatever was merged, taken back, forgotten or begun anew."""
+        told = {
+            (each.task, kind, name): count
+            for each in self.history.totals()
+            for kind, counts in (("counts", each.counts), ("deaths", each.deaths))
+            for name, count in counts.items()
+        }
+        assert all(told.get(key, 0) >= count for key, count in self.told.items())
+        self.told = told
+
     def settle(self) -> None:
         """Say and read all that is left."""
         for node in self.nodes:
@@ -88,6 +101,14 @@ def test_no_order_of_reports_merges_and_deaths_makes_a_count_wrong(script: list[
         world = World(folder)
         for name, *given_ in script:
             getattr(world, name)(*given_)
+            world.scrape()
         world.settle()
         world.ledger.check(world.history)
+        world.clock.advance(400 * DAY)
+        while world.history.sweep():
+            pass
+        world.restart(0)
+        assert world.history.counts("30d").received == 0 and world.history.kept().rows == 0
+        world.scrape()
+        world.ledger.check_totals(world.history)
         world.history.close()

@@ -6,10 +6,11 @@ from itertools import islice
 from taskbus.steering import flows as acts
 from taskbus.steering.refusal import Refusal
 from taskbus.store.flows import FlowView, NodeState, NodeView
+from taskbus.store.where import parse_flows
 from taskbus.web.api.paging import after, position
 from taskbus.web.house import Visit
 from taskbus.web.routes import Routes
-from taskbus.web.shapes.basis import Changed, Listing, Nothing, Paging
+from taskbus.web.shapes.basis import Changed, Found, Listing, Nothing
 from taskbus.web.shapes.records import Flow, FlowDetail, FlowGroup, FlowNode
 from taskbus.workflow.counts import counts_of
 
@@ -19,12 +20,15 @@ MOST_NODES = 2000
 
 
 @flows.get("/flows")
-def list_all(visit: Visit, query: Paging) -> Listing[Flow]:
-    """Workflows, the newest first. ``count`` is of this page: there may be millions."""
-    found = visit.house.store.flows(limit=query.limit + 1, before=position(query.after))
-    page = found[: query.limit]
-    following = after(page[-1].flow.sent_at, page[-1].flow.id) if len(found) > query.limit else None
-    return Listing(items=[shape_of(view) for view in page], next=following, count=len(page), is_capped=bool(following))
+def list_all(visit: Visit, query: Found) -> Listing[Flow]:
+    """Workflows that match, the newest first. ``count`` is of this page: there may be millions."""
+    house = visit.house
+    wanted = parse_flows(query.where, house.clock())
+    page, rest = acts.find_flows(house.app, wanted, limit=query.limit, before=position(query.after))
+    note = "" if rest is None or len(page) == query.limit else f"not all were looked at: {acts.MOST_SEEN:,} at a time"
+    following = after(*rest) if rest is not None else None
+    items = [shape_of(view) for view in page]
+    return Listing(items=items, next=following, count=len(page), is_capped=bool(following), note=note)
 
 
 @flows.get("/flows/{id}")

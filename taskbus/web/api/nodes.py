@@ -7,12 +7,13 @@ from taskbus.history.shapes import LiveNode, LiveRunning
 from taskbus.steering import commanding
 from taskbus.steering.nodes import SeenNode, find_node, seen_nodes
 from taskbus.steering.tracing import RunningTask, running_of
+from taskbus.store.where import parse_nodes
 from taskbus.web import picture
 from taskbus.web.api.paging import page_of
 from taskbus.web.house import House, Visit
 from taskbus.web.routes import Routes
 from taskbus.web.shapes import work
-from taskbus.web.shapes.basis import Listing, Nothing, Paging, Role
+from taskbus.web.shapes.basis import Found, Listing, Nothing, Role
 
 nodes = Routes("nodes")
 TIMEOUT = 10.0
@@ -20,9 +21,12 @@ TIMEOUT = 10.0
 
 
 @nodes.get("/nodes")
-def list_all(visit: Visit, query: Paging) -> Listing[work.Node]:
-    """Every process that reports, by name."""
-    found = shapes_of(visit.house)
+def list_all(visit: Visit, query: Found) -> Listing[work.Node]:
+    """Every process that reports and matches, by name."""
+    house, wanted = visit.house, parse_nodes(query.where)
+    shares = _shares(house)
+    seen = [each for each in seen_nodes(house.reports, house.clock()) if commanding.is_meant(each, wanted)]
+    found = [shape_of(each, shares) for each in seen]
     page, following = page_of(found, query, lambda node: node.node)
     return Listing(items=list(page), next=following, count=len(found))
 
@@ -103,12 +107,6 @@ def _answer(reply: Any) -> work.Answer:
             return work.Answer(ok=value)
         case _:
             return work.Answer(ok=reply)
-
-
-def shapes_of(house: House) -> list[work.Node]:
-    """Every node, by name."""
-    shares = _shares(house)
-    return [shape_of(seen, shares) for seen in seen_nodes(house.reports, house.clock())]
 
 
 def _shares(house: House) -> Mapping[str, float]:

@@ -7,12 +7,13 @@ from taskbus.errors import CodecError
 from taskbus.steering import queues as acts
 from taskbus.steering.queues import QueueView
 from taskbus.steering.showing import Showing
+from taskbus.store.where import parse_queues
 from taskbus.web import picture
 from taskbus.web.api.charts import series_of
 from taskbus.web.api.paging import page_of
 from taskbus.web.house import House, Visit
 from taskbus.web.routes import Routes
-from taskbus.web.shapes.basis import Changed, DryRun, Listing, Nothing, Paging, Range, Role
+from taskbus.web.shapes.basis import Changed, DryRun, Found, Listing, Nothing, Range, Role
 from taskbus.web.shapes.work import Queue, QueueDetail, Waiting
 from taskbus.wire import formats
 
@@ -22,10 +23,11 @@ SHOWN = 50
 
 
 @queues.get("/queues")
-def list_all(visit: Visit, query: Paging) -> Listing[Queue]:
-    """Every queue, and how full it is."""
-    house = visit.house
-    found = shapes_of(house, acts.queue_views(house.app, house.reports, house.clock()))
+def list_all(visit: Visit, query: Found) -> Listing[Queue]:
+    """Every queue that matches, and how full it is."""
+    house, wanted = visit.house, parse_queues(query.where)
+    views = acts.queue_views(house.app, house.reports, house.clock())
+    found = shapes_of(house, [view for view in views if acts.is_meant(view, wanted, is_paused=view.is_paused)])
     page, following = page_of(found, query, lambda queue: queue.name)
     note = "" if house.broker.features.lists else "this broker lists no queues: these are those of the workers"
     return Listing(items=list(page), next=following, count=len(found), note=note)

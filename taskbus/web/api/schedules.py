@@ -4,10 +4,12 @@ from taskbus.app import TaskBus
 from taskbus.beat.book import ScheduleInfo
 from taskbus.errors import ConfigError
 from taskbus.schedule.timetable import AnyOf, Timetable
+from taskbus.steering import schedules as acts
+from taskbus.store.where import parse_schedules
 from taskbus.web.api.paging import page_of
 from taskbus.web.house import Visit
 from taskbus.web.routes import Routes
-from taskbus.web.shapes.basis import Changed, Listing, Nothing, Paging
+from taskbus.web.shapes.basis import Changed, Found, Listing, Nothing
 from taskbus.web.shapes.records import Schedule
 from taskbus.web.shapes.tasks import Sent
 
@@ -16,10 +18,10 @@ NEXT = 5
 
 
 @schedules.get("/schedules")
-def list_all(visit: Visit, query: Paging) -> Listing[Schedule]:
-    """Every schedule, by name, with its next five times."""
-    app = visit.house.app
-    found = app.schedules.list()
+def list_all(visit: Visit, query: Found) -> Listing[Schedule]:
+    """Every schedule that matches, by name, with its next five times."""
+    app, wanted = visit.house.app, parse_schedules(query.where)
+    found = [info for info in app.schedules.list() if acts.is_meant(info, wanted)]
     page, following = page_of(found, query, lambda info: info.name)
     states = app.store.results([info.last_task_id for info in page if info.last_task_id])
     items = [

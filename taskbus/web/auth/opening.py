@@ -10,7 +10,7 @@ from taskbus.clock import Clock
 from taskbus.config import Config
 from taskbus.errors import ConfigError
 from taskbus.web.auth.address import Addresses, is_loopback, peer
-from taskbus.web.auth.doorkeeper import Door, Doorkeeper, Open
+from taskbus.web.auth.doorkeeper import Door, Doorkeeper, Open, SideDoor
 from taskbus.web.auth.failures import Failures
 from taskbus.web.auth.hashing import Entry, read_entries
 from taskbus.web.auth.mapping import RoleTable
@@ -73,6 +73,15 @@ def open_door(config: Config, clock: Clock, threads: Threads, *, is_insecure: bo
     sessions = Sessions(config.web_secret, entries, is_secure=is_secure)
     keeper = Doorkeeper(schemes, addresses, Failures(clock), sessions)
     return Opened(keeper, SigningIn(keeper, provider, config.web_url).routes(), sessions.key, is_secure)
+
+
+def metrics_keeper(config: Config, door: Door, clock: Clock) -> Door:
+    """The door of ``/metrics``: ``door``, and for whoever shows a token of ``web_metrics_tokens``, that alone.
+
+    Raises ``ConfigError`` for an entry that is none.
+    """
+    entries = read_entries("web_metrics_tokens", config.web_metrics_tokens, "sha256")
+    return SideDoor(Tokens(entries), door, Failures(clock)) if entries else door
 
 
 def _needed(kind: str, setting: str, texts: tuple[str, ...], hashed: str) -> list[Entry]:
