@@ -27,9 +27,7 @@ def list_all(visit: Visit, query: Found) -> Listing[records.Letter]:
     """Dead letters that match, the newest first."""
     house = visit.house
     meant = bulk.letters_meant(house.app, query.where)
-    found = house.store.dead_letters(
-        meant, limit=query.limit + 1, after=position(query.after), is_newest_first=True
-    )
+    found = house.store.dead_letters(meant, limit=query.limit + 1, after=position(query.after), is_newest_first=True)
     page, showing = found[: query.limit], Showing(house.app)
     following = after(page[-1].dead_at, page[-1].task_id) if len(found) > query.limit else None
     return Listing(
