@@ -19,7 +19,10 @@ def find_flow(app: TaskBus, flow_id: str) -> FlowView:
     """The workflow of that id. Raises ``NotThere``."""
     flow = app.store.flow(flow_id)
     if flow is None:
-        raise NotThere(f"there is no workflow {flow_id!r}", "it was never begun, or ended longer than flow_ttl ago")
+        raise NotThere(
+            f"there is no workflow {flow_id!r}",
+            "it was never begun, or ended longer than flow_ttl ago; see: taskbus flow list",
+        )
     return flow
 
 

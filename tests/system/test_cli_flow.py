@@ -59,7 +59,7 @@ def test_a_cancelled_workflow_runs_nothing_more(app: TaskBus, tmp_path: Path) ->
     assert not (tmp_path / "ran").exists()
     assert "It had ended already." in taskbus("flow", "cancel", result.flow_id).err
     refused = taskbus("flow", "retry", result.flow_id)
-    assert refused.status == 2 and "was cancelled" in refused.err
+    assert refused.status == 1 and "was cancelled" in refused.err
 
 
 def test_a_retry_goes_on_from_what_failed(app: TaskBus, tmp_path: Path) -> None:

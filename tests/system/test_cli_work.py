@@ -218,7 +218,7 @@ def test_a_queue_that_is_not_there_is_not_found() -> None:
     for act in ("peek", "purge"):
         done = taskbus("queues", act, "defualt")
         assert (done.status, done.out) == (3, "")
-        assert "there are: default" in done.err
+        assert "did you mean 'default'?" in done.err
 
 
 def test_status_tells_whether_anybody_works(worker: Worker) -> None:

@@ -38,6 +38,7 @@ def test_the_server_says_what_it_has_imported() -> None:
         "store_results": True,
         "result_ttl": 86_400.0,
         "takes": 0,
+        "parameters": [],
     }
 
 

@@ -65,7 +65,7 @@ def test_terms_mean_nodes_queues_schedules_and_flows() -> None:
         (parse_tasks, "stat:x", "no key 'stat'; did you mean 'state'"),
         (parse_tasks, "zzzz:x", "known: id, state, task, queue, worker, error, text, args, reason, flow, parent"),
         (parse_tasks, "state:FAILUR", "no state 'FAILUR' in a filter like this; did you mean FAILURE"),
-        (parse_tasks, "state:started", "there are SUCCESS, RETRY"),
+        (parse_tasks, "state:begun", "there are SUCCESS, RETRY"),
         (parse_tasks, "state:,", "has no value"),
         (parse_tasks, "task>a", "only age, ran, waited can be compared; write task:a"),
         (parse_tasks, "ran:1s", "compare a duration, as in ran>1d or ran<2h"),

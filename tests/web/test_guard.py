@@ -129,7 +129,8 @@ def test_mounted_in_another_application_it_works_below_its_path(serve: Serve) ->
     client = asking(outer, Role.OPERATOR)
     assert client.get("/ops/tasks/api/v1/me").json()["user"] == "ann"
     assert client.post("/ops/tasks/api/v1/queues/a%20b%2Fc/pause", json={}).status_code == 400
-    assert 'href="/ops/tasks/api/v1/overview"' in client.get("/ops/tasks/", headers=HTML).text
+    page = client.get("/ops/tasks/", headers=HTML).text  # the built one, or the one that says how to build it
+    assert '="/ops/tasks/' in page and '="/assets' not in page
 
 
 # --- the page -------------------------------------------------------------------------------------------------------
