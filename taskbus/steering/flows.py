@@ -1,15 +1,17 @@
 """Workflows: to find one, call it off, and run again what failed in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from taskbus.app import TaskBus
 from taskbus.steering.queues import Changed
 from taskbus.steering.refusal import NotThere, Refusal
+from taskbus.store.base import DeadLetter, Filter
 from taskbus.store.cancelling import cancel as cancel_flow
 from taskbus.store.dead_letters import Replayed
 from taskbus.store.flows import FlowState, FlowView, NodeState, NodeView
 
 PAGE = 1000
+MOST_LETTERS = 100
 
 
 def find_flow(app: TaskBus, flow_id: str) -> FlowView:
@@ -34,6 +36,12 @@ def cancel(app: TaskBus, flow_id: str) -> Changed:
     cancel_flow(app.store, flow_id)
     left = flow.counts.get(NodeState.WAITING, 0) + flow.counts.get(NodeState.READY, 0)
     return Changed(flow.state is FlowState.RUNNING and not flow.is_cancelled, left)
+
+
+def letters_of(app: TaskBus, nodes: Iterable[NodeView]) -> Sequence[DeadLetter]:
+    """Dead letters of those of these tasks that failed by themselves, ``MOST_LETTERS`` at most."""
+    ids = tuple(view.node.id for view in nodes if can_be_retried(view))[:MOST_LETTERS]
+    return app.store.dead_letters(Filter(task_ids=ids), limit=len(ids)) if ids else ()
 
 
 def can_be_retried(view: NodeView) -> bool:
