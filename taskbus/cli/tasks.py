@@ -51,7 +51,7 @@ def list_tasks(ctx: click.Context, where: str, sort: str, limit: int, after: str
     """List tasks that match."""
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app, opened_reports(app) as reports, opened_history(app) as history:
-        places = Places(app, Showing(app).call, reports, history)
+        places = Places(app, Showing(app), reports, history)
         found = search(places, where, sort=sort, limit=limit, after=after or None)
 
         def table() -> None:

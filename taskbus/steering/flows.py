@@ -1,10 +1,11 @@
 """Workflows: to find one, call it off, and run again what failed in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from taskbus.app import TaskBus
 from taskbus.steering.queues import Changed
 from taskbus.steering.refusal import NotThere, Refusal
+from taskbus.store.base import DeadLetter, Filter
 from taskbus.store.cancelling import cancel as cancel_flow
 from taskbus.store.dead_letters import Replayed
 from taskbus.store.filters import FlowFilter
@@ -13,6 +14,8 @@ from taskbus.store.flows import FlowState, FlowView, NodeState, NodeView
 PAGE = 1000
 MOST_SEEN, FEWEST = 5000, 200
 """Workflows that one search looks at; and those that it reads at once."""
+MOST_LETTERS = 100
+"""Dead letters of one workflow in which secret arguments are looked for."""
 
 
 def find_flow(app: TaskBus, flow_id: str) -> FlowView:
@@ -63,6 +66,12 @@ def cancel(app: TaskBus, flow_id: str) -> Changed:
     cancel_flow(app.store, flow_id)
     left = flow.counts.get(NodeState.WAITING, 0) + flow.counts.get(NodeState.READY, 0)
     return Changed(flow.state is FlowState.RUNNING and not flow.is_cancelled, left)
+
+
+def letters_of(app: TaskBus, nodes: Iterable[NodeView]) -> Sequence[DeadLetter]:
+    """Dead letters of those of these tasks that failed by themselves, ``MOST_LETTERS`` at most."""
+    ids = tuple(view.node.id for view in nodes if can_be_retried(view))[:MOST_LETTERS]
+    return app.store.dead_letters(Filter(task_ids=ids), limit=len(ids)) if ids else ()
 
 
 def can_be_retried(view: NodeView) -> bool:

@@ -12,8 +12,9 @@ from taskbus.history.history import History
 from taskbus.history.shapes import TaskRow
 from taskbus.message import FLOW, SCHEDULE, Message
 from taskbus.outcome import State
-from taskbus.steering.detail import Row, Show, letter_state
+from taskbus.steering.detail import Row, letter_state
 from taskbus.steering.letters import dead_letters_of
+from taskbus.steering.showing import Showing
 from taskbus.steering.tracing import PEEKED, message_of, running_tasks
 from taskbus.store.base import DeadLetter
 from taskbus.store.filters import TaskFilter
@@ -42,10 +43,10 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where to look; None: there is no such place. ``show``: what is shown of a message's arguments."""
+    """Where to look; None: there is no such place. ``showing``: what people see of it."""
 
     app: TaskBus
-    show: Show
+    showing: Showing
     reports: ReportStore | None = None
     history: History | None = None
 
@@ -68,7 +69,7 @@ def search(places: Places, where: str, *, sort: str = "newest", limit: int = 50,
     if places.history is not None:
         return _remembered(places.history, wanted, sort, limit, after)
     letters = islice(dead_letters_of(places.app).list(), MOST_LETTERS)
-    rows = (row for row in (letter_row(letter, places.show) for letter in letters) if fits(row, wanted))
+    rows = (row for row in (letter_row(letter, places.showing) for letter in letters) if fits(row, wanted))
     return _page(rows, limit, "there is no history: these are dead letters alone")
 
 
@@ -102,10 +103,10 @@ def row_of(record: TaskRow) -> Row:
     )
 
 
-def letter_row(letter: DeadLetter, show: Show) -> Row:
+def letter_row(letter: DeadLetter, showing: Showing) -> Row:
     """A dead letter as a row."""
     message = message_of(letter)
-    args, kwargs = show(message) if message is not None else ("", "")
+    args, kwargs = showing.call(message) if message is not None else ("", "")
     last = letter.attempts[-1] if letter.attempts else None
     return Row(
         id=letter.task_id,
@@ -121,7 +122,7 @@ def letter_row(letter: DeadLetter, show: Show) -> Row:
         args=args,
         kwargs=kwargs,
         error=letter.failure.type,
-        message=letter.failure.message,
+        message=showing.text(letter.failure.message, showing.secrets([message])),
         flow=message.headers.get(FLOW, "") if message is not None else "",
         schedule=message.headers.get(SCHEDULE, "") if message is not None else "",
     )
@@ -150,14 +151,14 @@ def _waiting(places: Places, wanted: TaskFilter) -> Iterator[Row]:
                 message = formats.decode(delivery.wire, size.name, delivery.priority, max(1, len(delivery.wire)))
             except CodecError:
                 continue
-            row = waiting_row(message, places.show)
+            row = waiting_row(message, places.showing)
             if fits(row, wanted):
                 yield row
 
 
-def waiting_row(message: Message, show: Show) -> Row:
+def waiting_row(message: Message, showing: Showing) -> Row:
     """A message that waits as a row."""
-    args, kwargs = show(message)
+    args, kwargs = showing.call(message)
     return Row(
         message.id, message.task, message.queue, State.PENDING, message.attempt, sent_at=message.sent_at or None,
         args=args, kwargs=kwargs, flow=message.headers.get(FLOW, ""), schedule=message.headers.get(SCHEDULE, ""),

@@ -1,6 +1,7 @@
 """What people are shown of a user's values: readable, short, and without secrets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +12,8 @@ from taskbus.monitor.redaction import Redactor
 from taskbus.monitor.wording import MAX_BYTES, shortened
 from taskbus.steering.detail import Attempt, Detail, again
 from taskbus.steering.letters import call_of
+from taskbus.steering.tracing import message_of
+from taskbus.store.base import DeadLetter
 
 
 class Showing:
@@ -31,9 +34,20 @@ class Showing:
         shown, named, _ = self._redactor.call(args, kwargs, self._parameters(message.task))
         return shortened(shown), shortened(named)
 
-    def text(self, text: str) -> str:
-        """A text that may hold secrets: an error's message, a traceback."""
-        return self._redactor.ends(text)
+    def secrets(self, letters: Iterable[DeadLetter | Message | None]) -> Sequence[str]:
+        """The secrets among the arguments of these, which the errors of their tasks may quote."""
+        found: set[str] = set()
+        for each in letters:
+            message = message_of(each) if isinstance(each, DeadLetter) else each
+            if message is None or len(message.body) > MAX_BYTES:
+                continue
+            with suppress(DecodeError):
+                found.update(self._redactor.call(*call_of(message), self._parameters(message.task))[2])
+        return sorted(found, key=len, reverse=True)
+
+    def text(self, text: str, secrets: Iterable[str] = ()) -> str:
+        """A text that may hold secrets, an error's message or a traceback; ``secrets``: what is known to be some."""
+        return self._redactor.ends(text, secrets)
 
     def value(self, value: Any) -> Any:
         """A value without the secrets in it."""
@@ -42,24 +56,25 @@ class Showing:
     def detail(self, detail: Detail, message: Message | None) -> Detail:
         """The same without secrets; a call that holds one is offered to be copied without it."""
         python, cli = again(message, self._cleared) if message is not None else ("", "")
+        secrets = self.secrets([message])
         return replace(
             detail,
-            row=replace(detail.row, message=self.text(detail.row.message)),
-            attempts=[self.attempt(each) for each in detail.attempts],
-            result=None if detail.result is None else self.text(detail.result),
-            traceback=self.text(detail.traceback),
-            logs=[self.text(line) for line in detail.logs],
+            row=replace(detail.row, message=self.text(detail.row.message, secrets)),
+            attempts=[self.attempt(each, secrets) for each in detail.attempts],
+            result=None if detail.result is None else self.text(detail.result, secrets),
+            traceback=self.text(detail.traceback, secrets),
+            logs=[self.text(line, secrets) for line in detail.logs],
             python=python,
             cli=cli,
         )
 
-    def attempt(self, attempt: Attempt) -> Attempt:
+    def attempt(self, attempt: Attempt, secrets: Iterable[str]) -> Attempt:
         """The same without secrets."""
         return replace(
             attempt,
-            message=self.text(attempt.message),
-            traceback=self.text(attempt.traceback),
-            logs=[self.text(line) for line in attempt.logs],
+            message=self.text(attempt.message, secrets),
+            traceback=self.text(attempt.traceback, secrets),
+            logs=[self.text(line, secrets) for line in attempt.logs],
         )
 
     def _cleared(

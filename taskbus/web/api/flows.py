@@ -1,10 +1,11 @@
 """Workflows: how far they are, their graphs; to call one off, and to run again what failed in one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from taskbus.steering import flows as acts
 from taskbus.steering.refusal import Refusal
+from taskbus.steering.showing import Showing
 from taskbus.store.flows import FlowView, NodeState, NodeView
 from taskbus.store.where import parse_flows
 from taskbus.web.api.paging import after, position
@@ -38,10 +39,12 @@ def show(visit: Visit, id: str) -> FlowDetail:
     view = acts.find_flow(app, id)
     nodes = list(islice(acts.nodes_of(app, id), MOST_NODES + 1))
     shown = nodes[:MOST_NODES]
+    showing = Showing(app)
+    secrets = showing.secrets(acts.letters_of(app, shown))
     note = "" if shown == nodes else f"the first {MOST_NODES:,} of its tasks are shown, by their ids"
     return FlowDetail(
         flow=shape_of(view),
-        nodes=[_node(each) for each in shown],
+        nodes=[_node(each, showing, secrets) for each in shown],
         edges=edges_of(shown),
         groups=[_group(each) for each in shown if each.node.is_join],
         note=note,
@@ -92,7 +95,7 @@ def edges_of(nodes: Iterable[NodeView]) -> list[tuple[str, str]]:
     return [(start, end) for start, end in dict.fromkeys(edges) if start in known and end in known]
 
 
-def _node(view: NodeView) -> FlowNode:
+def _node(view: NodeView, showing: Showing, secrets: Sequence[str]) -> FlowNode:
     node, failure = view.node, view.failure
     return FlowNode(
         id=node.id,
@@ -101,7 +104,7 @@ def _node(view: NodeView) -> FlowNode:
         state=str(view.state),
         started_at=view.started_at or None,
         ended_at=view.ended_at or None,
-        error=f"{failure.type}: {failure.message}" if failure is not None else "",
+        error=showing.text(f"{failure.type}: {failure.message}", secrets) if failure is not None else "",
         group=node.join,
     )
 

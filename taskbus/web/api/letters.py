@@ -10,7 +10,7 @@ from taskbus.steering.letters import dead_letters_of
 from taskbus.steering.refusal import NotThere
 from taskbus.steering.showing import Showing
 from taskbus.steering.tracing import Trace, message_of
-from taskbus.store.base import DeadLetter, Group
+from taskbus.store.base import DeadLetter, Filter, Group, Store
 from taskbus.web.api.paging import after, position
 from taskbus.web.api.tasks import attempt_shape, edit_of
 from taskbus.web.house import Visit
@@ -43,12 +43,13 @@ def list_groups(visit: Visit, query: records.Where) -> list[records.LetterGroup]
     house = visit.house
     showing = Showing(house.app)
     found: Sequence[Group] = house.store.dead_letter_groups(bulk.letters_meant(house.app, query.where))
+    examples = {each.task_id: each for each in examples_of(house.store, found)}
     return [
         records.LetterGroup(
             task=group.task,
             reason=str(group.reason),
             error=group.error,
-            message=showing.text(group.message),
+            message=showing.text(group.message, showing.secrets([examples.get(group.example)])),
             count=group.count,
             first_at=group.first_at,
             last_at=group.last_at,
@@ -66,11 +67,12 @@ def show(visit: Visit, id: str) -> records.LetterDetail:
     if letter is None:
         raise NotThere(f"there is no dead letter {id!r}", "it was replayed or purged, or never was one")
     showing = Showing(house.app)
+    secrets = showing.secrets([letter])
     attempts = attempts_of(Trace(id, failed=letter.attempts, letter=letter))
     return records.LetterDetail(
         letter=shape_of(letter, showing),
-        attempts=[attempt_shape(showing.attempt(each)) for each in attempts],
-        traceback=showing.text(letter.failure.traceback),
+        attempts=[attempt_shape(showing.attempt(each, secrets)) for each in attempts],
+        traceback=showing.text(letter.failure.traceback, secrets),
     )
 
 
@@ -132,6 +134,12 @@ def _counted(visit: Visit, where: str) -> records.Number:
     return records.Number(count=count)
 
 
+def examples_of(store: Store, groups: Sequence[Group]) -> Sequence[DeadLetter]:
+    """The letters that stand for these groups."""
+    ids = [group.example for group in groups]
+    return store.dead_letters(Filter(task_ids=tuple(ids)), limit=len(ids)) if ids else ()
+
+
 def shape_of(letter: DeadLetter, showing: Showing) -> records.Letter:
     """A dead letter as it is sent."""
     message = message_of(letter)
@@ -142,7 +150,7 @@ def shape_of(letter: DeadLetter, showing: Showing) -> records.Letter:
         queue=letter.queue,
         reason=str(letter.reason),
         error=letter.failure.type,
-        message=showing.text(letter.failure.message),
+        message=showing.text(letter.failure.message, showing.secrets([message])),
         dead_at=letter.dead_at,
         attempt=letter.attempt,
         args=args,

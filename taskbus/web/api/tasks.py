@@ -33,7 +33,7 @@ REVOKING = 3.0
 def find(visit: Visit, query: shapes.TaskSearch) -> Listing[shapes.TaskRow]:
     """Tasks that match: of the history, or those that run or wait now (``state:started``, ``state:pending``)."""
     house = visit.house
-    places = Places(house.app, Showing(house.app).call, house.reports, house.history)
+    places = Places(house.app, Showing(house.app), house.reports, house.history)
     found = search(places, query.where, sort=query.sort, limit=query.limit, after=query.after or None)
     items = [row_shape(row) for row in found.rows]
     return Listing(items=items, next=found.next, count=found.count, is_capped=found.is_capped, note=found.note)

@@ -44,10 +44,14 @@ def report(house: House, name: str = "ann@home", number: int = 1, **fields: Any)
     return node
 
 
-def bury(app: TaskBus, task_id: str, *args: Any, task: str = "shop.mail", error: str = "ValueError") -> None:
-    """A dead letter as a worker leaves it."""
-    failure = Failure(f"builtins.{error}", "no route to host, password=hunter2", "Traceback\n  in the shop\n")
-    wire = compact.encode(Message(task_id, task, codec.encode((list(args), {})), sent_at=90.0))
+def bury(
+    app: TaskBus, task_id: str, *args: Any, task: str = "shop.mail", error: str = "ValueError", quoted: str = "",
+    **kwargs: Any,
+) -> None:  # fmt: skip
+    """A dead letter as a worker leaves it; its error quotes ``quoted``."""
+    said = f"no route to host, password=hunter2{quoted and f', {quoted} is refused'}"
+    failure = Failure(f"builtins.{error}", said, f"Traceback\n  in the shop\n{said}\n")
+    wire = compact.encode(Message(task_id, task, codec.encode((list(args), kwargs)), sent_at=90.0))
     letter = DeadLetter(
         task_id, task, "default", Reason.RETRIES_EXHAUSTED, failure, wire, compact.CONTENT_TYPE, 3, 1, 90.0, 100.0
     )

@@ -5,10 +5,13 @@ from urllib.parse import quote
 from starlette.testclient import TestClient
 
 from taskbus import chord
+from taskbus.outcome import Failure
 from taskbus.store.base import Filter
+from taskbus.store.flows import EndNode, NodeState
 from taskbus.web.api.registry import ENDPOINTS
 from taskbus.web.house import House
 from taskbus.web.shapes.basis import Role
+from taskbus.wire import compact
 from tests.web.work.rig import bury, get, post, waiting
 from tests.web.work.waiting import wait_until
 
@@ -53,6 +56,28 @@ def test_dead_letters_are_listed_page_by_page_grouped_and_shown(house: House, vi
     assert (shown["letter"]["args"], len(shown["attempts"])) == ("('user-4',)", 1)
     assert "hunter2" not in str([first, second, groups, shown])
     get(viewer, "/dlq/nothing", 404)
+
+
+def test_a_secret_argument_is_left_out_of_the_error_that_quotes_it(house: House, viewer: TestClient) -> None:
+    bury(house.app, "dead-1", "ann", password="open sesame", quoted="open sesame")
+    shown = [get(viewer, path) for path in ("/dlq", "/dlq/groups", "/dlq/dead-1", "/tasks/dead-1")]
+    house.history = None
+    shown.append(get(viewer, "/tasks"))
+    assert ["*** is refused" in str(each) for each in shown] == [True] * 5
+    assert [each for each in shown if "sesame" in str(each)] == []
+
+
+def test_the_graph_of_a_workflow_shows_errors_without_secrets(house: House, viewer: TestClient) -> None:
+    mail, bill = house.app.tasks["shop.mail"], house.app.tasks["shop.bill"]
+    flow = chord([mail.si("a", password="open sesame"), mail.si("b")], bill.si(1)).delay().flow_id
+    delivery = house.app.broker.peek("default", 10)[0]
+    dead = compact.decode(delivery.wire, "default", 0, 1 << 20).id
+    bury(house.app, dead, "a", password="open sesame", quoted="open sesame")
+    failure = Failure("builtins.ValueError", "open sesame is refused by amqp://bob:hunter2@box")
+    house.store.apply([EndNode(flow, dead, NodeState.FAILURE, 100.0, failure=failure)])
+    shown = get(viewer, f"/flows/{flow}")
+    assert "*** is refused by amqp://bob:***@box" in str(shown)
+    assert "sesame" not in str(shown)
 
 
 def test_all_that_a_filter_means_is_replayed_by_a_job_after_a_dry_run(house: House, operator: TestClient) -> None:
