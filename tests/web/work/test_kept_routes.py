@@ -40,12 +40,14 @@ def test_a_workflow_is_listed_shown_as_a_graph_and_called_off(house: House, oper
 # --- dead letters ----------------------------------------------------------------------------------------------------
 
 
-def test_dead_letters_are_listed_page_by_page_grouped_and_shown(house: House, viewer: TestClient) -> None:
+def test_dead_letters_are_listed_newest_first_page_by_page_grouped_and_shown(house: House, viewer: TestClient) -> None:
     for number in range(5):
         bury(house.app, f"dead-{number}", f"user-{number}", task="shop.bill" if number > 2 else "shop.mail")
     first = get(viewer, "/dlq?limit=3")
     second = get(viewer, f"/dlq?limit=3&after={quote(first['next'])}")
-    assert [letter["id"] for page in (first, second) for letter in page["items"]] == [f"dead-{n}" for n in range(5)]
+    assert [letter["id"] for page in (first, second) for letter in page["items"]] == [
+        f"dead-{n}" for n in (4, 3, 2, 1, 0)
+    ]
     assert (first["count"], second["next"]) == (5, None)
     assert get(viewer, "/dlq?where=task:shop.bill")["count"] == 2
     get(viewer, "/dlq?where=tsk:x", 400)
