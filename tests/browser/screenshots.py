@@ -20,6 +20,13 @@ from tests.browser.stack import Stack, wait_until
 from tests.servers.server import find
 
 WIDE = {"width": 1200, "height": 760}
+PICTURES = (
+    ("overview", "overview", False, False),
+    ("overview-phone", "overview", True, True),
+    ("dead-letters", "dead-letters", False, False),
+    ("workflow", "workflow", True, False),
+)
+"""Name, page, whether in the dark, and whether on a phone."""
 LARGEST = 150_000
 """Bytes of a picture."""
 
@@ -43,7 +50,6 @@ def at_work(stack: Stack) -> dict[str, str]:
     wait_until(lambda: stack.ask("overview")["counts"]["succeeded"] >= 400, "the mails", 60)
     return {
         "overview": "",
-        "task": f"tasks/{failed[0]}",
         "dead-letters": "dead-letters",
         "workflow": f"workflows/{flow}",
     }
@@ -86,13 +92,10 @@ def main(folder: Path) -> None:
         paths = at_work(stack)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=find("chromium"), args=FLAGS)
-            for name, path in paths.items():
-                for dark in (False, True):
-                    file = folder / f"{name}{'-dark' if dark else ''}.png"
-                    take(browser, stack, path, file, dark=dark, phone=False)
-                    shrunk(file)
-            take(browser, stack, "", folder / "overview-phone.png", dark=False, phone=True)
-            shrunk(folder / "overview-phone.png")
+            for name, page, dark, phone in PICTURES:
+                file = folder / f"{name}.png"
+                take(browser, stack, paths[page], file, dark=dark, phone=phone)
+                shrunk(file)
             browser.close()
     finally:
         stack.make("closing-time")

@@ -87,10 +87,14 @@ def shape_of(view: FlowView) -> Flow:
 
 
 def edges_of(nodes: Iterable[NodeView]) -> list[tuple[str, str]]:
-    """What waits for what: a task for the one before it, a join for its members. Only between ids that are there."""
+    """What waits for what: a task for the one before it, a join for its members. Only between ids that are there.
+
+    Nor for what its members wait for themselves: a join's own ``after`` is drawn where it has none.
+    """
     nodes = list(nodes)
     known = {view.node.id for view in nodes}
-    edges = [(view.node.after, view.node.id) for view in nodes if view.node.after]
+    joined = {view.node.join for view in nodes}
+    edges = [(view.node.after, view.node.id) for view in nodes if view.node.after and view.node.id not in joined]
     edges += [(view.node.id, view.node.join) for view in nodes if view.node.join]
     return [(start, end) for start, end in dict.fromkeys(edges) if start in known and end in known]
 

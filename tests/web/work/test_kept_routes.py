@@ -4,7 +4,7 @@ from urllib.parse import quote
 
 from starlette.testclient import TestClient
 
-from taskbus import chord
+from taskbus import chain, chord, group
 from taskbus.outcome import Failure
 from taskbus.store.base import Filter
 from taskbus.store.flows import EndNode, NodeState
@@ -35,6 +35,16 @@ def test_a_workflow_is_listed_shown_as_a_graph_and_called_off(house: House, oper
         get(operator, path, 404)
         post(operator, f"{path}/cancel", status=404)
         post(operator, f"{path}/retry", status=404)
+
+
+def test_a_join_is_drawn_behind_its_members_and_not_behind_what_they_follow(house: House, viewer: TestClient) -> None:
+    mail, bill = house.app.tasks["shop.mail"], house.app.tasks["shop.bill"]
+    flow = chain(mail.si("first"), group(mail.si("a"), mail.si("b")), bill.si(1)).delay().flow_id
+    shown = get(viewer, f"/flows/{flow}")
+    kinds = {node["id"]: node["kind"] for node in shown["nodes"]}
+    assert sorted((kinds[start], kinds[end]) for start, end in shown["edges"]) == [
+        ("join", "task"), ("task", "join"), ("task", "join"), ("task", "task"), ("task", "task"),
+    ]  # fmt: skip
 
 
 # --- dead letters ----------------------------------------------------------------------------------------------------
