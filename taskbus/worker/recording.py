@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from taskbus.codec import decode as decoded
+from taskbus.context import Progress
 from taskbus.errors import DecodeError
 from taskbus.message import CHUNK, FLOW, SCHEDULE, Message
 from taskbus.monitor.redaction import Redactor
@@ -11,6 +12,7 @@ from taskbus.monitor.report import TaskRecord
 from taskbus.monitor.wording import MAX_BYTES, call_of, celery_headers, shortened
 from taskbus.outcome import Dead, Failure, Reason, Replaced, Retrying, Revoked, State, Succeeded
 from taskbus.worker.options import TaskSpec
+from taskbus.worker.settlement import Held
 from taskbus.worker.tallying import Fact
 
 MAX_TRACEBACK = 16_384
@@ -48,9 +50,21 @@ class Recorder:
             pid=held.pid,
             weight=fact.weight,
             logs=tuple(self._redactor.text(line, secrets) for line in held.logs or ()),
-            progress=held.progress or (),
+            progress=self._progress(held.progress, secrets),
             **about,
         )
+
+    def progress(self, held: Held) -> Sequence[Any]:
+        """How far an attempt that runs has come, as ``Running`` says it."""
+        if held.message is None or not held.progress or not Progress(*held.progress).note:
+            return held.progress or ()
+        return self._progress(held.progress, self._call(held.message, held.inputs is not None)[2])
+
+    def _progress(self, told: Sequence[Any] | None, secrets: Sequence[str]) -> Sequence[Any]:
+        if not told:
+            return ()
+        progress = Progress(*told)
+        return tuple(progress._replace(note=self._redactor.text(progress.note, secrets)))
 
     def _call(self, message: Message, has_inputs: bool) -> tuple[str, str, Sequence[str]]:
         spec = self._specs.get(message.task)

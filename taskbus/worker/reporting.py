@@ -72,7 +72,7 @@ class WorkerSource:
             tasks=sorted(name for name in realm.specs if not name.startswith("celery.")),
             active=len(running),
             held=sum(len(runner.held) for runner in runners) + realm.dispatcher.parked,
-            running=[_told(each, info.pid) for each in running[:MAX_RUNNING]],
+            running=[self._told(each) for each in running[:MAX_RUNNING]],
             runners=[(runner.pid, runner.resident()) for runner in runners if runner.pid],
             rss=resident(info.pid) + sum(runner.resident() for runner in runners if runner.pid),
             cpu=cpu_of([info.pid, *(runner.pid for runner in runners if runner.pid)]),
@@ -83,6 +83,13 @@ class WorkerSource:
             limits=[(name, limit.text) for name, limit in list(realm.standing.limits.items())],
             last_fetch_at=realm.fetched_at,
         )
+
+    def _told(self, active: Any) -> Running:
+        held = active.held
+        return Running(
+            held.message.id, held.message.task, held.delivery.queue, held.message.attempt, active.since,
+            active.runner.pid or self._realm.info.pid, active.slot, self._recorder.progress(held), held.flow,
+        )  # fmt: skip
 
     def is_busy(self) -> bool:
         return self._is_busy or len(self._tally) > 0
@@ -133,11 +140,3 @@ def _answer(future: "Future[Any]") -> bytes:
         reply = {"ok": reply}
     packed: bytes = msgpack.packb(reply, default=repr)
     return packed
-
-
-def _told(active: Any, pid: int) -> Running:
-    held = active.held
-    return Running(
-        held.message.id, held.message.task, held.delivery.queue, held.message.attempt, active.since,
-        active.runner.pid or pid, active.slot, held.progress or (), held.flow,
-    )  # fmt: skip

@@ -336,6 +336,14 @@ def leaves_a_program(path: str) -> None:
 
 
 @app.task
+def tells_its_key(ctx: Context, api_key: str, path: str) -> None:
+    """Says what it should not, and waits for a file."""
+    ctx.progress(1, 2, f"asking with {api_key} at https://bob:pass-of-bob@shop")
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
+@app.task
 def counts(ctx: Context, path: str) -> int:
     """Tells how far it is, waits for a file, and tells once more, behind a storm of it."""
     ctx.progress(1, 4, "first")

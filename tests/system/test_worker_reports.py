@@ -200,6 +200,21 @@ def test_progress_is_seen_while_a_task_runs_and_the_last_of_it_is_kept(
     assert list(record.progress)[:3] == [4, 4, "last"]
 
 
+def test_progress_is_reported_without_secrets(
+    bus: TaskBus, start_worker: StartWorker, reports: ReportStore, tmp_path: Path
+) -> None:
+    worker = start_worker("-c", "1")
+    result = sample.tells_its_key.delay("open sesame", str(tmp_path / "go"))
+    shown = "asking with *** at https://bob:***@shop"
+    wait_until(lambda: (seen := states(reports)) and seen[0].running and seen[0].running[0][7], what="progress")
+    assert states(reports)[0].running[0][7][2] == shown
+    (tmp_path / "go").touch()
+    result.get(timeout=15)
+    assert worker.stop() == 0
+    (record,) = records(reports)
+    assert record.progress[2] == shown
+
+
 def test_progress_is_kept_by_a_worker_of_one_process_without_reports_too(
     bus: TaskBus, start_worker: StartWorker, reports: ReportStore, tmp_path: Path
 ) -> None:
