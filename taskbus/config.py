@@ -235,7 +235,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 # Variables that are switches of tests and tools, not settings.
-_NOT_SETTINGS = {"TASKBUS_FAILPOINTS", "TASKBUS_APP", "TASKBUS_OUTPUT"}
+_NOT_SETTINGS = {"TASKBUS_FAILPOINTS", "TASKBUS_APP", "TASKBUS_OUTPUT", "TASKBUS_UI", "TASKBUS_NODE"}
 
 
 def _variables(environment: Mapping[str, str]) -> list[tuple[str, Mapping[str, Any]]]:

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 
-from tests.contract.shop import Shop, orders, sqlalchemys
+from tests.contract.session_shop import Shop, orders, sqlalchemys
 from tests.servers import mariadb_server, postgres_server
 
 

@@ -15,7 +15,7 @@ from taskbus.errors import PayloadTooLarge
 from taskbus.message import Message
 from taskbus.testing.clock import MovableClock
 from taskbus.testing.transport_basis import quiet, readable, waiting
-from tests.contract.shop import Shop, message_of, orders
+from tests.contract.session_shop import Shop, message_of, orders
 
 # --- with the commit, or never ---
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from taskbus import TaskBus
 from taskbus.errors import ConfigError, PublishFailed
 from taskbus.testing.transport_basis import DEADLINE
-from tests.contract.shop import Shop, orders, sqlalchemys
+from tests.contract.session_shop import Shop, orders, sqlalchemys
 from tests.servers import mariadb_server, postgres_server
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

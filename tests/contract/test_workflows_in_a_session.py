@@ -5,7 +5,7 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.orm import Session
 
 from taskbus import chord
-from tests.contract.shop import Shop, orders
+from tests.contract.session_shop import Shop, orders
 from tests.unit.workflow_rig import messages, run
 
 

@@ -121,7 +121,8 @@ def taskbus(arguments: list[str], folder: Path) -> "subprocess.CompletedProcess[
 
 
 def forget_modules_of(folder: Path) -> None:
-    """A new Python prompt: modules of this folder are imported anew."""
+    """A new Python prompt: modules of this folder are imported anew, and in place of others that are called so."""
     for name, module in list(sys.modules.items()):
-        if str(getattr(module, "__file__", "") or "").startswith(str(folder)):
+        is_from_here = str(getattr(module, "__file__", "") or "").startswith(str(folder))
+        if is_from_here or (folder / f"{name}.py").is_file():
             del sys.modules[name]

@@ -121,7 +121,10 @@ def test_an_unknown_name_is_refused_with_the_nearest_known_one() -> None:
 
 
 def test_switches_of_tests_and_tools_are_no_settings() -> None:
-    assert read(TASKBUS_FAILPOINTS="x", TASKBUS_APP="shop:app", TASKBUS_OUTPUT="json", HOME="/") == Config()
+    assert (
+        read(TASKBUS_FAILPOINTS="x", TASKBUS_APP="shop:app", TASKBUS_OUTPUT="json", TASKBUS_UI="skip", HOME="/")
+        == Config()
+    )
 
 
 @pytest.mark.parametrize(

@@ -131,14 +131,14 @@ def test_the_index_hears_of_what_was_done_and_of_the_places_of_what_was_taken() 
 
 
 def test_a_page_begins_after_the_letter_before_it_or_at_the_filter_s_instant() -> None:
-    low, high = redis_letters._bounds(Filter(), None)
+    low, high = redis_letters._bounds(Filter(), None, False)
     assert (low, high) == (b"-", b"+")
-    low, high = redis_letters._bounds(Filter(newer_than=2.0, older_than=3.0), None)
+    low, high = redis_letters._bounds(Filter(newer_than=2.0, older_than=3.0), None, False)
     place = records.place_of
     assert (low, high) == (b"[" + place(2.0), b"(" + place(3.0) + b"\xff")
-    assert redis_letters._bounds(Filter(newer_than=2.0), (2.5, "x"))[0] == b"(" + place(2.5) + b"x"
-    assert redis_letters._bounds(Filter(newer_than=2.0), (1.5, "x"))[0] == b"[" + place(2.0)
-    assert redis_letters._bounds(Filter(newer_than=2.0), (2.0, ""))[0] == b"(" + place(2.0)
+    assert redis_letters._bounds(Filter(newer_than=2.0), (2.5, "x"), False)[0] == b"(" + place(2.5) + b"x"
+    assert redis_letters._bounds(Filter(newer_than=2.0), (1.5, "x"), False)[0] == b"[" + place(2.0)
+    assert redis_letters._bounds(Filter(newer_than=2.0), (2.0, ""), False)[0] == b"(" + place(2.0)
 
 
 # --- remarks ---
