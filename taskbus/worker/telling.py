@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Collection, Iterable
 
+from taskbus.monitor.redaction import Redactor
 from taskbus.outcome import Crashed, Dead, Failure, Retrying, Succeeded
 from taskbus.wire import celery
 from taskbus.worker.settlement import Ended, Held
 
 logger = logging.getLogger(__name__)
+_REDACTOR = Redactor()
 
 
 def tell(ended: Iterable[Ended], stale: Collection[int]) -> None:
@@ -39,7 +41,7 @@ def counted(number: int, thing: str) -> str:
 
 
 def _said(failure: Failure) -> str:
-    """The error in one line, without what a terminal would obey."""
+    """The error in one line, without secrets (by their look: arguments are not known here), and what terminals obey."""
     text = f"{failure.type}: {failure.message}" if failure.message else failure.type
-    first = text.splitlines()[0] if text else ""
+    first = _REDACTOR.text(text.splitlines()[0]) if text else ""
     return "".join(letter if letter.isprintable() else "?" for letter in first)[:200]
