@@ -115,8 +115,8 @@ class Live:
             views = {client.view for client in self._clients}
             try:
                 made = await loop.run_in_executor(self._thread, self._made, views)
-            except (TaskBusError, RuntimeError) as error:
-                log.warning("the live picture cannot be made: %s", error)
+            except Exception as error:
+                log.warning("the live picture cannot be made: %s", error, exc_info=not isinstance(error, TaskBusError))
                 made = {}
             for client in self._clients:
                 if client.view in made:

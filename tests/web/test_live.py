@@ -131,6 +131,24 @@ def test_all_who_look_at_one_view_get_the_same_bytes_made_once(web: Starlette, p
     until(lambda: web.state.server.live.clients == 0)
 
 
+def test_a_picture_that_fails_for_whatever_reason_is_followed_by_the_next(
+    port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = iter([KeyError("a fault of ours")])
+    original = live.snapshot
+
+    def fails_once(seen: Any, view: Any) -> Any:
+        for fault in faults:
+            raise fault
+        return original(seen, view)
+
+    monkeypatch.setattr(live, "snapshot", fails_once)
+    reader = Reader(port)
+    assert reader.event()["id"] > 1
+    reader.close()
+    assert "a fault of ours" in caplog.text
+
+
 def test_who_leaves_is_forgotten_and_nothing_is_made_for_nobody(web: Starlette, port: int) -> None:
     reader = Reader(port)
     reader.event()
