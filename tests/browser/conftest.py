@@ -32,9 +32,9 @@ def must_have(is_there: bool, reason: str) -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of the page. It ends with them: its event loop would be in the way of others."""
+    """One Chromium for a module. It ends with it: its event loop would be in the way of tests that run one."""
     program = find("chromium")
     must_have(program is not None, "chromium is not installed; run `make services`")
     must_have(BUILT.exists(), "the page is not built; run `python hatch_build.py build`")
