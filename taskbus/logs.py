@@ -50,7 +50,7 @@ class AttemptFilter(logging.Filter):
         fields: Mapping[str, str | None] = _bound.get()
         if "trace_id" not in fields:
             header = context.headers.get("traceparent", "") if context is not None else ""
-            fields = {**fields, "trace_id": _trace_of(header), "span_id": None}
+            fields = {**fields, "trace_id": trace_of(header), "span_id": None}
         for name, value in fields.items():
             if not hasattr(record, name):
                 setattr(record, name, value)
@@ -58,7 +58,7 @@ class AttemptFilter(logging.Filter):
         return True
 
 
-def _trace_of(traceparent: str) -> str | None:
+def trace_of(traceparent: str) -> str | None:
     """The trace id of a header. Source: W3C Trace Context, 3.2: version, trace, parent and flags, in hexadecimal."""
     parts = traceparent.split("-")
     return parts[1] if len(parts) >= 4 and len(parts[1]) == 32 else None

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from taskbus.message import Message
 from taskbus.monitor import events
+from taskbus.monitor.bucket import Bucket
 from taskbus.monitor.naming import node_name
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Announcer:
         self._local = threading.local()
         self._waiting: deque[tuple[Message, float]] = deque()
         self._count = self._bytes = 0
-        self._left, self._filled_at = self._rate, time.monotonic()
+        self._bucket = Bucket(self._rate)
         self._drained: threading.Event | None = None
 
     # --- where messages are sent ---------------------------------------------------------------------------------
@@ -74,9 +75,7 @@ class Announcer:
     def sent(self, messages: Sequence[Message]) -> None:
         """These were accepted; or are in a ``batch``, and will be when it ends."""
         with self._lock:
-            now = time.monotonic()
-            self._left = min(self._rate, self._left + (now - self._filled_at) * self._rate)
-            self._filled_at = now
+            self._bucket.fill()
             told = [message for message in messages if self._admits(message)]
         held: list[Message] | None = getattr(self._local, "held", None)
         if held is None:
@@ -128,10 +127,10 @@ class Announcer:
     def _admits(self, message: Message) -> bool:
         """Count it, as one that is told of or as one that is not."""
         size = len(message.body)
-        if self._left < 1.0 or self._count >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
+        if self._bucket.left < 1.0 or self._count >= MAX_WAITING or self._bytes + size > MAX_WAITING_BYTES:
             self.dropped += 1
             return False
-        self._left -= 1.0
+        self._bucket.left -= 1.0
         self._count += 1
         self._bytes += size
         return True

@@ -5,15 +5,21 @@ could not be said is said then. A report that may or may not have arrived is pos
 """
 
 import logging
+import os
+import resource
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from taskbus import __version__
 from taskbus.clock import Clock, wall_clock
 from taskbus.errors import ConfigError, StoreError
+from taskbus.monitor.naming import node_name
 from taskbus.monitor.report import NodeState, pack_state
+from taskbus.monitor.resources import cpu_of, resident
 from taskbus.store.reports import Answer, Inbox, Report, ReportStore
 
 logger = logging.getLogger(__name__)
@@ -54,6 +60,55 @@ class Source(Protocol):
 
     def unheard(self, error: Exception) -> None:
         """The store did not answer."""
+
+
+class Witness:
+    """A ``Source`` that only says that a process is there: it counts nothing here, and takes no orders.
+
+    ``kind``: "beat" or "web"; ``http``: where its metrics and probes are, "" if nowhere.
+    """
+
+    def __init__(self, kind: str, app: str, http: Callable[[], str], clock: Clock = wall_clock) -> None:
+        self.name = node_name(f"{kind}-{os.getpid()}")
+        self._kind, self._app, self._http = kind, app, http
+        self._host, self._started_at = socket.gethostname(), clock()
+
+    def state(self) -> NodeState:
+        pid = os.getpid()
+        return NodeState(
+            kind=self._kind,
+            name=self.name,
+            host=self._host,
+            pid=pid,
+            version=__version__,
+            app=self._app,
+            started_at=self._started_at,
+            rss=resident(pid) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            cpu=cpu_of([pid]),
+            load=os.getloadavg()[0],
+            http=self._http(),
+        )
+
+    def is_busy(self) -> bool:
+        return False
+
+    def minutes(self) -> Mapping[int, bytes]:
+        return {}
+
+    def records(self) -> bytes:
+        return b""
+
+    def answers(self) -> Sequence[Answer]:
+        return ()
+
+    def posted(self, report: Report, answers: Sequence[Answer]) -> None:
+        pass
+
+    def heard(self, inbox: Inbox, *, is_first: bool) -> None:
+        pass
+
+    def unheard(self, error: Exception) -> None:
+        pass
 
 
 class Reporting:

@@ -1,25 +1,17 @@
 """What a web server runs besides answering: it follows reports, keeps the history, and reports that it is there."""
 
 import logging
-import os
-import resource
-import socket
 import threading
-from collections.abc import Mapping, Sequence
 
-from taskbus import __version__
 from taskbus.app import TaskBus
 from taskbus.database.urls import redacted
 from taskbus.errors import StoreError
 from taskbus.history.collector import Collector
 from taskbus.history.history import History
 from taskbus.history.opening import history_url, open_configured
-from taskbus.monitor.naming import node_name
-from taskbus.monitor.report import NodeState
-from taskbus.monitor.reporting import Reporting
+from taskbus.monitor.reporting import Reporting, Witness
 from taskbus.steering.jobs import Jobs
 from taskbus.store.report_opening import open_reports
-from taskbus.store.reports import Answer, Inbox, Report
 from taskbus.web.house import House
 
 log = logging.getLogger(__name__)
@@ -89,9 +81,8 @@ class Engine:
         if house.collector is not None:
             house.collector.start()
         if app.config.reports:
-            self._reporting = Reporting(
-                "web", lambda: open_reports(app.results_url, app.clock), _Itself(app, self._http), app.clock
-            )
+            witness = Witness("web", app.name, lambda: self._http, app.clock)
+            self._reporting = Reporting("web", lambda: open_reports(app.results_url, app.clock), witness, app.clock)
             self._reporting.start()
         return house
 
@@ -101,45 +92,3 @@ class Engine:
         except StoreError as error:
             log.error("no history is kept: %s", error)
             return None
-
-
-class _Itself:
-    """What a web server reports of itself: that it is there. Orders are for others."""
-
-    def __init__(self, app: TaskBus, http: str) -> None:
-        self._app, self._http = app, http
-        self._host, self._started_at = socket.gethostname(), app.clock()
-
-    def state(self) -> NodeState:
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        return NodeState(
-            kind="web",
-            name=node_name(f"web-{os.getpid()}"),
-            host=self._host,
-            pid=os.getpid(),
-            version=__version__,
-            app=self._app.name,
-            started_at=self._started_at,
-            rss=used.ru_maxrss * 1024,
-            cpu=used.ru_utime + used.ru_stime,
-            load=os.getloadavg()[0],
-            http=self._http,
-        )
-
-    def is_busy(self) -> bool:
-        return False
-
-    def minutes(self) -> Mapping[int, bytes]:
-        return {}
-
-    def records(self) -> bytes:
-        return b""
-
-    def answers(self) -> Sequence[Answer]:
-        return ()
-
-    def posted(self, report: Report, answers: Sequence[Answer]) -> None: ...
-
-    def heard(self, inbox: Inbox, *, is_first: bool) -> None: ...
-
-    def unheard(self, error: Exception) -> None: ...

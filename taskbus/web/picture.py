@@ -5,7 +5,9 @@ from typing import Any
 from taskbus.history import shapes as known
 from taskbus.monitor.report import Progress as Told
 from taskbus.monitor.report import Running as Ran
+from taskbus.steering.detail import Row
 from taskbus.steering.queues import QueueView
+from taskbus.steering.search import row_of
 from taskbus.web.gauges import Gauged
 from taskbus.web.problems import Seen, problems
 from taskbus.web.shapes.basis import Quantiles
@@ -118,23 +120,10 @@ def progress(said: Any) -> Progress | None:
 
 def row(found: known.TaskRow) -> TaskRow:
     """A record of the tail, as it is sent: its texts cut, as there are many."""
-    return TaskRow(
-        id=found.id,
-        task=found.task,
-        queue=found.queue,
-        state=found.state,
-        attempt=found.attempt,
-        sent_at=found.sent_at or None,
-        started_at=found.started_at or None,
-        ended_at=found.ended_at or None,
-        waited=found.waited if found.started_at else None,
-        ran_for=found.ran_for if found.started_at else None,
-        worker=found.worker,
-        args=found.args[:LONGEST_TEXT],
-        kwargs=found.kwargs[:LONGEST_TEXT],
-        error=found.error,
-        message=found.message[:LONGEST_TEXT],
-        weight=found.weight,
-        flow=found.flow,
-        schedule=found.schedule,
-    )
+    cut = {name: getattr(found, name)[:LONGEST_TEXT] for name in ("args", "kwargs", "message")}
+    return row_shape(row_of(found._replace(**cut)))
+
+
+def row_shape(row: Row) -> TaskRow:
+    """A task in one line, as it is sent."""
+    return TaskRow(**{name: getattr(row, name) for name in Row.__dataclass_fields__})

@@ -6,6 +6,7 @@ from typing import Any
 from taskbus.codec import decode as decoded
 from taskbus.context import Progress
 from taskbus.errors import DecodeError
+from taskbus.logs import trace_of
 from taskbus.message import CHUNK, FLOW, SCHEDULE, Message
 from taskbus.monitor.redaction import Redactor
 from taskbus.monitor.report import TaskRecord
@@ -17,8 +18,6 @@ from taskbus.worker.tallying import Fact
 
 MAX_TRACEBACK = 16_384
 """Characters of a traceback in a record: its beginning and its end."""
-TRACE = "traceparent"
-"""Header with the trace that a message belongs to. Source: W3C Trace Context, 3.2."""
 
 
 class Recorder:
@@ -129,5 +128,5 @@ def _about(message: Message) -> dict[str, Any]:
         "flow": headers.get(FLOW, ""),
         "schedule": headers.get(SCHEDULE, ""),
         "parent": headers.get("parent_id") or (parent if isinstance(parent, str) else ""),
-        "trace": headers.get(TRACE, "").partition("-")[2].partition("-")[0],
+        "trace": trace_of(headers.get("traceparent", "")) or "",
     }

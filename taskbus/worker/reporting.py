@@ -56,6 +56,7 @@ class WorkerSource:
         realm, info = self._realm, self._realm.info
         running = list(realm.active())
         runners = realm.runners()
+        memory = {runner.pid: runner.resident() for runner in runners if runner.pid}
         return NodeState(
             kind="worker",
             name=realm.node,
@@ -73,9 +74,9 @@ class WorkerSource:
             active=len(running),
             held=sum(len(runner.held) for runner in runners) + realm.dispatcher.parked,
             running=[self._told(each) for each in running[:MAX_RUNNING]],
-            runners=[(runner.pid, runner.resident()) for runner in runners if runner.pid],
-            rss=resident(info.pid) + sum(runner.resident() for runner in runners if runner.pid),
-            cpu=cpu_of([info.pid, *(runner.pid for runner in runners if runner.pid)]),
+            runners=list(memory.items()),
+            rss=resident(info.pid) + sum(memory.values()),
+            cpu=cpu_of([info.pid, *memory]),
             load=os.getloadavg()[0],
             dropped=self._tally.dropped,
             sampled=self._tally.sampled(),

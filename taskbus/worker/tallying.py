@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from taskbus.broker.delivery import Settlement
 from taskbus.clock import Clock, wall_clock
+from taskbus.monitor.bucket import Bucket
 from taskbus.monitor.histogram import BOUNDS
 from taskbus.monitor.tallies import Cell, Key, Tallies
 from taskbus.outcome import Crashed, Dead, Failure, Outcome, Reason, Released, Replaced, Retrying, Revoked, Succeeded
@@ -49,10 +50,8 @@ class Tally:
         self.tallies = tallies
         self._keeps_records = keeps_records
         self.dropped = 0
-        self._rate = float(rate)
         self._clock = clock
-        self._left = float(rate)
-        self._filled_at = time.monotonic()
+        self._bucket = Bucket(rate)
         self._facts: deque[Fact] = deque()
         self._bytes = 0
         self._taken = 0
@@ -81,7 +80,8 @@ class Tally:
         tallies = self.tallies
         now = self._clock()
         cells = tallies.cells(now)
-        self._fill()
+        bucket = self._bucket
+        bucket.fill()
         for position, each in enumerate(ended):
             held, outcome, started_at, ran_for = each
             message = held.message
@@ -102,8 +102,8 @@ class Tally:
             cell.wait_sum += waited
             cell.runs[bisect_left(BOUNDS, ran_for)] += 1
             cell.run_sum += ran_for
-            if self._left >= 1.0:
-                self._left -= 1.0
+            if bucket.left >= 1.0:
+                bucket.left -= 1.0
                 self._note(Fact(each, outcome, now, cell.skipped + 1))
                 cell.skipped = 0
             else:
@@ -131,11 +131,6 @@ class Tally:
         if not self._passed_over:
             self._round_up_at = time.monotonic() + ROUND_UP
         self._passed_over.append(cell)
-
-    def _fill(self) -> None:
-        now = time.monotonic()
-        self._left = min(self._rate, self._left + (now - self._filled_at) * self._rate)
-        self._filled_at = now
 
     def _ended_otherwise(self, each: Ended, settled: Settlement, at: float, *, is_stale: bool) -> None:
         """Count, and note, what is no success."""

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from taskbus.broker.delivery import Settlement
 from taskbus.monitor import events
+from taskbus.monitor.bucket import Bucket
 from taskbus.outcome import Crashed, Dead, Failure, Outcome, Reason, Released, Succeeded
 from taskbus.store.base import Bury
 from taskbus.worker.runners import Runner
@@ -45,9 +46,7 @@ class Telemetry:
         self.is_on = is_on
         self.dropped = 0
         self.ring: Callable[[], None] = lambda: None
-        self._rate = rate
-        self._left = float(rate)
-        self._filled_at = time.monotonic()
+        self._bucket = Bucket(rate)
         self._facts: deque[Fact] = deque()
         self._look_at = 0.0
         self._given_back: dict[str, bool] = {}
@@ -56,15 +55,13 @@ class Telemetry:
 
     def received(self, arrived: Sequence[Held]) -> None:
         """These are to be run."""
-        now = time.monotonic()
-        self._left = min(float(self._rate), self._left + (now - self._filled_at) * self._rate)
-        self._filled_at = now
+        self._bucket.fill()
         at = time.time()
         for held in arrived:
             if self._given_back and held.message and self._given_back.pop(held.message.id, False):
                 held.is_told = True  # it was received before, and has not been anywhere else since
-            elif self._left >= 1.0 and len(self._facts) < MAX_WAITING:
-                self._left -= 1.0
+            elif self._bucket.left >= 1.0 and len(self._facts) < MAX_WAITING:
+                self._bucket.left -= 1.0
                 held.is_told = True
                 self._facts.append(Fact(held, "received", at))
             else:

@@ -35,7 +35,7 @@ def find(visit: Visit, query: shapes.TaskSearch) -> Listing[shapes.TaskRow]:
     house = visit.house
     places = Places(house.app, Showing(house.app), house.reports, house.history)
     found = search(places, query.where, sort=query.sort, limit=query.limit, after=query.after or None)
-    items = [row_shape(row) for row in found.rows]
+    items = [picture.row_shape(row) for row in found.rows]
     return Listing(items=items, next=found.next, count=found.count, is_capped=found.is_capped, note=found.note)
 
 
@@ -174,11 +174,6 @@ def _unseen(task: str, workers: Sequence[str]) -> shapes.Type:
 # --- shapes ----------------------------------------------------------------------------------------------------------
 
 
-def row_shape(row: known.Row) -> shapes.TaskRow:
-    """A task in one line as it is sent."""
-    return shapes.TaskRow(**{name: getattr(row, name) for name in known.Row.__dataclass_fields__})
-
-
 def attempt_shape(attempt: known.Attempt) -> shapes.Attempt:
     """An attempt as it is sent."""
     fields = {name: getattr(attempt, name) for name in known.Attempt.__dataclass_fields__}
@@ -188,7 +183,7 @@ def attempt_shape(attempt: known.Attempt) -> shapes.Attempt:
 def detail_shape(detail: known.Detail) -> shapes.TaskDetail:
     """All that is known of a task as it is sent."""
     return shapes.TaskDetail(
-        row=row_shape(detail.row),
+        row=picture.row_shape(detail.row),
         attempts=[attempt_shape(each) for each in detail.attempts],
         result=detail.result,
         traceback=detail.traceback,

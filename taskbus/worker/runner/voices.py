@@ -16,6 +16,7 @@ from typing import Any
 from taskbus.config import Config
 from taskbus.context import current
 from taskbus.logs import line_of
+from taskbus.monitor.bucket import Bucket
 
 EVERY = 0.25
 """Seconds between two sends of progress."""
@@ -65,8 +66,7 @@ class Voices:
     def __init__(self, send: Send, rate: float | None = None) -> None:
         self._send = send
         self._rate = rate
-        self._left = rate or 0.0
-        self._filled_at = time.monotonic()
+        self._bucket = Bucket(rate or 0.0)
         self._latest: dict[int, Any] = {}
         self._is_let_go = False
         self._is_any = threading.Event()
@@ -104,13 +104,11 @@ class Voices:
             self._send("logs", voice.tag, voice.last_lines())
 
     def _may_send(self) -> bool:
-        rate, now = self._rate or 0.0, time.monotonic()
         with self._sending:
-            self._left = min(rate, self._left + (now - self._filled_at) * rate)
-            self._filled_at = now
-            if self._left < 1.0:
+            self._bucket.fill()
+            if self._bucket.left < 1.0:
                 return False
-            self._left -= 1.0
+            self._bucket.left -= 1.0
             return True
 
     def _begin(self) -> None:
