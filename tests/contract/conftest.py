@@ -1,4 +1,4 @@
-"""What several contract tests use: a shop in each SQL database."""
+"""What several contract tests use: a shop in each SQL database, a Redis and a Redis Cluster for each module."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +9,7 @@ from sqlalchemy.engine import Engine
 
 from tests.contract.session_shop import Shop, orders, sqlalchemys
 from tests.servers import mariadb_server, postgres_server
+from tests.servers.redis_server import RedisCluster, RedisServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
@@ -34,3 +35,19 @@ def shop(shop_url: str) -> Iterator[Shop]:
     shop = Shop(shop_url)
     yield shop
     shop.app.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
+    cluster.start()
+    yield cluster
+    cluster.kill()

@@ -35,14 +35,6 @@ from tests.servers.redis_server import RedisCluster, RedisServer
 AT = 1000.0
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def url(server: RedisServer, tmp_path: Path) -> str:
     return f"{server.url}?prefix={tmp_path.name}"
@@ -262,14 +254,6 @@ def apart(server: RedisServer, tmp_path: Path) -> Iterator[Store]:
     """A store that shares no step with the broker."""
     with closing(open_store(f"{server.url}?prefix={tmp_path.name}-store")) as store:
         yield store
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
-    cluster.start()
-    yield cluster
-    cluster.kill()
 
 
 @pytest.fixture

@@ -20,14 +20,6 @@ from tests.servers.proxy import Proxy
 from tests.servers.redis_server import RedisServer
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def url(server: RedisServer, tmp_path: Path) -> str:
     return f"{server.url}?prefix={tmp_path.name}"

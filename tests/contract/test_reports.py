@@ -3,26 +3,26 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from subprocess import PIPE
 
 import pytest
 
-from taskbus.clock import Clock
 from taskbus.database.opening import open_database
 from taskbus.database.remark import Weight
 from taskbus.database.sqlite import SqliteDatabase
 from taskbus.store import memory_reports, redis_reports, sql_reports
 from taskbus.store.opening import open_store
 from taskbus.store.report_opening import open_reports
-from taskbus.store.reports import KEEP_MINUTES, KEEP_NODE, Answer, Order, Report, ReportStore
+from taskbus.store.reports import KEEP_MINUTES, KEEP_NODE, Answer, Order, Report
 from taskbus.testing.records import eventually, saved
 from taskbus.testing.report_contract import RAW, ReportContract, report
+from tests.contract.store_grounds import Cluster, Memory, Mysql, Postgresql, Redis, Sqlite
 from tests.servers import mariadb_server, postgres_server
 from tests.servers.proxy import Proxy
-from tests.servers.redis_server import RedisCluster, RedisServer
+from tests.servers.redis_server import RedisServer
 
 
 def now(number: int, **fields: object) -> Report:
@@ -30,68 +30,28 @@ def now(number: int, **fields: object) -> Report:
     return report(number, at=time.time(), **fields)  # type: ignore[arg-type]
 
 
-class TestMemoryReports(ReportContract):
-    def open(self, folder: Path, clock: Clock) -> ReportStore:
-        return open_reports(f"memory://{folder}", clock)
+class TestMemoryReports(Memory, ReportContract):
+    opened = staticmethod(open_reports)
 
 
-class TestSqliteReports(ReportContract):
-    def open(self, folder: Path, clock: Clock) -> ReportStore:
-        return open_reports(f"sqlite:///{folder}/reports.db", clock)
+class TestSqliteReports(Sqlite, ReportContract):
+    opened = staticmethod(open_reports)
 
 
-class TestPostgresqlReports(ReportContract):
-    @pytest.fixture(autouse=True)
-    def schema(self) -> None:
-        self.url = postgres_server.new_url()
-
-    def open(self, folder: Path, clock: Clock) -> ReportStore:
-        return open_reports(self.url, clock)
+class TestPostgresqlReports(Postgresql, ReportContract):
+    opened = staticmethod(open_reports)
 
 
-class TestMysqlReports(ReportContract):
-    @pytest.fixture(autouse=True)
-    def schema(self) -> None:
-        self.url = mariadb_server.new_url()
-
-    def open(self, folder: Path, clock: Clock) -> ReportStore:
-        return open_reports(self.url, clock)
+class TestMysqlReports(Mysql, ReportContract):
+    opened = staticmethod(open_reports)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+class TestRedisReports(Redis, ReportContract):
+    opened = staticmethod(open_reports)
 
 
-class TestRedisReports(ReportContract):
-    @pytest.fixture(autouse=True)
-    def empty(self, server: RedisServer) -> None:
-        server.cli("FLUSHALL")
-        self.url = server.url
-
-    def open(self, folder: Path, clock: Clock) -> ReportStore:
-        return open_reports(self.url, clock)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
-    cluster.start()
-    yield cluster
-    cluster.kill()
-
-
-class TestRedisReportsOnACluster(ReportContract):
-    @pytest.fixture(autouse=True)
-    def empty(self, cluster: RedisCluster) -> None:
-        cluster.flush()
-        self.url = cluster.url
-
-    def open(self, folder: Path, clock: Clock) -> ReportStore:
-        return open_reports(self.url, clock)
+class TestRedisReportsOnACluster(Cluster, ReportContract):
+    opened = staticmethod(open_reports)
 
 
 # --- Redis ---

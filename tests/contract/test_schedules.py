@@ -1,86 +1,43 @@
 """Every store of schedules keeps the contract."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from taskbus import TaskBus, every
 from taskbus.beat.beat import Beat
-from taskbus.clock import Clock
 from taskbus.message import SCHEDULE
 from taskbus.store.schedule_opening import open_schedules
-from taskbus.store.schedules import ScheduleStore
 from taskbus.testing.clock import MovableClock
 from taskbus.testing.schedule_contract import ScheduleContract
 from taskbus.wire import celery, compact, formats
+from tests.contract.store_grounds import Cluster, Memory, Mysql, Postgresql, Redis, Sqlite
 from tests.servers import mariadb_server, postgres_server
-from tests.servers.redis_server import RedisCluster, RedisServer
+from tests.servers.redis_server import RedisServer
 
 
-class TestMemorySchedules(ScheduleContract):
-    def open(self, folder: Path, clock: Clock) -> ScheduleStore:
-        return open_schedules(f"memory://{folder}", clock)
+class TestMemorySchedules(Memory, ScheduleContract):
+    opened = staticmethod(open_schedules)
 
 
-class TestSqliteSchedules(ScheduleContract):
-    def open(self, folder: Path, clock: Clock) -> ScheduleStore:
-        return open_schedules(f"sqlite:///{folder}/schedules.db", clock)
+class TestSqliteSchedules(Sqlite, ScheduleContract):
+    opened = staticmethod(open_schedules)
 
 
-class TestPostgresqlSchedules(ScheduleContract):
-    @pytest.fixture(autouse=True)
-    def schema(self) -> None:
-        self.url = postgres_server.new_url()
-
-    def open(self, folder: Path, clock: Clock) -> ScheduleStore:
-        return open_schedules(self.url, clock)
+class TestPostgresqlSchedules(Postgresql, ScheduleContract):
+    opened = staticmethod(open_schedules)
 
 
-class TestMysqlSchedules(ScheduleContract):
-    @pytest.fixture(autouse=True)
-    def schema(self) -> None:
-        self.url = mariadb_server.new_url()
-
-    def open(self, folder: Path, clock: Clock) -> ScheduleStore:
-        return open_schedules(self.url, clock)
+class TestMysqlSchedules(Mysql, ScheduleContract):
+    opened = staticmethod(open_schedules)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
+class TestRedisSchedules(Redis, ScheduleContract):
+    opened = staticmethod(open_schedules)
 
 
-class TestRedisSchedules(ScheduleContract):
-    @pytest.fixture(autouse=True)
-    def empty(self, server: RedisServer) -> None:
-        server.cli("FLUSHALL")
-        self.url = server.url
-
-    def open(self, folder: Path, clock: Clock) -> ScheduleStore:
-        return open_schedules(self.url, clock)
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
-    cluster.start()
-    yield cluster
-    cluster.kill()
-
-
-class TestRedisSchedulesOnACluster(ScheduleContract):
-    @pytest.fixture(autouse=True)
-    def empty(self, cluster: RedisCluster) -> None:
-        cluster.flush()
-        self.url = cluster.url
-
-    def open(self, folder: Path, clock: Clock) -> ScheduleStore:
-        return open_schedules(self.url, clock)
+class TestRedisSchedulesOnACluster(Cluster, ScheduleContract):
+    opened = staticmethod(open_schedules)
 
 
 @pytest.mark.parametrize("kind", ["redis", "postgresql", "mysql"])

@@ -38,14 +38,6 @@ LEAST = (
 """What a user must be allowed who only keeps results, dead letters and flows there."""
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def empty(server: RedisServer) -> RedisServer:
     server.cli("FLUSHALL")

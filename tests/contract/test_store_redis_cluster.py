@@ -22,14 +22,6 @@ from taskbus.testing.store_contract import ProcessesContract, StoreContract
 from tests.servers.redis_server import RedisCluster
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
-    cluster.start()
-    yield cluster
-    cluster.kill()
-
-
 class TestRedisStoreOnACluster(StoreContract, FlowContract, ProcessesContract):
     @pytest.fixture(autouse=True)
     def found(self, cluster: RedisCluster) -> None:

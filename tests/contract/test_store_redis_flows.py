@@ -30,14 +30,6 @@ from tests.servers.proxy import Proxy
 from tests.servers.redis_server import RedisServer
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def store(server: RedisServer) -> Iterator[RedisStore]:
     server.cli("FLUSHALL")

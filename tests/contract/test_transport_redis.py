@@ -1,7 +1,6 @@
 """The Redis transport keeps the contract of all transports, on a real server."""
 
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,14 +11,6 @@ from tests.servers.redis_server import RedisServer
 # Forking a process with threads is what some of this is about; Python 3.12 and later warn of it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("redis"))
-    server.start()
-    yield server
-    server.kill()
 
 
 class TestRedisTransport(TransportContract):
