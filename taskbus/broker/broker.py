@@ -253,7 +253,7 @@ class Broker:
         return self._storage().examine()
 
     def close(self) -> None:
-        """Close this thread's connections and all that are idle; using the broker again opens new ones."""
+        """Close this thread's connections; others close with their threads. Using the broker again opens new ones."""
         for connection in list(self._connections):
             connection.release()
         self._connections.clear()

@@ -113,5 +113,8 @@ class Database(Protocol):
         is called on a timer.
         """
 
+    def leave(self) -> None:
+        """Close this thread's connection, unless it is in use, as where somebody listens on it."""
+
     def close(self) -> None:
         """Close the connections of all threads; asking again opens new ones."""

@@ -85,6 +85,10 @@ class RedisDatabase:
         """A connection of the caller's own, who drops it."""
         return linked(self._connections.new_line(), self.timeout)
 
+    def leave(self) -> None:
+        """Close this thread's connection, unless somebody listens on it."""
+        self._connections.leave(self.timeout)
+
     def close(self) -> None:
         """Close the connections of all threads but those that listen. No other thread may be using one."""
         self._connections.close(self.timeout)
@@ -114,6 +118,11 @@ class Connections:
         if self.place.kind == CLUSTER:
             return ClusterLine(self.place)
         return Line(self.place, lambda deadline: opened(self.place, deadline))
+
+    def leave(self, timeout: float) -> None:
+        line: Line | None = getattr(self._local, "line", None)
+        if line is not None and not line.ears:
+            linked(line, timeout).drop()
 
     def close(self, timeout: float) -> None:
         with self._lock:

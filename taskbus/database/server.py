@@ -205,6 +205,11 @@ class ServerDatabase:
         """What this thread holds."""
         return self._connections.held()
 
+    def leave(self) -> None:
+        """Close this thread's connection, unless somebody listens on it."""
+        if not self.held.opened:
+            self.held.close()
+
     def close(self) -> None:
         """Close the connections of all threads, but for one that is in the middle of something."""
         self._connections.close()

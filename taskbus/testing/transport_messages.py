@@ -10,6 +10,7 @@ from taskbus.errors import PayloadTooLarge
 from taskbus.testing.clock import MovableClock
 from taskbus.testing.transport_basis import (
     LEASE,
+    OPEN_FILES,
     Basis,
     OpenBroker,
     acks,
@@ -18,6 +19,7 @@ from taskbus.testing.transport_basis import (
     ids,
     message,
     needs_due_times,
+    open_files,
     quiet,
     readable,
     send,
@@ -252,6 +254,17 @@ class MessagesContract(Basis):
         assert ids(fetch_when_there(consumer)) == ["a"]
 
     # --- opening and closing ---
+
+    @pytest.mark.skipif(not OPEN_FILES.exists(), reason=f"needs {OPEN_FILES}")
+    def test_a_closed_broker_holds_nothing_open(self, open_broker: OpenBroker) -> None:
+        before = open_files()
+        broker = open_broker()
+        consumer = broker.consumer(["default"], name="worker", lease=LEASE)
+        send(broker, "a")
+        assert ids(fetch_when_there(consumer)) == ["a"]
+        consumer.close()
+        broker.close()
+        assert open_files() - before == set()
 
     def test_a_closed_broker_opens_again_when_used(self, broker: Broker) -> None:
         send(broker, "a")

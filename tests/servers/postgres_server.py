@@ -29,7 +29,7 @@ class PostgresServer(Server):
         self.account = humble("postgres")
         super().__init__(own_folder("postgres", self.account))
         self.data = self.folder / "data"
-        self.settings = {"fsync": "off", "max_connections": "200", "log_min_messages": "warning", **settings}
+        self.settings = {"fsync": "off", "max_connections": "500", "log_min_messages": "warning", **settings}
 
     def initialize(self) -> None:
         """Make the data folder, once."""

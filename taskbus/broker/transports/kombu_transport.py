@@ -54,6 +54,8 @@ class Link:
         if self._watch is not None:
             self._watch.close()
             self._watch = None
+        if self.pid == os.getpid():
+            self.storage.close()
 
 
 class StorageTransport(Transport):

@@ -208,4 +208,7 @@ class Storage(Protocol):
     def watch(self) -> Watch: ...
 
     def close(self) -> None:
-        """Release connections; using the storage again opens new ones."""
+        """Close this thread's connection, where nobody listens on it; using the storage again opens another.
+
+        Those of other threads close with their threads, and with the process.
+        """

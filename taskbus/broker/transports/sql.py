@@ -257,7 +257,7 @@ class SqlStorage:
         return self._session.database.watch()
 
     def close(self) -> None:
-        self._session.database.close()
+        self._session.database.leave()
 
     # --- topology ---
 

@@ -302,7 +302,7 @@ class ServerStorage:
         return watch
 
     def close(self) -> None:
-        self._session.database.close()
+        self._session.database.leave()
 
     # --- topology ---
 

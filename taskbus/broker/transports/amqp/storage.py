@@ -29,7 +29,7 @@ from taskbus.broker.transports.amqp.promises import FEATURES
 from taskbus.broker.transports.amqp.properties import Counters
 from taskbus.broker.transports.amqp.watch import AmqpWatch
 from taskbus.broker.transports.amqp.wire import TooLate, WireLost
-from taskbus.broker.transports.kombu_transport import Link, StorageTransport
+from taskbus.broker.transports.kombu_transport import StorageTransport
 from taskbus.broker.transports.port import Claimed, Claims, Holder, Opening, Parcel, QueueCount, sealed
 from taskbus.database.remark import Remark
 from taskbus.errors import BrokerError, LeaseLost, PublishFailed
@@ -389,9 +389,3 @@ class AmqpTransport(StorageTransport):
     """kombu's name for it."""
 
     open = AmqpStorage
-
-    def close_connection(self, connection: Link) -> None:
-        """Also hang up: a connection costs the broker far more than it costs us."""
-        super().close_connection(connection)
-        if connection.pid == os.getpid():
-            connection.storage.close()

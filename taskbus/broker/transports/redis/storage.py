@@ -288,7 +288,7 @@ class RedisStorage:
             return Bell(self._session.link(), f"{self._keys.bells}{self._holders.bell}".encode())
 
     def close(self) -> None:
-        self._session.database.close()
+        self._session.database.leave()
 
     # --- topology ---
 
