@@ -1,29 +1,39 @@
 """``python -m tests.crash [WORDS] [--broker NAMES]``: play the suite, a line for each cell, then what was not run.
 
-Each cell is played by a process of its own, so that nothing a cell leaves behind can touch another one. The cells of a
-broker share one server, which is started here, but for those that hurt it.
+Each cell is played by a child of this process, which does nothing else, so that no cell can touch another one. The
+cells of a broker share one server, which is started here, but for those that hurt it.
 """
 
 import argparse
+import gc
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import InitVar, dataclass, field
+from itertools import islice
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 from . import chaos
 from .grounds import GROUNDS, Ground
 from .suite import Playable, not_run, playables
 from .town import Town
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+FORK = multiprocessing.get_context("fork")
+"""Children that need not import again what is here already: half of what a cell cost."""
+
 LIMIT = 240.0
 """Seconds after which a cell is ended from outside."""
+
+GOODBYE = 10.0
+"""Seconds a cell has to end once it has told its outcome."""
 
 SECOND_CHANCES = 40
 """Failed cells that are played once more, one at a time; when more have failed, it is not the machine."""
@@ -40,30 +50,29 @@ def main() -> int:
     if asked.list:
         print(*(cell.name for cell in cells), sep="\n")
         return 0
-    if asked.one:
-        cell = next(cell for cell in cells if cell.name == asked.one)
-        with Town() as town:
-            print(cell.play(Path(asked.folder), town).as_json())
-        return 0
     folder = Path(asked.folder or tempfile.mkdtemp(prefix="crash-suite-"))
     if folder.exists() and any(folder.iterdir()):
         raise SystemExit(f"{folder} is not empty")
     begin = time.monotonic()
     missing = {ground.name: why for ground in grounds if (why := ground.obstacle())}
     playable = [cell for cell in cells if cell.ground.name not in missing]
+    playable.sort(key=lambda cell: cell.name.startswith("grid"))  # the long ones first: none is waited for at the end
     rows: list[Row] = []
 
     def tell(row: Row) -> Row:
         print(json.dumps(row) if asked.json else _line(row, len(rows) + 1, len(playable)), flush=True)
         return row
 
-    with Town() as town, ThreadPoolExecutor(asked.jobs) as pool:
-        plays = {pool.submit(_play_apart, cell, folder / f"{n:03}", town): (cell, n) for n, cell in enumerate(playable)}
-        for play in as_completed(plays):
-            rows.append(tell(play.result()))
-        if len(failed := [plays[play] for play in plays if not play.result().get("good", True)]) <= SECOND_CHANCES:
-            for cell, n in failed:
-                _again(rows, cell, tell(_play_apart(cell, folder / f"{n:03}-again", town)))
+    gc.freeze()  # what the children share with this process stays shared
+    with Town() as town:
+        failed: list[Play] = []
+        for play, row in _played(((cell, folder / f"{n:04}") for n, cell in enumerate(playable)), town, asked.jobs):
+            rows.append(tell(row))
+            failed += [] if row.get("good", True) else [play]
+        if len(failed) <= SECOND_CHANCES:
+            again = [(play.cell, play.folder.with_name(f"{play.folder.name}-again")) for play in failed]
+            for play, row in _played(again, town, 1):
+                _again(rows, play.cell, tell(row))
     rows += [_left_out(ground, missing[ground.name], cells) for ground in grounds if ground.name in missing]
     return _report(
         rows, folder, time.monotonic() - begin, is_whole=not asked.words and asked.shard == (1, 1), as_json=asked.json
@@ -109,40 +118,85 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="one JSON object a cell")
     parser.add_argument("--list", action="store_true", help="print the names and play nothing")
     parser.add_argument("--folder", default="", help="where the ledgers of failing cells are kept")
-    parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def _play_apart(cell: Playable, folder: Path, town: Town) -> Row:
-    """Play a cell in a process of its own; what it prints last is the outcome."""
-    for kind in {cell.ground.broker, cell.ground.results or cell.ground.broker} - {"sqlite"}:
-        town.url(kind)  # started here, to outlive the cell
-    command = [sys.executable, "-m", "tests.crash", "--broker", cell.ground.name, "--one", cell.name]
-    begin = time.monotonic()
-    process = subprocess.Popen(
-        [*command, "--folder", str(folder)],
-        cwd=ROOT, env=os.environ | town.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    try:
-        out, errors = process.communicate(timeout=LIMIT)
-        row: Row = json.loads(out.strip().rpartition("\n")[2])
-    except subprocess.TimeoutExpired:
-        _end(process)
-        return {"case": cell.name, "good": False, "took": LIMIT, "error": f"not over after {LIMIT:g} s"}
-    except ValueError:
-        took = round(time.monotonic() - begin, 1)
-        return {"case": cell.name, "good": False, "took": took, "error": errors[-2000:] or "no outcome"}
-    return row
+@dataclass
+class Play:
+    """A cell that is being played by a child of this process."""
 
+    cell: Playable
+    folder: Path
+    town: InitVar[Town]
+    began: float = field(default_factory=time.monotonic)
 
-def _end(process: subprocess.Popen[str]) -> None:
-    """Kill a cell with all it has started."""
-    for pid in [*chaos.descendants(process.pid), process.pid]:
+    def __post_init__(self, town: Town) -> None:
+        for kind in {self.cell.ground.broker, self.cell.ground.results or self.cell.ground.broker} - {"sqlite"}:
+            town.url(kind)  # started here, to outlive the cell
+        self.said = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `outcome`)
+        self.answer, theirs = FORK.Pipe(duplex=False)
+        self.process = FORK.Process(target=_play, args=(self.cell, self.folder, town, self.said, theirs))
+        self.process.start()
+        theirs.close()
+
+    @property
+    def left(self) -> float:
+        """Seconds until it is ended from outside."""
+        return self.began + LIMIT - time.monotonic()
+
+    def outcome(self) -> Row:
+        """What came of it, once the process has ended or its time is up."""
+        row: Row = {"case": self.cell.name, "good": False, "took": round(time.monotonic() - self.began, 1)}
         try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
-    process.communicate()
+            if not self.answer.poll():
+                return row | {"error": f"not over after {LIMIT:g} s"}
+            return cast(Row, self.answer.recv())
+        except EOFError:
+            self.process.join(GOODBYE)
+            self.said.seek(0)
+            return row | {
+                "error": self.said.read()[-2000:] or f"ended with {self.process.exitcode}, and without a word"
+            }
+        finally:
+            self._end()
+            self.answer.close()
+            self.said.close()
+
+    def _end(self) -> None:
+        """See a cell off; what has not ended in time is killed, with all that it started."""
+        if self.left > 0:
+            self.process.join(min(self.left, GOODBYE))
+        if not self.process.is_alive():
+            return
+        for pid in [*chaos.descendants(cast(int, self.process.pid)), cast(int, self.process.pid)]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.join()
+
+
+def _play(cell: Playable, folder: Path, town: Town, said: IO[str], answer: Connection) -> None:
+    """In the child: play a cell, with the servers that run."""
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(said.fileno(), stream.fileno())
+    os.environ.update(town.environment())
+    with Town() as own:
+        outcome = cell.play(folder, own)
+    answer.send(json.loads(outcome.as_json()))
+
+
+def _played(cells: Iterable[tuple[Playable, Path]], town: Town, jobs: int) -> Iterator[tuple[Play, Row]]:
+    """Play cells, so many at a time; yields each when it is over."""
+    waiting = iter(cells)
+    running: list[Play] = []
+    while True:
+        running += [Play(cell, folder, town) for cell, folder in islice(waiting, jobs - len(running))]
+        if not running:
+            return
+        answered = wait([play.answer for play in running], max(0.0, min(play.left for play in running)))
+        over = [play for play in running if play.answer in answered or play.left <= 0]
+        running = [play for play in running if play not in over]
+        for play in over:
+            yield play, play.outcome()
 
 
 def _line(row: Row, done: int, count: int) -> str:
