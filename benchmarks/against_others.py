@@ -21,13 +21,13 @@ from rounds import field, run_round
 from taskbus.cli.machine import describe_machine
 
 PEERS = {
-    "sqlite": ["taskbus", "huey", "huey:synced", "flexiq"],
+    "sqlite": ["taskbus", "huey", "huey:synced", "flexiq", "potatoq"],
     "redis": [
         "taskbus", "celery", "celery:threads", "dramatiq", "taskiq:list", "taskiq:stream", "huey", "rq", "arq", "saq",
-        "streaq",
+        "streaq", "potatoq",
     ],
-    "rabbitmq": ["taskbus", "celery", "celery:threads", "dramatiq"],
-    "postgresql": ["taskbus", "procrastinate", "flexiq"],
+    "rabbitmq": ["taskbus", "celery", "celery:threads", "dramatiq", "potatoq"],
+    "postgresql": ["taskbus", "procrastinate", "flexiq", "potatoq"],
 }  # fmt: skip
 """Who is compared on which broker: ``name`` or ``name:variant``, see ``peers/``. The first is what ratios are of."""
 

@@ -19,6 +19,7 @@ REQUIREMENTS: dict[str, list[str]] = {
     "streaq": ["streaq==7.2.0"],
     "procrastinate": ["procrastinate==3.10.0", "psycopg[binary]==3.3.9"],
     "flexiq": ["flexiq==2.1.0"],
+    "potatoq": ["potatoq[all]==26.1a8", "hiredis==3.5.0"],
 }
 """What to install for each peer; nothing: it runs in the environment of this script, which holds TaskBus."""
 
