@@ -143,11 +143,10 @@ class MysqlDriver:
     def is_transient(self, error: Exception) -> bool:
         return isinstance(error, pymysql.MySQLError) and _code(error) in (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT)
 
-    def has(self, link: Link, tables: Collection[str]) -> bool:
+    def found(self, link: Link, tables: Collection[str]) -> set[str]:
         marks = ",".join(["%s"] * len(tables))
-        asked = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database() AND table_name IN "
-        found = link.cursor.execute(f"{asked}({marks})", tuple(tables))
-        return bool(found.fetchone()[0] == len(tables))
+        asked = "SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND table_name IN "
+        return {name for (name,) in link.cursor.execute(f"{asked}({marks})", tuple(tables)).fetchall()}
 
     def create(self, link: Link, metadata: "MetaData", place: Place) -> None:
         """Make tables and indexes that are missing; several processes may do so at once.
@@ -164,7 +163,7 @@ class MysqlDriver:
             raise pymysql.OperationalError(ER.LOCK_WAIT_TIMEOUT, "another session has been making tables for long")
         try:
             for table in metadata.sorted_tables:
-                if not self.has(link, [table.name]):
+                if not self.found(link, [table.name]):
                     create = str(CreateTable(table).compile(dialect=dialect))
                     execute(f"{create} ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={collation}")
                 there = _indexes(link, table.name)  # each is made by itself: whoever made the table may have died

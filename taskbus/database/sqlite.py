@@ -190,6 +190,10 @@ class SqliteDatabase:
         )
         return bool(found.fetchone()[0] == len(tables))
 
+    def apart(self) -> "SqliteDatabase":
+        """This one: here tables are made when they are required, by whoever requires them."""
+        return self
+
     def create(self, metadata: "MetaData") -> None:
         """Create what is missing of these tables and indexes; several processes may do so at once."""
         from sqlalchemy.dialects import sqlite  # noqa: PLC0415 (loaded only where tables are made)
