@@ -1,6 +1,6 @@
 """From the setting ``celery_results`` to where Celery's results are; a module is imported only when it is used."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from urllib.parse import parse_qsl, urlencode
 
@@ -15,7 +15,7 @@ REDIS = ("redis", "rediss", "sentinel", "sentinels")
 class Place:
     """The setting, read. ``is_extended``: documents say of which call they are, as by Celery's ``result_extended``."""
 
-    url: str
+    url: str = field(repr=False)
     is_sql: bool
     is_extended: bool
 

@@ -31,7 +31,7 @@ NEVER = 10**9
 class Place:
     """What kombu is given to connect. ``is_celerys``: Celery's tools can connect there too."""
 
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = field(repr=False)
     is_celerys: bool
     transport: str | None = None
     ssl: Any = None

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from taskbus import __version__
 from taskbus.database.remark import Remark as Said
-from taskbus.database.urls import redacted
+from taskbus.database.urls import redacted, redacted_text
 from taskbus.errors import TaskBusError
 from taskbus.monitor.settings import shown
 from taskbus.store.base import Filter
@@ -130,7 +130,7 @@ def _remarks(house: House) -> Iterator[Remark]:
         for remark in remarks:
             if remark not in told:
                 told.add(remark)
-                text, advice = redacted(remark.text), redacted(remark.advice)
+                text, advice = redacted_text(remark.text), redacted_text(remark.advice)
                 yield Remark(weight=remark.weight.value, subject=remark.subject, text=text, advice=advice)
 
 
