@@ -15,6 +15,7 @@ from typing import Any
 
 from hiredis import HiredisError, PushNotification, Reader, ReplyError, pack_command
 
+from taskbus.database.dial import reach
 from taskbus.database.redis_errors import NotReached, RedisError, refused
 from taskbus.database.redis_url import Address, RedisPlace
 
@@ -153,10 +154,7 @@ class Wire:
 
 
 def _connect(address: Address, place: RedisPlace, deadline: float) -> socket.socket:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("no connection in time")
-    connected = socket.create_connection(address, left)
+    connected = reach(*address, deadline)
     try:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
