@@ -28,7 +28,8 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("
 
 
 class Wire:
-    """Used by one thread at a time. ``hello`` is what the server said of itself.
+    """Used by one thread at a time. ``hello`` is what the server said of itself, ``heard_at`` when it last said
+    anything (monotonic).
 
     Raises:
         OSError: from any method; the connection is of no use then. ``TimeoutError`` at the deadline.
@@ -37,6 +38,7 @@ class Wire:
     def __init__(self, address: Address, place: RedisPlace, deadline: float, *, as_sentinel: bool = False) -> None:
         self.address = address
         self.pid = os.getpid()
+        self.heard_at = time.monotonic()
         self.on_push: Callable[[Any], None] = lambda push: None
         self._reader = Reader(notEnoughData=_MORE)
         self._reader.setmaxbuf(0)
@@ -137,6 +139,7 @@ class Wire:
             return
         if not count:
             raise ConnectionResetError("it closed the connection")
+        self.heard_at = time.monotonic()
         self._reader.feed(self._buffer, 0, count)  # type: ignore[arg-type]
 
     def _wait(self, events: int, deadline: float) -> None:
