@@ -76,9 +76,10 @@ def shown_by(opener: Callable[[str], object], url: str) -> str:
     return f"{made!r} {getattr(made, 'shown', '')} {getattr(made, 'where', '')} {getattr(made, 'place', '')}"
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from([*KNOWN, *MISTYPED]), URLS, PASSWORDS)
 @example("redis", "{scheme}://:{password}@host/0", ([("Geheim1", "/")], "Verborgen2", ""))
+@example("db+postgresql", "{scheme}://user:{password}@host/0", ([("9731", "?")], "Geheim1", ""))
 @example("amqp", "{scheme}://user:{password}@host/0", ([("9731", "/")], "Verborgen2", ""))
 @example("postgresql", "{scheme}://user:{password}@host:1234/shop", ([("Geheim1", "@"), ("9731", "/")], "żółw3", ""))
 def test_no_part_of_a_password_is_shown(
