@@ -72,7 +72,7 @@ class View(Given):
 
 
 class Rates(Shape):
-    """How much of what a second, over the last few seconds."""
+    """How much of what a second, over the last few seconds. ``received`` leaves out what was given back."""
 
     received: float = 0.0
     succeeded: float = 0.0
