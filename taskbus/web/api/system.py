@@ -43,7 +43,7 @@ def audit(visit: Visit, query: Paging) -> Listing[AuditEntry]:
     """Who changed what, or was refused to; the newest first."""
     history = visit.house.history
     if history is None:
-        return Listing(items=[], note="there is no history: changes are in this server's log alone")
+        return Listing(items=[], note=f"changes are in this server's log alone: {visit.house.history_error}")
     page = history.audit(limit=query.limit, after=query.after or None)
     entries = [
         AuditEntry(
@@ -88,7 +88,7 @@ def _results(house: House) -> Results:
 
 
 def _history(house: House) -> HistoryPlace:
-    none = HistoryPlace(url=house.history_url, size=None, rows=0, kept=0.0, error="it cannot be opened")
+    none = HistoryPlace(url=house.history_url, size=None, rows=0, kept=0.0, error=house.history_error)
     if house.history is None:
         return none
     try:
