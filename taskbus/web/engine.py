@@ -10,8 +10,10 @@ from taskbus.history.opening import history_url, open_configured
 from taskbus.monitor.reporting import Reporting, Witness
 from taskbus.steering.jobs import Jobs
 from taskbus.store.report_opening import open_reports
+from taskbus.web.breaker import Breakers
 from taskbus.web.house import House
 from taskbus.web.late_history import LateHistory
+from taskbus.web.shielded import shielded
 
 
 class Engine:
@@ -24,6 +26,7 @@ class Engine:
         self.app = app
         self._knows_code, self._is_read_only, self._http = knows_code, is_read_only, http
         self._lock = threading.Lock()
+        self._breakers = Breakers()
         self._house: House | None = None
         self._reporting: Reporting | None = None
         self._late: LateHistory | None = None
@@ -56,6 +59,7 @@ class Engine:
             reporting.close()
         if house is None:
             return
+        house.aside.close()
         house.jobs.close()
         if house.collector is not None:
             house.collector.stop()
@@ -64,14 +68,13 @@ class Engine:
                 part.close()
 
     def _start(self) -> House:
-        app = self.app
+        app = shielded(self.app, self._breakers)
         reports = open_reports(app.results_url, app.clock)
-        url = app.config.history or history_url(app.results_url)
         house = House(
             app,
-            reports,
+            self._breakers.guard(reports, app.results_url, StoreError),
             jobs=Jobs(app.clock),
-            history_url=redacted(url),
+            history_url=redacted(self._history_url),
             knows_code=self._knows_code,
             read_only=self._is_read_only,
             environment=app.config.web_environment,
@@ -90,7 +93,12 @@ class Engine:
         return house
 
     def _open_history(self) -> History:
-        return open_configured(self.app.config, self.app.results_url, self.app.clock)
+        history = open_configured(self.app.config, self.app.results_url, self.app.clock)
+        return self._breakers.guard(history, self._history_url, StoreError)
+
+    @property
+    def _history_url(self) -> str:
+        return self.app.config.history or history_url(self.app.results_url)
 
     def _adopt(self, house: House, history: History) -> None:
         """Keep a history that could only be opened now; unless the server has stopped meanwhile."""

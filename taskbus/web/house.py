@@ -16,6 +16,7 @@ from taskbus.history.shapes import LiveSnapshot
 from taskbus.steering.jobs import Jobs
 from taskbus.store.base import Store
 from taskbus.store.reports import ReportStore
+from taskbus.web.aside import Aside
 from taskbus.web.gauges import Gauges
 from taskbus.web.identity import User
 from taskbus.web.late_history import LateHistory
@@ -25,6 +26,8 @@ from taskbus.web.problems import NOTHING, Seen
 @dataclass(slots=True)
 class House:
     """One web server's parts, for any thread.
+
+    What they ask of servers goes through breakers: one that hangs is not waited for again and again.
 
     ``app`` is the user's application if ``knows_code``; else one made of URLs alone, which has no tasks and declares no
     schedules: then task names are those that workers report. ``history`` and ``collector`` are None while no history
@@ -43,6 +46,7 @@ class House:
     read_only: bool = False
     environment: str = ""
     late: LateHistory | None = None
+    aside: Aside = field(default_factory=Aside)
 
     def __post_init__(self) -> None:
         self.gauges = Gauges(self.app, self.reports)

@@ -32,7 +32,7 @@ def show(visit: Visit, query: Range) -> Overview:
     house = visit.house
     seen = house.seen()
     live = seen.live
-    workers = alive(seen, "worker")
+    workers = alive(seen.live, "worker")
     history = house.history
     counts = history.counts(query.range) if history is not None else Counted()
     wait, run = history.quantiles(query.range) if history is not None else (Measured(), Measured())
@@ -47,7 +47,7 @@ def show(visit: Visit, query: Range) -> Overview:
         problems=problems(seen),
         nodes=NodeCounts(
             workers=len(workers),
-            beats=len(alive(seen, "beat")),
+            beats=len(alive(seen.live, "beat")),
             slots=sum(worker.state.slots for worker in workers),
             active=sum(worker.state.active for worker in workers),
         ),
@@ -83,7 +83,7 @@ def scaling(visit: Visit, query: ScalingOf) -> Scaling:
         raise StoreError(seen.gauged.error)
     wanted = {name.strip() for name in query.queues.split(",") if name.strip()}
     queues = [queue for queue in seen.gauged.queues if queue.name in wanted or not wanted]
-    workers = [node for node in alive(seen, "worker") if not wanted or wanted & set(node.state.queues)]
+    workers = [node for node in alive(seen.live, "worker") if not wanted or wanted & set(node.state.queues)]
     lists_held = visit.house.broker.features.lists
     in_flight = sum(queue.held for queue in queues) if lists_held else sum(node.state.held for node in workers)
     queued = sum(queue.ready for queue in queues if not queue.is_paused)
