@@ -12,19 +12,22 @@ from taskbus.cli.tables import draw_fields
 from taskbus.store.base import DeadLetter
 
 
-def letter_summary(letter: DeadLetter) -> dict[str, Any]:
-    """What ``dlq list -o json`` says of a letter: all but its bytes, its arguments and its tracebacks."""
+def letter_summary(letter: DeadLetter, message: str) -> dict[str, Any]:
+    """What ``dlq list -o json`` says of a letter: all but its bytes, its arguments and its tracebacks.
+
+    ``message``: what its error says, as it is to be shown.
+    """
     skipped = ("wire", "attempts", "failure")
     item = {field.name: getattr(letter, field.name) for field in dataclasses.fields(letter)}
     kept = {name: value for name, value in item.items() if name not in skipped}
-    return {**kept, "error": letter.failure.type, "message": letter.failure.message, "bytes": len(letter.wire)}
+    return {**kept, "error": letter.failure.type, "message": message, "bytes": len(letter.wire)}
 
 
 def letter_item(letter: DeadLetter) -> dict[str, Any]:
-    """What ``dlq show -o json`` says: everything, the bytes in hex."""
+    """What ``dlq show -o json`` says: everything, secrets too, the bytes in hex."""
     seen = preview(letter.wire, letter.queue, letter.priority)
     return {
-        **letter_summary(letter),
+        **letter_summary(letter, letter.failure.message),
         "args": seen.args,
         "kwargs": seen.kwargs,
         "headers": seen.message.headers if seen.message else {},
@@ -35,7 +38,7 @@ def letter_item(letter: DeadLetter) -> dict[str, Any]:
 
 
 def draw_letter(letter: DeadLetter, now: float) -> None:
-    """Print a letter: what it is, how each attempt failed, its bytes."""
+    """Print a letter: what it is, how each attempt failed, its bytes. All of it, secrets too."""
     seen = preview(letter.wire, letter.queue, letter.priority)
     draw_fields(
         [

@@ -1,9 +1,12 @@
 """``taskbus dlq``: look at dead letters, send them again, delete them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from itertools import starmap
 
 import rich_click as click
 
+from taskbus.app import TaskBus
 from taskbus.cli.dead_letter_view import draw_letter, letter_item, letter_summary
 from taskbus.cli.dlq_acts import purge, replay
 from taskbus.cli.dlq_options import filter_options, place_of, read_filter
@@ -13,7 +16,8 @@ from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import ago, count, shortened
 from taskbus.cli.tables import draw, say
-from taskbus.steering.letters import dead_letters_of
+from taskbus.steering.letters import dead_letters_of, examples_of
+from taskbus.steering.showing import Showing
 from taskbus.store.base import DeadLetter, Group
 
 LIST_LIMIT = 100
@@ -36,20 +40,21 @@ def command() -> None:
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def list_letters(ctx: click.Context, where: str, ids: tuple[str, ...], limit: int) -> None:
-    """List dead letters, the oldest first."""
+    """List dead letters, the oldest first. What are secrets in their errors is left out."""
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
         wanted = read_filter(where, ids, app.clock())
         dead = dead_letters_of(app)
-        letters = list(dead.list(wanted, limit))
+        letters, showing = list(dead.list(wanted, limit)), Showing(app)
+        said = [(letter, showing.error(letter)) for letter in letters]
         place = place_of(app)
 
         def table() -> None:
-            _draw_list(letters, app.clock(), place, f"No dead letter{' matches' if where or ids else 's'} in {place}.")
+            _draw_list(said, app.clock(), place, f"No dead letter{' matches' if where or ids else 's'} in {place}.")
             if len(letters) == limit and (total := dead.count(wanted)) > limit:
                 say(f"{count(total - limit, 'more dead letter')}; --limit shows more, dlq groups counts them")
 
-        emit_items(scope.output, "dead_letters", map(letter_summary, letters), table, database=place)
+        emit_items(scope.output, "dead_letters", starmap(letter_summary, said), table, database=place)
 
 
 @command.command("groups")
@@ -60,7 +65,7 @@ def groups(ctx: click.Context, where: str, ids: tuple[str, ...]) -> None:
     """Count dead letters by task, reason and kind of error, each with its latest error and the id of an example."""
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
-        found = dead_letters_of(app).groups(read_filter(where, ids, app.clock()))
+        found = _without_secrets(app, dead_letters_of(app).groups(read_filter(where, ids, app.clock())))
         place = place_of(app)
         emit_items(
             scope.output,
@@ -76,7 +81,10 @@ def groups(ctx: click.Context, where: str, ids: tuple[str, ...]) -> None:
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def show(ctx: click.Context, task_id: str) -> None:
-    """Show one dead letter: why it died, every attempt with its traceback, its arguments, its bytes."""
+    """Show one dead letter: why it died, every attempt with its traceback, its arguments, its bytes.
+
+    This is all there is of it, secrets too; taskbus tasks show leaves them out.
+    """
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
         letter = dead_letters_of(app).show(task_id)
@@ -91,7 +99,16 @@ command.add_command(replay)
 command.add_command(purge)
 
 
-def _draw_list(letters: Sequence[DeadLetter], now: float, place: str, empty: str) -> None:
+def _without_secrets(app: TaskBus, groups: Sequence[Group]) -> list[Group]:
+    """The same, their latest errors as they are to be shown."""
+    showing, examples = Showing(app), {letter.task_id: letter for letter in examples_of(app, groups)}
+    return [
+        replace(group, message=showing.text(group.message, showing.secrets([examples.get(group.example)])))
+        for group in groups
+    ]
+
+
+def _draw_list(said: Sequence[tuple[DeadLetter, str]], now: float, place: str, empty: str) -> None:
     draw(
         ("id", "task", "queue", "reason", "error", "attempts", "died"),
         [
@@ -100,11 +117,11 @@ def _draw_list(letters: Sequence[DeadLetter], now: float, place: str, empty: str
                 letter.task,
                 letter.queue,
                 str(letter.reason),
-                shortened(f"{letter.failure.type.rpartition('.')[2]}: {letter.failure.message}", 60),
+                shortened(f"{letter.failure.type.rpartition('.')[2]}: {message}", 60),
                 str(letter.attempt),
                 ago(letter.dead_at, now),
             )
-            for letter in letters
+            for letter, message in said
         ],
         right=("attempts",),
         whole=("id",),

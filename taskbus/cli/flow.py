@@ -6,6 +6,7 @@ from typing import Any
 import rich_click as click
 from rich.text import Text
 
+from taskbus.app import TaskBus
 from taskbus.cli.confirming import confirm
 from taskbus.cli.exits import FAILED, OK
 from taskbus.cli.flow_tree import arranged, drawn
@@ -15,6 +16,7 @@ from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import ago, count, safe, shortened, span
 from taskbus.cli.tables import console, draw, say
 from taskbus.steering import flows as acts
+from taskbus.steering.showing import Showing
 from taskbus.store.flows import FlowState, FlowView, NodeState, NodeView
 from taskbus.store.where import parse_flows
 
@@ -63,11 +65,11 @@ def list_flows(ctx: click.Context, where: str, limit: int) -> None:
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def show(ctx: click.Context, flow_id: str) -> None:
-    """Show a workflow as a tree, with states and timings; what failed says why."""
+    """Show a workflow as a tree, with states and timings; what failed says why, without secrets."""
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
         flow = acts.find_flow(app, flow_id)
-        nodes = list(acts.nodes_of(app, flow_id))
+        nodes = _without_secrets(app, list(acts.nodes_of(app, flow_id)))
         item = {**_item(flow), "nodes": [_node_item(view) for view in nodes]}
         emit_one(scope.output, "flow", item, lambda: _draw(flow, nodes, app.clock()))
 
@@ -112,6 +114,16 @@ def retry(ctx: click.Context, flow_id: str, node: str | None, yes: bool) -> None
     for each in refused:
         say(f"{each.task_id} was not sent again: {each.refused}", "red")
     ctx.exit(FAILED if refused else OK)
+
+
+def _without_secrets(app: TaskBus, nodes: Sequence[NodeView]) -> list[NodeView]:
+    """The same, their failures as they are to be shown."""
+    showing = Showing(app)
+    secrets = showing.secrets(acts.letters_of(app, nodes))
+    return [
+        view._replace(failure=showing.failure(view.failure, secrets)) if view.failure is not None else view
+        for view in nodes
+    ]
 
 
 def _done(flow: FlowView) -> int:

@@ -4,10 +4,11 @@ import reprlib
 from dataclasses import dataclass
 from typing import Any
 
-from taskbus import codec
 from taskbus.cli.phrase import count
 from taskbus.errors import CodecError
 from taskbus.message import Message
+from taskbus.steering.letters import call_of
+from taskbus.steering.showing import Showing
 from taskbus.wire import formats
 
 
@@ -21,21 +22,19 @@ class Preview:
     call: str
 
 
-def preview(wire: bytes, queue: str, priority: int) -> Preview:
-    """Read the bytes of a message as far as possible; never raises."""
+def preview(wire: bytes, queue: str, priority: int, showing: Showing | None = None) -> Preview:
+    """Read the bytes of a message as far as possible; never raises. ``showing`` leaves the secrets out."""
     try:
         message = formats.decode(wire, queue, priority, max(len(wire), 1))
     except CodecError as error:
         return Preview(None, None, None, f"cannot be read: {error}")
     try:
-        body = codec.decode(message.body, message.content_type)
+        args, kwargs = call_of(message)
     except CodecError as error:
         return Preview(message, None, None, f"arguments cannot be read: {error}")
-    match body:
-        case [[*args], dict(kwargs)]:
-            return Preview(message, args, kwargs, _call(args, kwargs))
-        case _:
-            return Preview(message, None, None, f"not arguments: {_short.repr(body)}")
+    if showing is not None:
+        args, kwargs = showing.values(message.task, args, kwargs)
+    return Preview(message, args, kwargs, _call(args, kwargs))
 
 
 def hexadecimal(octets: bytes, limit: int = 256) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import time
 from collections.abc import Collection, Sequence
+from itertools import starmap
 from typing import Any
 
 import rich_click as click
@@ -15,11 +16,12 @@ from taskbus.cli.opening import open_existing, opened_reports
 from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import ago, count
-from taskbus.cli.preview import preview
+from taskbus.cli.preview import Preview, preview
 from taskbus.cli.tables import draw, say
 from taskbus.errors import ConfigError, StoreError
 from taskbus.steering import queues as acts
 from taskbus.steering.refusal import near
+from taskbus.steering.showing import Showing
 from taskbus.store.where import parse_queues
 
 
@@ -73,18 +75,14 @@ def paused_queues(app: TaskBus) -> frozenset[str]:
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def peek(ctx: click.Context, queue: str, limit: int) -> None:
-    """Show the messages of QUEUE that come next, without taking them."""
+    """Show the messages of QUEUE that come next, without taking them; what are secrets in them is left out."""
     scope = scope_of(ctx)
     with open_existing(scope, "broker") as app:
-        deliveries = app.broker.peek(queue, limit)
+        deliveries, showing = app.broker.peek(queue, limit), Showing(app)
         if not deliveries:
             acts.size_of(app, queue)
-        emit_items(
-            scope.output,
-            "messages",
-            [_message_item(delivery) for delivery in deliveries],
-            lambda: _draw_messages(deliveries, queue),
-        )
+        seen = [(each, preview(each.wire, each.queue, each.priority, showing)) for each in deliveries]
+        emit_items(scope.output, "messages", starmap(_message_item, seen), lambda: _draw_messages(seen, queue))
 
 
 @command.command("purge")
@@ -165,8 +163,7 @@ def draw_sizes(sizes: Sequence[QueueSize], paused: Collection[str] = (), *, capt
     )
 
 
-def _message_item(delivery: Delivery) -> dict[str, Any]:
-    seen = preview(delivery.wire, delivery.queue, delivery.priority)
+def _message_item(delivery: Delivery, seen: Preview) -> dict[str, Any]:
     item: dict[str, Any] = {"queue": delivery.queue, "priority": delivery.priority, "bytes": len(delivery.wire)}
     item |= {"crashes": delivery.crashes, "losses": delivery.losses, "args": seen.args, "kwargs": seen.kwargs}
     if seen.message is not None:
@@ -178,11 +175,10 @@ def _message_item(delivery: Delivery) -> dict[str, Any]:
     return item
 
 
-def _draw_messages(deliveries: Sequence[Delivery], queue: str) -> None:
+def _draw_messages(found: Sequence[tuple[Delivery, Preview]], queue: str) -> None:
     now = time.time()
     rows = []
-    for delivery in deliveries:
-        seen = preview(delivery.wire, delivery.queue, delivery.priority)
+    for delivery, seen in found:
         message = seen.message
         rows.append(
             (

@@ -10,6 +10,7 @@ from taskbus.errors import DecodeError
 from taskbus.message import Message
 from taskbus.monitor.redaction import Redactor
 from taskbus.monitor.wording import MAX_BYTES, shortened
+from taskbus.outcome import Failure
 from taskbus.steering.detail import Attempt, Detail, again
 from taskbus.steering.letters import call_of
 from taskbus.steering.tracing import message_of
@@ -49,9 +50,23 @@ class Showing:
         """A text that may hold secrets, an error's message or a traceback; ``secrets``: what is known to be some."""
         return self._redactor.ends(text, secrets)
 
+    def error(self, letter: DeadLetter) -> str:
+        """What the error of a dead letter says."""
+        return self.text(letter.failure.message, self.secrets([letter]))
+
+    def failure(self, failure: Failure, secrets: Iterable[str] = ()) -> Failure:
+        """The same without secrets; ``secrets``: what is known to be some."""
+        message, traceback = self.text(failure.message, secrets), self.text(failure.traceback, secrets)
+        return replace(failure, message=message, traceback=traceback)
+
     def value(self, value: Any) -> Any:
         """A value without the secrets in it."""
         return self._redactor.value(value)
+
+    def values(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+        """Arguments of a call of that task as values: no secret by its name, nor one by its look within a text."""
+        shown, named = self._cleared(task, args, kwargs)
+        return self._with_texts(shown), self._with_texts(named)
 
     def detail(self, detail: Detail, message: Message | None) -> Detail:
         """The same without secrets; a call that holds one is offered to be copied without it."""
@@ -83,6 +98,18 @@ class Showing:
         named = self._redactor.value(dict(zip(self._parameters(task), args, strict=False)))
         shown = [*named.values(), *self._redactor.value(list(args[len(named) :]))]
         return shown, self._redactor.value(dict(kwargs))
+
+    def _with_texts(self, value: Any) -> Any:
+        """``value``, as ``Redactor.value`` bounds it, with each text in it made fit to be shown."""
+        match value:
+            case str():
+                return self.text(value)
+            case dict():
+                return {self._with_texts(key): self._with_texts(item) for key, item in value.items()}
+            case list() | tuple():
+                return [self._with_texts(item) for item in value]
+            case _:
+                return value
 
     def _parameters(self, task: str) -> Sequence[str]:
         """Names of the positional parameters of a task, as far as the application knows it."""
