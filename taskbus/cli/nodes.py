@@ -15,6 +15,7 @@ from taskbus.cli.tables import draw, draw_fields, say
 from taskbus.steering import commanding
 from taskbus.steering.nodes import TIMEOUT, SeenNode, find_node, seen_nodes
 from taskbus.steering.tracing import running_of
+from taskbus.store.reports import ReportStore
 from taskbus.store.where import parse_nodes
 
 shared = shared_options("app", "broker", "results", "config", "output", "verbose")
@@ -32,6 +33,7 @@ def command(ctx: click.Context) -> None:
 
     \b
     Workers report to the database of the results, whatever the broker is.
+    NAME is that of a node as the list shows it, such as w1@box; w1 will do where one living node is called so.
     --where takes terms that must all match:
         name:mail-*  kind:worker  queue:images  host:box1  app:shop*
     """
@@ -105,7 +107,7 @@ def ping(ctx: click.Context, timeout: float) -> None:
 @click.pass_context
 def grow(ctx: click.Context, name: str, n: int, timeout: float) -> None:
     """Have worker NAME run N runners more (one if not given)."""
-    _tell(ctx, name, lambda reports, **given: commanding.grow(reports, name, n, **given), timeout)
+    _tell(ctx, name, lambda reports, seen, **given: commanding.grow(reports, seen.node, n, **given), timeout)
 
 
 @command.command("shrink")
@@ -116,7 +118,7 @@ def grow(ctx: click.Context, name: str, n: int, timeout: float) -> None:
 @click.pass_context
 def shrink(ctx: click.Context, name: str, n: int, timeout: float) -> None:
     """Have worker NAME run N runners less (one if not given), once they have finished what they run."""
-    _tell(ctx, name, lambda reports, **given: commanding.shrink(reports, name, n, **given), timeout)
+    _tell(ctx, name, lambda reports, seen, **given: commanding.shrink(reports, seen.node, n, **given), timeout)
 
 
 @command.command("limit")
@@ -128,7 +130,7 @@ def shrink(ctx: click.Context, name: str, n: int, timeout: float) -> None:
 @click.pass_context
 def limit(ctx: click.Context, name: str, task: str, rate: str, timeout: float) -> None:
     """Let TASK start at most so often at worker NAME: 10/s, 10/m, 10/h; 0: as often as it comes."""
-    _tell(ctx, name, lambda reports, **given: commanding.limit(reports, name, task, rate, **given), timeout)
+    _tell(ctx, name, lambda reports, seen, **given: commanding.limit(reports, seen.node, task, rate, **given), timeout)
 
 
 @command.command("stop")
@@ -138,15 +140,21 @@ def limit(ctx: click.Context, name: str, task: str, rate: str, timeout: float) -
 @click.pass_context
 def stop(ctx: click.Context, name: str, yes: bool) -> None:
     """Stop worker NAME in good order: what it runs is finished, or given back."""
-    confirm(f"Stop the worker {name}", yes=yes, has_dry_run=False)
-    _tell(ctx, name, lambda reports, **given: commanding.stop(reports, name, **given), 0.0, "told to stop")
+
+    def act(reports: ReportStore, seen: SeenNode, **given: Any) -> Any:
+        confirm(f"Stop the worker {seen.name}", yes=yes, has_dry_run=False)
+        return commanding.stop(reports, seen.node, **given)
+
+    _tell(ctx, name, act, 0.0, "told to stop")
 
 
 def _tell(ctx: click.Context, name: str, act: Callable[..., Any], timeout: float, otherwise: str = "done") -> None:
+    """Do it to the one node that ``name`` means."""
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app, opened_reports(app) as reports:
-        reply = act(reports, timeout=timeout, clock=app.clock)
-        items = [{"node": name, "reply": reply}]
+        seen = find_node(reports, name, app.clock())
+        reply = act(reports, seen, timeout=timeout, clock=app.clock)
+        items = [{"node": seen.name, "reply": reply}]
         emit_items(scope.output, "told", items, lambda: _draw_replies(items, otherwise))
     ctx.exit(FAILED if isinstance(reply, dict) and "error" in reply else OK)
 

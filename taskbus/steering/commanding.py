@@ -29,7 +29,7 @@ def order(
     """Tell the node of that name to do something; what it says: ``{"ok": value}`` or ``{"error": text}``.
 
     ``shutdown`` is answered by nobody: it is ``{"ok": None}`` once told. Raises ``NotThere``, ``NobodyAnswered``, and
-    ``Refusal`` for a node that is no worker.
+    ``Refusal`` for a node that is no worker, or a short name of several.
     """
     seen = find_node(reports, name, clock())
     if seen.state.kind != "worker":

@@ -10,7 +10,7 @@ import msgpack
 
 from taskbus.clock import Clock, wall_clock
 from taskbus.monitor.report import NodeState, unpack_state
-from taskbus.steering.refusal import NobodyAnswered, NotThere, near
+from taskbus.steering.refusal import NobodyAnswered, NotThere, Refusal, near
 from taskbus.store.reports import ReportStore
 
 ALIVE_FOR = 30.0
@@ -23,6 +23,8 @@ REVOKED_FOR = 10_800.0
 """Seconds for which a revocation stands, also for workers that start meanwhile: as long as each remembers it."""
 POLL = 0.05
 """Seconds between two looks for answers."""
+MOST_NAMED = 10
+"""Nodes that an error names at most."""
 
 
 class SeenNode(NamedTuple):
@@ -78,13 +80,29 @@ def _state(packed: bytes) -> NodeState | None:
 
 
 def find_node(reports: ReportStore, name: str, now: float) -> SeenNode:
-    """The node of that name, or of that node id; of several of one name the one that is alive. Raises ``NotThere``."""
+    """The node of that name, or of that node id; of several of one name the one that is alive.
+
+    A name without its ``@host`` will do where one living node has it, or none living and one silent. Raises
+    ``NotThere``, and ``Refusal`` where a short name could mean several.
+    """
     nodes = seen_nodes(reports, now)
     found = [seen for seen in nodes if name == seen.node] or [seen for seen in nodes if name == seen.name]
+    found = found or _of_short_name(nodes, name)
     if not found:
         advice = near(name, {seen.name for seen in nodes}) if nodes else "no node reports: is a worker running?"
         raise NotThere(f"there is no node {name!r}", advice)
     return max(found, key=lambda seen: (seen.is_alive, seen.at))
+
+
+def _of_short_name(nodes: Sequence[SeenNode], name: str) -> list[SeenNode]:
+    """Nodes of one whole name, which is this one and an ``@host``; none if there is no such node."""
+    found = [seen for seen in nodes if name and seen.name.rpartition("@")[0] == name]
+    found = [seen for seen in found if seen.is_alive] or found
+    names = sorted({seen.name for seen in found})
+    if len(names) > 1:
+        meant = f"{', '.join(names[:MOST_NAMED])}{', ...' if len(names) > MOST_NAMED else ''}"
+        raise Refusal(f"{name!r} is the short name of {len(names)} nodes: {meant}", "give one of these")
+    return found
 
 
 def tell(
