@@ -86,3 +86,23 @@ def test_the_system_page_tells_what_it_stands_on_and_who_changed_what(stack: Sta
     expect(page.get_by_test_id("settings")).to_contain_text("web_tokens")
     expect(page.locator("main")).not_to_contain_text("sha256$")
     expect(page.get_by_test_id("audit")).to_contain_text("schedules.run")
+
+
+def test_a_node_of_the_graph_is_chosen_and_leads_to_its_task(stack: Stack, visit: Open) -> None:
+    flow_id = begin(stack, 12, 14)
+    wait_until(lambda: stack.ask(f"flows/{flow_id}").get("flow", {}).get("state") == "SUCCESS", "the flow to end")
+    page = visit(f"workflows/{flow_id}")
+    graph = page.get_by_test_id("graph")
+    graph.get_by_role("option", name="picture").click()
+    node = page.get_by_test_id("node")
+    expect(node).to_contain_text("succeeded")
+    drawing = graph.locator("svg[role=presentation]").first
+    seen = [drawing.get_attribute("viewBox")]
+    for button in ("Larger", "Smaller"):
+        graph.get_by_role("button", name=button).click()
+        expect(drawing).not_to_have_attribute("viewBox", seen[-1] or "")
+        seen.append(drawing.get_attribute("viewBox"))
+    press(page, "fit")
+    node.get_by_role("link", name="All of this task").click()
+    heading(page, "shop.picture")
+    expect(page.get_by_test_id("relations")).to_contain_text(flow_id[-8:])

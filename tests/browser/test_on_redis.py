@@ -83,3 +83,66 @@ def test_a_waiting_task_is_revoked_and_a_queue_purged(stack: Stack, visit: Open,
     confirm(page)
     told(page, "3 messages of slow deleted")
     assert stack.waiting("slow") == []
+
+
+def test_a_task_is_sent_again_with_other_arguments_that_the_worker_is_given(stack: Stack, visit: Open) -> None:
+    """Its dead letter goes, its id stays, and the worker's slots run the edited call: once."""
+    (stack.folder / "bank").unlink(missing_ok=True)
+    task_id = stack.send("shop.charge", 60, card="bad")
+    stack.wait_for(task_id, "FAILURE")
+    page = visit(f"tasks/{task_id}")
+    press(page, "retry-edited")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Positional arguments").fill("[61]")
+    dialog.get_by_label("Named arguments").fill('{"card": "good"}')
+    press(page, "send-edited")
+    told(page, "Sent again.")
+    stack.wait_for(task_id)
+    assert [note for note in stack.notes() if note.startswith("charge 6")] == ["charge 61"]
+    assert stack.letters() == []
+    assert stack.app.result(task_id).get(timeout=5) == 61
+
+
+def test_a_letter_is_replayed_with_other_arguments_and_what_does_not_fit_stays_one(
+    stack: Stack, visit: Open, complaints: Complaints
+) -> None:
+    complaints.allowed.append("409")
+    (stack.folder / "bank").unlink(missing_ok=True)
+    task_id = stack.send("shop.charge", 70, card="bad")
+    stack.wait_for(task_id, "FAILURE")
+    page = visit(f"tasks/{task_id}")
+    press(page, "retry-edited")
+    page.get_by_label("Positional arguments, a JSON").fill("[70, 71, 72]")
+    press(page, "send-edited")
+    expect(page.locator(".toast")).to_contain_text("too many positional arguments")
+    assert [letter.task_id for letter in stack.letters()] == [task_id]
+    page = visit(f"dead-letters/{task_id}")
+    press(page, "replay-edited")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Positional arguments").fill("[72]")
+    dialog.get_by_label("Named arguments").fill('{"card": "good"}')
+    press(page, "send-edited")
+    told(page, "Sent again.")
+    stack.wait_for(task_id)
+    assert [note for note in stack.notes() if note.startswith("charge 7")] == ["charge 72"]
+    assert stack.letters() == []
+
+
+def test_a_worker_grows_works_in_its_new_slot_and_stops(stack: Stack, visit: Open, complaints: Complaints) -> None:
+    complaints.allowed.append("404")
+    stack.start_worker("bob", "-Q", "other")
+    wait_until(lambda: any(node["name"].startswith("bob") for node in stack.ask("nodes")["items"]), "bob to report")
+    name = next(node["name"] for node in stack.ask("nodes")["items"] if node["name"].startswith("bob"))
+    page = visit(f"workers/{name}")
+    press(page, "grow")
+    told(page, "grows by one slot")
+    sent = [stack.send("shop.holds", f"end{number}", queue="other") for number in range(3)]
+    wait_until(lambda: {"holds end0", "holds end1", "holds end2"} <= set(stack.notes()), "three at once")
+    for number in range(3):
+        stack.make(f"end{number}")
+    for task_id in sent:
+        stack.wait_for(task_id)
+    press(page, "stop")
+    confirm(page)
+    told(page, "finishes its tasks and stops")
+    assert stack.processes.pop("bob").wait(20) == 0

@@ -162,3 +162,38 @@ def test_a_type_of_task_is_shown_and_one_is_sent(stack: Stack, visit: Open) -> N
     press(page, "send-now")
     wait_until(lambda: "mail from the page hi" in stack.notes(), "the task that was sent")
     heading(page, "shop.mail")
+
+
+def test_a_task_is_sent_to_a_queue_for_later(stack: Stack, visit: Open) -> None:
+    stack.wait_for(stack.send("shop.mail", "before"))
+    page = visit("types/shop.mail")
+    press(page, "send")
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Positional arguments").fill('["later"')
+    expect(page.get_by_test_id("send-now")).to_be_disabled()
+    dialog.get_by_label("Positional arguments").fill('["later"]')
+    dialog.get_by_label("Queue, its own if empty").fill("evening")
+    dialog.get_by_label("Start after, seconds").fill("3600")
+    press(page, "send-now")
+    told(page, "Sent.")
+    page.wait_for_url("**/tasks/*")
+    (task_id,) = stack.waiting("evening")
+    assert page.url.endswith(task_id)
+    size = stack.size("evening")
+    assert size is not None and (size.ready, size.delayed) == (0, 1)
+
+
+def test_what_a_task_was_is_copied_as_it_is(stack: Stack, visit: Open) -> None:
+    task_id = stack.send("shop.refund", 4)
+    stack.wait_for(task_id, "FAILURE")
+    page = visit(f"tasks/{task_id}")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for label, text in (("Copy id", task_id), ("Copy traceback", "ValueError: no such order 4")):
+        page.get_by_role("button", name=label).first.click()
+        assert text in page.evaluate("navigator.clipboard.readText()")
+    attempts = page.get_by_test_id("attempts").get_by_role("listitem").get_by_role("button")
+    expect(attempts).to_have_count(2)
+    attempts.first.click()
+    expect(page.get_by_role("heading", name="Attempt 1")).to_be_visible()
+    attempts.last.click()
+    expect(page.get_by_role("heading", name="Attempt 2")).to_be_visible()

@@ -79,8 +79,14 @@ def test_a_worker_answers_what_it_is_asked(stack: Stack, visit: Open) -> None:
     expect(dialog).to_contain_text("pong")
     dialog.get_by_role("button", name="Statistics").click()
     expect(dialog).to_contain_text("pool")
+    held = stack.send("shop.holds", "asked")
+    wait_until(lambda: "holds asked" in stack.notes(), "a task to run")
     dialog.get_by_role("button", name="Active").click()
-    expect(dialog.get_by_label("Answer", exact=True)).to_be_visible()
+    expect(dialog.get_by_label("Answer", exact=True)).to_contain_text(held)
+    dialog.get_by_role("button", name="Reserved").click()
+    expect(dialog.get_by_label("Answer", exact=True)).not_to_contain_text(held)
+    stack.make("asked")
+    stack.wait_for(held)
 
 
 def test_a_worker_that_is_stopped_ends_and_the_list_says_so(stack: Stack, visit: Open, complaints: Complaints) -> None:
