@@ -5,7 +5,8 @@ and keeps a table of who listens, of which something is left behind. A worker ne
 one that hears and one that says, and needs few permissions (``docs/howto/secure_redis.md``).
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import Any
 
 # mypy: allow-untyped-calls
 from kombu.transport import redis
@@ -15,7 +16,10 @@ NAME = "taskbus-monitoring"
 HOUR = redis.MIN_BINDING_TTL
 """Milliseconds that kombu keeps a table at least whose deadline nobody puts off; to ask takes seconds."""
 
-_Channel = redis.Channel if TYPE_CHECKING else object
+UNNAMED: dict[str, Any] = (
+    {"driver_info": None} if find_spec("redis.driver_info") else {"lib_name": None, "lib_version": None}
+)
+"""What keeps redis-py from telling its own name with CLIENT SETINFO, in either of its generations."""
 
 
 def greet(connection: Any) -> None:
@@ -25,8 +29,8 @@ def greet(connection: Any) -> None:
     connection.read_response()
 
 
-class _Sparing(_Channel):
-    """What both kinds of channel do otherwise than kombu's."""
+class Channel(redis.Channel):
+    """Of one server."""
 
     @property
     def pool(self) -> Any:
@@ -35,7 +39,7 @@ class _Sparing(_Channel):
 
     def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
         asked: dict[str, Any] = super()._connparams(asynchronous)
-        return asked | {"redis_connect_func": greet, "driver_info": None, "protocol": 2}
+        return asked | UNNAMED | {"redis_connect_func": greet, "protocol": 2}
 
     def _subscribe(self) -> None:
         """By name: what is subscribed to as a pattern a user must be allowed to the letter."""
@@ -77,11 +81,7 @@ class _Sparing(_Channel):
                 client.zrem(self.keyprefix_binding_deadlines, exchange)
 
 
-class Channel(_Sparing, redis.Channel):
-    """Of one server."""
-
-
-class SentinelChannel(_Sparing, redis.SentinelChannel):
+class SentinelChannel(Channel, redis.SentinelChannel):
     """Of the server that Sentinels name."""
 
 
