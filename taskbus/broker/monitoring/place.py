@@ -45,7 +45,7 @@ class Place:
     ``prefix`` begins the names of exchanges, where applications on one broker are kept apart by that.
     """
 
-    urls: tuple[str, ...]
+    urls: tuple[str, ...] = field(repr=False)
     is_celerys: bool
     prefix: str = ""
     transport: str | None = None
