@@ -5,6 +5,8 @@ and keeps a table of who listens, of which something is left behind. A worker ne
 one that hears and one that says, and needs few permissions (``docs/howto/secure_redis.md``).
 """
 
+import encodings.idna  # noqa: F401 - this and secrets redis-py imports when it connects, and a fork would halve them
+import secrets  # noqa: F401
 from importlib.util import find_spec
 from typing import Any
 
