@@ -23,9 +23,12 @@ CANNOT = 3
 
 
 class Field:
-    """``peer`` is ``name`` or ``name:variant``; ``url`` its broker ("": files in ``folder``)."""
+    """``peer`` is ``name`` or ``name:variant``; ``url`` its broker ("": files in ``folder``).
 
-    def __init__(self, peer: str, folder: str, url: str, *, results: bool) -> None:
+    ``results_url`` is a store of results, where the broker is none.
+    """
+
+    def __init__(self, peer: str, folder: str, url: str, *, results: bool, results_url: str = "") -> None:
         self.peer = peer
         self.folder = folder
         name, _, variant = peer.partition(":")
@@ -37,6 +40,7 @@ class Field:
             "PEER_URL": url,
             "PEER_VARIANT": variant,
             "PEER_RESULTS": "on" if results else "off",
+            "PEER_RESULTS_URL": results_url,
             "PEER_COUNTER": f"{folder}/counter",
             "PEER_COUNTING": str(counting.__file__),
         }

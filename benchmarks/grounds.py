@@ -14,10 +14,14 @@ sys.path.insert(0, str(HOME.parent))  # the servers of the tests serve here too
 
 
 class Ground(Protocol):
-    """A broker's server; ``version`` is its own. ``server`` is None where the broker is a library: SQLite."""
+    """A broker's server; ``version`` is its own. ``server`` is None where the broker is a library: SQLite.
+
+    ``results`` is the URL of an empty store of results, where the broker is none itself.
+    """
 
     version: str
     server: Any
+    results: str
 
     def fresh(self) -> str:
         """The URL of an empty place on it; what an earlier call gave is gone."""
@@ -35,6 +39,8 @@ def ground(broker: str) -> Iterator[Ground]:
 
 
 class SqliteGround:
+    results = ""
+
     def __init__(self, folder: Path) -> None:
         import sqlite3
 
@@ -50,6 +56,8 @@ class SqliteGround:
 
 class RedisGround:
     """Append-only file, flushed each second: what a queue is usually run on."""
+
+    results = ""
 
     def __init__(self, folder: Path) -> None:
         from tests.servers.redis_server import RedisServer
@@ -69,7 +77,7 @@ class RedisGround:
 
 
 class RabbitGround:
-    """One node; a virtual host for each figure."""
+    """One node, a virtual host for each figure; a Redis for the results of those that can keep them there."""
 
     def __init__(self, folder: Path) -> None:
         from tests.servers.rabbitmq_server import RabbitServer
@@ -77,9 +85,13 @@ class RabbitGround:
         folder.chmod(0o755)
         self.server = RabbitServer(folder)
         self.server.start()
+        place = folder / "redis"
+        place.mkdir()
+        self._store = RedisGround(place)
+        self.results = self._store.fresh()
         self._hosts = count(1)
         self._host = ""
-        self.version = f"RabbitMQ {self.server.control('version').strip()}"
+        self.version = f"RabbitMQ {self.server.control('version').strip()}, results in {self._store.version}"
 
     def fresh(self) -> str:
         if self._host:
@@ -87,14 +99,18 @@ class RabbitGround:
         self._host = f"bench{next(self._hosts)}"
         self.server.control("add_vhost", self._host)
         self.server.control("set_permissions", "-p", self._host, "guest", ".*", ".*", ".*")
+        self.results = self._store.fresh()
         return f"{self.server.url.rstrip('/')}/{self._host}"
 
     def close(self) -> None:
+        self._store.close()
         self.server.stop()
 
 
 class PostgresGround:
-    """One server with PostgreSQL's own defaults, a commit on the disk among them; a schema for each figure."""
+    """One server with PostgreSQL's own defaults, a commit on the disk among them; a database for each figure."""
+
+    results = ""
 
     def __init__(self, folder: Path) -> None:
         from tests.servers.postgres_server import PostgresServer
@@ -102,14 +118,15 @@ class PostgresGround:
         self.server = PostgresServer(fsync="on")
         self.server.start()
         self._numbers = count(1)
-        self.schema = ""
+        self.database = ""
         self.version = f"PostgreSQL {self.server.run('SHOW server_version')[0][0].split()[0]}"
 
     def fresh(self) -> str:
-        if self.schema:
-            self.server.run(f"DROP SCHEMA IF EXISTS {self.schema} CASCADE")
-        self.schema = f"bench{next(self._numbers)}"
-        return self.server.url(schema=self.schema)
+        if self.database:
+            self.server.run(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+        self.database = f"bench{next(self._numbers)}"
+        self.server.run(f"CREATE DATABASE {self.database}")
+        return f"{self.server.url().rpartition('/')[0]}/{self.database}"
 
     def close(self) -> None:
         self.server.stop()

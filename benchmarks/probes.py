@@ -122,7 +122,8 @@ class Host:
             return int(server.evaluate("[garbage_collect(P) || P <- processes()], erlang:memory(total).").split()[-1])
         if self.broker == "postgresql":
             sizes = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r'"
-            return int(server.run(f"{sizes} AND relnamespace = %s::regnamespace", self._ground.schema)[0][0])
+            own = "AND relnamespace = 'public'::regnamespace"
+            return int(server.run(f"{sizes} {own}", database=self._ground.database)[0][0])
         return self._sqlite()
 
     def written(self) -> int:

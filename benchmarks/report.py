@@ -68,18 +68,24 @@ def section(
 
 
 def write(path: Path, broker: str, text: str) -> None:
-    """Put a broker's section in the place of its last one."""
+    """Put a broker's section in the place of its last one; what somebody wrote below its tables stays."""
     page = path.read_text() if path.exists() else ""
     sections = dict.fromkeys(re.findall(r"^## On (.+)$", page, re.MULTILINE), "")
     for name in sections:
         found = re.search(rf"^## On {name}\n.*?(?=^## On |\Z)", page, re.MULTILINE | re.DOTALL)
         sections[name] = found[0].rstrip() + "\n" if found else ""
-    sections[broker] = text
+    sections[broker] = text + _remarks(sections.get(broker, ""))
     path.write_text("\n".join([HEAD, *sections.values()]))
 
 
+def _remarks(section: str) -> str:
+    """What follows the last table of a section: to be read again by whoever measured again."""
+    below = re.split(r"^\|.*\n", section, flags=re.MULTILINE)[-1].strip()
+    return f"\n{below}\n" if section and below else ""
+
+
 def _best(figure: Figure, values: Mapping[str, float | None]) -> tuple[str, float] | None:
-    there = [(peer, value) for peer, value in values.items() if value is not None]
+    there = [(peer, value) for peer, value in values.items() if value is not None and value >= 0]  # early is not good
     pick = min if figure.is_better_small else max
     return pick(there, key=lambda pair: pair[1]) if there else None
 

@@ -54,4 +54,5 @@ def field(ground: Ground, peer: str, *, results: bool) -> Iterator[Field]:
     """A peer on an empty place."""
     name = f"bench-{peer.replace(':', '-')}-"
     with tempfile.TemporaryDirectory(prefix=name, ignore_cleanup_errors=True) as folder:
-        yield Field(peer, str(Path(folder)), ground.fresh(), results=results)
+        url = ground.fresh()
+        yield Field(peer, str(Path(folder)), url, results=results, results_url=ground.results)

@@ -22,9 +22,9 @@ class Config:
     Durations are seconds, sizes bytes.
     """
 
-    broker: str = ""
+    broker: str = field(default="", repr=False)
     """URL of the broker; empty: the SQLite file ``taskbus.db`` in the working folder."""
-    results: str = ""
+    results: str = field(default="", repr=False)
     """URL of the store of results and dead letters; empty: the broker's database where it can be one."""
     default_queue: str = "default"
     """Queue of tasks that name none."""
@@ -32,7 +32,7 @@ class Config:
     """Queues a worker consumes; empty: the default queue and every queue a task of the app names."""
     celery_queues: tuple[str, ...] = ()
     """Queues shared with Celery: sent to in its wire format, and on Redis read from its lists too."""
-    celery_results: str = ""
+    celery_results: str = field(default="", repr=False)
     """Where Celery keeps its results (its ``result_backend``), for tasks that came by its wire or were sent by it."""
     serializer: str = "msgpack"
     """Encoding of arguments and results: ``msgpack`` or ``json``."""
@@ -100,7 +100,7 @@ class Config:
     """Whether a worker's metrics tell how long the queues are: it asks the broker, when it is scraped."""
     metrics_hostname: bool = False
     """Whether histograms have the label ``hostname``, which multiplies their number by that of hosts."""
-    history: str = ""
+    history: str = field(default="", repr=False)
     """URL of the SQL database in which `taskbus web` keeps the history; empty: that of the results on a server, else a
     SQLite file beside theirs (``NAME-history.db``)."""
     history_keep: float = 604_800.0

@@ -1,4 +1,5 @@
-// Builds the page: bundles src/, names each file by a hash of its content, writes index.html with those names.
+// Builds the page: bundles src/, names each file by a hash of its content, writes index.html with those names. What is
+// imported with import() is a file of its own, fetched when it is needed.
 //
 //   node build.mjs [FOLDER] [--watch]     FOLDER: where to (default: taskbus/web/page of this checkout)
 //
@@ -18,6 +19,8 @@ const options = {
   entryPoints: { app: path.join(here, "src/main.tsx") },
   absWorkingDir: here,
   bundle: true,
+  splitting: true,
+  external: ["./node_modules/preact-iso/src/prerender.js"], // an import() of preact-iso's that nobody calls
   format: "esm",
   target: ["es2022"],
   jsx: "automatic",
@@ -25,23 +28,38 @@ const options = {
   minify: true,
   legalComments: "eof",
   entryNames: "[name]-[hash]",
+  chunkNames: "[name]-[hash]",
   outdir: path.join(folder, "assets"),
   metafile: true,
   logLevel: "warning",
   define: { "process.env.NODE_ENV": '"production"' },
 };
 
+function neededBy(file, outputs, known = new Set()) {
+  for (const { path: name, kind } of outputs[file].imports) {
+    if (kind !== "import-statement" || known.has(name)) continue;
+    known.add(name);
+    neededBy(name, outputs, known);
+  }
+  return [...known];
+}
+
 async function writeIndex(metafile) {
-  const built = Object.keys(metafile.outputs).map((file) => path.basename(file));
+  const [script, entry] = Object.entries(metafile.outputs).find(([, { entryPoint }]) => entryPoint === "src/main.tsx");
   const icon = await readFile(path.join(here, "icon.svg"));
   const iconName = `icon-${createHash("sha256").update(icon).digest("hex").slice(0, 8).toUpperCase()}.svg`;
   await writeFile(path.join(folder, "assets", iconName), icon);
   const names = {
-    __SCRIPT__: built.find((name) => name.endsWith(".js")),
-    __STYLE__: built.find((name) => name.endsWith(".css")),
+    __SCRIPT__: path.basename(script),
+    __STYLE__: path.basename(entry.cssBundle),
     __ICON__: iconName,
   };
   let html = await readFile(path.join(here, "index.html"), "utf8");
+  // what the script cannot do without is fetched along with it
+  const needed = neededBy(script, metafile.outputs).map(
+    (file) => `<link rel="modulepreload" href="__BASE__assets/${path.basename(file)}">`,
+  );
+  html = html.replace(/^( *)__NEEDED__\n/m, (_, indent) => needed.map((link) => `${indent}${link}\n`).join(""));
   for (const [mark, name] of Object.entries(names)) html = html.replaceAll(mark, name);
   await writeFile(path.join(folder, "index.html"), html);
 }

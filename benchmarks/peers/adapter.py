@@ -15,8 +15,8 @@ There are three kinds of task. ``noop`` does nothing; ``nap`` waits 10 ms as an 
 a body, and ``chains``, N of them, of ``STEPS`` tasks each.
 
 Settings come as variables, so that the peer's worker sees them as well: PEER_FOLDER (for its files), PEER_URL (of the
-broker; "" for SQLite in the folder), PEER_RESULTS ("on" or "off"), PEER_VARIANT, PEER_COUNTER and PEER_COUNTING (the
-shared counter's file, and the module that counts in it).
+broker; "" for SQLite in the folder), PEER_RESULTS ("on" or "off"), PEER_RESULTS_URL (of a store beside the broker),
+PEER_VARIANT, PEER_COUNTER and PEER_COUNTING (the shared counter's file, and the module that counts in it).
 """
 
 import argparse
@@ -33,6 +33,7 @@ from typing import Any, Protocol
 FOLDER = os.environ.get("PEER_FOLDER", ".")
 URL = os.environ.get("PEER_URL", "")
 VARIANT = os.environ.get("PEER_VARIANT", "")
+RESULTS_URL = os.environ.get("PEER_RESULTS_URL", "")
 KEEPS_RESULTS = os.environ.get("PEER_RESULTS", "off") == "on"
 NAP = 0.010
 SUM_TO = 190_000

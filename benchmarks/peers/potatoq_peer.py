@@ -6,13 +6,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, URL, add_up, counter_hit
+from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, RESULTS_URL, URL, add_up, counter_hit
 from potatoq import Potatoq
 
 app: Any = Potatoq("bench", broker=URL or f"sqlite:///{FOLDER}/potatoq.db")
 app.conf.update(
     task_ignore_result=not KEEPS_RESULTS,
-    result_backend=None if URL.startswith("amqp") else "broker",
+    result_backend=RESULTS_URL or "broker",
     worker_max_tasks_per_child=None,
     worker_prefetch_multiplier=64,
 )
@@ -57,7 +57,7 @@ class PotatoqPeer:
             "version": version("potatoq"),
             "ack": "late: after the task",
             "guarantee": "at least once; a worker that is silent for a minute is dead, its tasks run again, five times",
-            "tuning": "an alpha; prefetch multiplier 64, not 1; processes are not replaced after 1,000 tasks; no scheduler",
+            "tuning": "an alpha; prefetch multiplier 64, not 1; processes not replaced after 1,000 tasks; no scheduler",
         }
 
     def send(self, kind: str, number: int) -> object:

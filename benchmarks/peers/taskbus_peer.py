@@ -1,17 +1,16 @@
 """TaskBus beside its rivals, with its defaults."""
 
 import asyncio
-import os
 import sys
 import time
 from typing import Any
 
-from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, STEPS, URL, VARIANT, add_up, counter_hit
+from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, RESULTS_URL, STEPS, URL, VARIANT, add_up, counter_hit
 
 from taskbus import TaskBus, __version__, chain, chord
 
 BROKER = URL or f"sqlite:///{FOLDER}/taskbus.db"
-RESULTS = os.environ.get("PEER_RESULTS_URL") or BROKER
+RESULTS = RESULTS_URL or BROKER
 app = TaskBus("bench", broker=BROKER, results=RESULTS, store_results=KEEPS_RESULTS)
 hit = counter_hit()
 

@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 
 from taskbus.broker.transports.port import Parcel
 from taskbus.database.port import Database
+from taskbus.database.urls import redacted
 from taskbus.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ def _check_identity(connection: Any, database: Database, place: str) -> None:
     statement = _WHO[database.dialect]
     theirs = _read_out(connection.exec_driver_sql(statement).fetchall())
     if theirs != _read_out(database.read(statement)):
-        raise ConfigError(_elsewhere(connection.engine.url.render_as_string(hide_password=True), place))
+        raise ConfigError(_elsewhere(redacted(connection.engine.url.render_as_string(hide_password=True)), place))
     known.add(database.identity)
 
 

@@ -1,11 +1,11 @@
 """From the setting ``celery_results`` to where Celery's results are; a module is imported only when it is used."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from urllib.parse import parse_qsl, urlencode
 
 from taskbus.celery_results.port import CeleryResults
-from taskbus.database.urls import redacted
+from taskbus.database.urls import redacted, refuse_stray_at
 from taskbus.errors import ConfigError
 
 REDIS = ("redis", "rediss", "sentinel", "sentinels")
@@ -15,7 +15,7 @@ REDIS = ("redis", "rediss", "sentinel", "sentinels")
 class Place:
     """The setting, read. ``is_extended``: documents say of which call they are, as by Celery's ``result_extended``."""
 
-    url: str
+    url: str = field(repr=False)
     is_sql: bool
     is_extended: bool
 
@@ -26,6 +26,7 @@ def located(text: str) -> Place:
     Raises ``ConfigError`` for anything else.
     """
     url, _, query = text.partition("?")
+    refuse_stray_at(text, "", "", query)  # which is quoted below: what is behind its @ would be taken for an option
     options = dict(parse_qsl(query, keep_blank_values=True))
     is_extended = options.pop("extended", "false").lower() in ("true", "1", "yes")
     scheme, separator, _ = url.partition("://")

@@ -19,6 +19,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from taskbus.celery_results.document import Document, read, stored, unreadable, written
 from taskbus.celery_results.port import Ability, Joined, Part
 from taskbus.celery_results.signature import Chord
+from taskbus.database.urls import redacted
 from taskbus.errors import CodecError, ConfigError, StoreError
 from taskbus.outcome import State
 from taskbus.store.sql_polling import Polling
@@ -79,7 +80,7 @@ class SqlResults:
 
     ability = Ability(counts=False)
 
-    def __init__(self, url: URL, *, is_extended: bool) -> None:
+    def __init__(self, url: URL, shown: str, *, is_extended: bool) -> None:
         self._url = url
         self._is_extended = is_extended
         self._metadata, self._tasks, self._groups = tables(is_extended=is_extended)
@@ -88,7 +89,7 @@ class SqlResults:
         self._pid = os.getpid()
         self._columns: frozenset[str] = frozenset()
         self._polling = Polling()
-        self.shown = url.render_as_string(hide_password=True)
+        self.shown = shown
 
     def save(self, documents: Sequence[Document]) -> None:
         for tries_left in reversed(range(TRIES)):
@@ -209,9 +210,13 @@ def open_sql(url: str, *, is_extended: bool) -> SqlResults:
     """``url``: as SQLAlchemy writes it, the driver being TaskBus's own for the database where none is named."""
     scheme, separator, rest = url.partition("://")
     try:
-        return SqlResults(make_url(f"{_DRIVERS.get(scheme, scheme)}{separator}{rest}"), is_extended=is_extended)
-    except SQLAlchemyError as error:
-        raise ConfigError(f"celery_results: {error}") from error
+        made = make_url(f"{_DRIVERS.get(scheme, scheme)}{separator}{rest}")
+        return SqlResults(made, redacted(url), is_extended=is_extended)
+    except (SQLAlchemyError, ValueError) as error:  # their own words may quote half of a password
+        raise ConfigError(
+            f"celery_results={redacted(url)!r} is no URL of SQLAlchemy's ({type(error).__name__}); write / ? # @ in a"
+            " password as %2F %3F %23 %40"
+        ) from None
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from taskbus.cli.output import emit_one
 from taskbus.cli.phrase import count, span
 from taskbus.cli.tables import console, draw
 from taskbus.cli.worker_process import WorkerProcess
+from taskbus.database.urls import redacted
 from taskbus.message import new_id
 from taskbus.task import Task
 from taskbus.worker.options import cpus
@@ -103,7 +104,12 @@ def command(ctx: click.Context, tasks: int, mode: str, members: int, chains: int
                 measures.append(measure)
                 _tell(status, measure)
         machine = describe_machine()
-        item = {"machine": machine, "broker": app.broker.safe_url, "results": app.results_url, "processes": runners}
+        item = {
+            "machine": machine,
+            "broker": app.broker.safe_url,
+            "results": redacted(app.results_url),
+            "processes": runners,
+        }
         item |= {"mode": mode}
         if mode == "workflow":
             item["bytes"] = [account.what for account in accounts([app.broker_url, app.results_url])]

@@ -1,7 +1,7 @@
 """The options every command shares, usable before and after the command's name, and the ``Scope`` they fill."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,8 +25,8 @@ class Scope:
     """What the shared options say; empty means not given. ``verbosity`` is above 0 with -v, below 0 with -q."""
 
     app: str = ""
-    broker: str = ""
-    results: str = ""
+    broker: str = field(default="", repr=False)
+    results: str = field(default="", repr=False)
     config: Path | None = None
     output: Format = Format.TABLE
     verbosity: int = 0

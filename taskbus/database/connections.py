@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, Protocol
 
 from taskbus.database.server_url import Place
@@ -72,17 +72,17 @@ class Connections:
 class Held:
     """A thread's connection, which closes with the thread. ``use`` is held while it is in the middle of something.
 
-    ``opened`` is called with each new connection.
+    ``opened`` is called with each new connection, ``there`` are the groups of tables that were seen on this one.
     """
 
     def __init__(self) -> None:
         self.use = threading.RLock()
         self.link: Link | None = None
-        self.tables = -1
+        self.there: Set[tuple[str, ...]] = frozenset()
         self.opened: list[Callable[[Link], None]] = []
 
     def open(self, link: Link) -> Link:
-        self.link, self.tables = link, -1
+        self.link, self.there = link, frozenset()
         try:
             for opened in list(self.opened):
                 opened(link)

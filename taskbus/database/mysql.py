@@ -6,9 +6,10 @@ There is nothing like LISTEN: a watch is a timer, quick after something was foun
 import ctypes
 import os
 import select
+import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import pymysql
@@ -16,6 +17,7 @@ from pymysql.constants import CLIENT, CR, ER
 
 from taskbus.database.connections import Link
 from taskbus.database.cursor import ChainedCursor
+from taskbus.database.dial import reach
 from taskbus.database.port import Dialect
 from taskbus.database.server import ServerDatabase
 from taskbus.database.server_url import Place, check_options, parse
@@ -40,8 +42,8 @@ def open_url(url: str, timeout: float) -> ServerDatabase:
     place = parse(url, "mysql", PORT)
     options = dict(place.options)
     check_options(url, {**options, "schema": ""} if place.schema else options, OPTIONS)
-    socket = options.pop("unix_socket", "")
-    hosts = ((socket, PORT),) if socket else place.hosts
+    path = options.pop("unix_socket", "")
+    hosts = ((path, PORT),) if path else place.hosts
     place = Place(place.dialect, hosts, place.database, "", place.user, place.password, tuple(sorted(options.items())))
     return ServerDatabase(place, timeout, MysqlDriver())
 
@@ -55,9 +57,18 @@ class Connection(pymysql.connections.Connection):  # type: ignore[misc]
         """Nothing, which saves a round trip: ``_prepared`` sets it with all the rest."""
 
     def query(self, sql: Any, unbuffered: bool = False) -> Any:
+        self.hasten()
+        return super().query(sql, unbuffered)
+
+    def hasten(self) -> None:
+        """Let each wait from now on be no longer than the time that is left."""
         left = max(0.001, self.deadline - time.monotonic())
         self._read_timeout = self._write_timeout = None if left == float("inf") else left
-        return super().query(sql, unbuffered)
+
+    def _request_authentication(self) -> None:
+        """The second half of the handshake."""
+        self.hasten()
+        super()._request_authentication()
 
 
 class MysqlLink:
@@ -119,13 +130,12 @@ class MysqlDriver:
     def connect(self, place: Place, timeout: float, deadline: float) -> Link:
         error: Exception | None = None
         for number, (host, port) in enumerate(place.hosts):
-            left = deadline - time.monotonic()
-            if left <= 0:
+            now = time.monotonic()
+            if now >= deadline:
                 break
-            left /= len(place.hosts) - number  # a host that is silent must leave time for the others
-            where = {"unix_socket": host} if host.startswith("/") else {"host": host, "port": port}
+            share = now + (deadline - now) / (len(place.hosts) - number)  # a silent host leaves time for the others
             try:
-                return _prepared(_connected(place, where, left), timeout, deadline)
+                return _prepared(_connected(place, host, port, share), timeout, deadline)
             except pymysql.MySQLError as failure:
                 error = failure
         raise error or pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, "no connection in time")
@@ -143,11 +153,10 @@ class MysqlDriver:
     def is_transient(self, error: Exception) -> bool:
         return isinstance(error, pymysql.MySQLError) and _code(error) in (ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT)
 
-    def has(self, link: Link, tables: Collection[str]) -> bool:
+    def found(self, link: Link, tables: Collection[str]) -> set[str]:
         marks = ",".join(["%s"] * len(tables))
-        asked = "SELECT count(*) FROM information_schema.tables WHERE table_schema = database() AND table_name IN "
-        found = link.cursor.execute(f"{asked}({marks})", tuple(tables))
-        return bool(found.fetchone()[0] == len(tables))
+        asked = "SELECT table_name FROM information_schema.tables WHERE table_schema = database() AND table_name IN "
+        return {name for (name,) in link.cursor.execute(f"{asked}({marks})", tuple(tables)).fetchall()}
 
     def create(self, link: Link, metadata: "MetaData", place: Place) -> None:
         """Make tables and indexes that are missing; several processes may do so at once.
@@ -164,7 +173,7 @@ class MysqlDriver:
             raise pymysql.OperationalError(ER.LOCK_WAIT_TIMEOUT, "another session has been making tables for long")
         try:
             for table in metadata.sorted_tables:
-                if not self.has(link, [table.name]):
+                if not self.found(link, [table.name]):
                     create = str(CreateTable(table).compile(dialect=dialect))
                     execute(f"{create} ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE={collation}")
                 there = _indexes(link, table.name)  # each is made by itself: whoever made the table may have died
@@ -239,16 +248,34 @@ class NapWatch:
         self._libc.timerfd_settime(self._timer, 0, first, None)
 
 
-def _connected(place: Place, where: Mapping[str, Any], left: float) -> Connection:
+def _connected(place: Place, host: str, port: int, deadline: float) -> Connection:
     options = dict(place.options)
     security: dict[str, Any] = {name: options[name] for name in ("ssl_ca", "ssl_cert", "ssl_key") if name in options}
     if security:
         security |= {name: _is_on(options.get(name, "true")) for name in ("ssl_verify_cert", "ssl_verify_identity")}
-    return Connection(
+    is_local = host.startswith("/")
+    where = {"unix_socket": host} if is_local else {"host": host, "port": port}
+    connection = Connection(
         user=place.user or None, password=place.password, database=place.database, autocommit=True,
-        charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, connect_timeout=left,
-        read_timeout=left, write_timeout=left, binary_prefix=True, **where, **security,
+        charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, connect_timeout=max(0.001, deadline - time.monotonic()),
+        binary_prefix=True, defer_connect=True, **where, **security,
     )  # fmt: skip
+    connection.deadline = deadline
+    reached = None if is_local else _reached(host, port, deadline)
+    connection.hasten()
+    connection.connect(reached)
+    return connection
+
+
+def _reached(host: str, port: int, deadline: float) -> socket.socket:
+    try:
+        reached = reach(host, port, deadline)
+    except OSError as error:
+        said = f"Can't connect to MySQL server on {host!r} ({error})"
+        raise pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, said) from error
+    reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return reached
 
 
 def _indexes(link: Link, table: str) -> set[str]:

@@ -5,6 +5,7 @@ from typing import cast
 
 from taskbus.database.port import Database
 from taskbus.database.sqlite import SqliteDatabase
+from taskbus.database.urls import redacted
 from taskbus.errors import ConfigError
 
 TIMEOUT = 5.0
@@ -23,9 +24,12 @@ def scheme_of(url: str) -> str:
     """The scheme of a URL, without the driver SQLAlchemy may have been told of: ``mysql`` of ``mysql+pymysql://``.
 
     Raises:
-        ConfigError: another driver than TaskBus's own is asked for.
+        ConfigError: it is no URL, or another driver than TaskBus's own is asked for.
     """
-    scheme, plus, driver = url.partition("://")[0].partition("+")
+    spelling, separator, _ = url.partition("://")
+    if not separator:
+        raise ConfigError(f"{redacted(url)!r} is no URL; one looks like sqlite:///file.db")
+    scheme, plus, driver = spelling.partition("+")
     if plus and scheme in SERVERS and driver not in DRIVERS[SERVERS[scheme][1]]:
         known = DRIVERS[SERVERS[scheme][1]][0]
         raise ConfigError(f"{scheme}+{driver}:// asks for a driver TaskBus does not use; write {scheme}+{known}://")

@@ -72,6 +72,9 @@ class Database(Protocol):
         statements in ``metadata.info[dialect]`` are run, each of which must do nothing the second time.
         """
 
+    def apart(self) -> "Database":
+        """The same database for those whose tables nobody else shall wait for: only who uses this object makes them."""
+
     def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
         """All rows of a statement that changes nothing; asked again on a new connection when the old one was dead."""
 

@@ -79,12 +79,12 @@ class PostgresDriver:
     def is_transient(self, error: Exception) -> bool:
         return getattr(error, "sqlstate", None) in ("40001", "40P01")
 
-    def has(self, link: Link, tables: Collection[str]) -> bool:
+    def found(self, link: Link, tables: Collection[str]) -> set[str]:
         found = link.cursor.execute(
-            "SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY(%s)",
+            "SELECT tablename::text FROM pg_tables WHERE schemaname = current_schema() AND tablename = ANY(%s)",
             (list(tables),),
         )
-        return bool(found.fetchone()[0] == len(tables))
+        return {name for (name,) in found.fetchall()}
 
     def create(self, link: Link, metadata: "MetaData", place: Place) -> None:
         """Make schema, tables and indexes that are missing; several processes may do so at once."""
@@ -99,7 +99,7 @@ class PostgresDriver:
             if execute("SELECT to_regnamespace(quote_ident(%s))", (place.schema,)).fetchone()[0] is None:
                 execute(psycopg.sql.SQL("CREATE SCHEMA {}").format(psycopg.sql.Identifier(place.schema)))
             for table in metadata.sorted_tables:
-                if not self.has(link, [table.name]):  # an index of a table in use would wait for those who use it
+                if not self.found(link, [table.name]):  # an index of a table in use would wait for those who use it
                     execute(str(CreateTable(table).compile(dialect=dialect)))
                     for index in sorted(table.indexes, key=lambda index: str(index.name)):
                         execute(str(CreateIndex(index).compile(dialect=dialect)))

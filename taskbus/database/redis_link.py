@@ -25,6 +25,11 @@ _BROKEN = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 TRIES = 3
 """Connections that may break under one command before that is an error, be there time left or not."""
 
+IDLE = 1.0
+"""Seconds without a word after which a server is asked whether it is there, before it is told what must not be said
+twice: a firewall may have forgotten the connection, and that command would be lost in doubt."""
+_PING = pack(("PING",))
+
 
 class Follower(Protocol):
     """Who must know the descriptor behind a link, which changes when it reconnects."""
@@ -208,6 +213,21 @@ class Link:
                 raise
         raise AssertionError("the last try raises")
 
+    def _awake(self, wire: Wire, deadline: float) -> Wire:
+        """This connection if the server answers on it in half of the time that is left, or else a new one."""
+        until = (time.monotonic() + deadline) / 2
+        try:
+            wire.send(_PING, until)
+            wire.reply(until)  # a refusal is a sign of life too
+            wire.hear()
+        except OSError:
+            self.drop()
+            return self._ready(deadline)
+        except BaseException:
+            self.drop()
+            raise
+        return wire
+
     def _open(self, deadline: float) -> Wire:
         """A new connection, on which is heard whatever was heard on the last. Raises ``OSError`` when it breaks."""
         wire = self._line.wire = self._line.find(deadline)
@@ -237,6 +257,8 @@ class Link:
         pause, tries = FIRST_PAUSE, 0
         while True:
             wire = self._ready(deadline)
+            if not repeatable and time.monotonic() - wire.heard_at > IDLE:
+                wire = self._awake(wire, deadline)
             is_sent = False
             try:
                 wire.send(packed, deadline)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
-from taskbus.database.urls import redacted
+from taskbus.database.urls import quotable, redacted, refuse_stray_at
 from taskbus.errors import ConfigError
 
 PREFIX = "taskbus"
@@ -80,16 +80,18 @@ def locate(url: str) -> RedisPlace:
     kind, is_tls = SCHEMES[scheme]
     place, _, query = rest.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True))
+    userinfo, _, where = place.rpartition("@")
+    refuse_stray_at(url, userinfo, "", query)
     if unknown := sorted(options.keys() - set(OPTIONS)):
-        raise ConfigError(f"{shown!r}: unknown option {', '.join(unknown)}; there are {', '.join(OPTIONS)}")
+        names = ", ".join(quotable(name, url) for name in unknown)
+        raise ConfigError(f"{shown!r}: unknown option {names}; there are {', '.join(OPTIONS)}")
     if not is_tls and (of_tls := sorted({"ca_file", "cert_file", "key_file"} & options.keys())):
         raise ConfigError(f"{shown!r}: {', '.join(of_tls)} needs TLS; write {_with_tls(scheme)}://")
-    userinfo, _, where = place.rpartition("@")
     user, _, password = userinfo.partition(":")
     hosts, _, path = where.partition("/")
-    service, db = _path(kind, path, shown)
+    service, db = _path(kind, path, url)
     port = 26379 if kind == SENTINEL else 6379
-    addresses = tuple(_address(host, port, shown) for host in hosts.split(","))
+    addresses = tuple(_address(host, port, url) for host in hosts.split(","))
     if kind == ONE and len(addresses) > 1:
         raise ConfigError(f"{shown!r} names several servers; write sentinel:// or redis+cluster:// for those")
     return RedisPlace(kind, addresses, is_tls, unquote(user), unquote(password), db, service, options, shown)
@@ -99,24 +101,24 @@ def _with_tls(scheme: str) -> str:
     return {"redis": "rediss", "sentinel": "sentinels"}.get(scheme, "rediss+cluster")
 
 
-def _path(kind: str, path: str, shown: str) -> tuple[str, int]:
-    service = ""
+def _path(kind: str, path: str, url: str) -> tuple[str, int]:
+    service, shown = "", redacted(url)
     if kind == SENTINEL:
         service, _, path = path.partition("/")
         if not service or service.isdigit():
             raise ConfigError(f"{shown!r} names no service; write sentinel://host:26379/mymaster/0")
-    if path and not path.isdigit():
-        raise ConfigError(f"{shown!r}: the database must be a number, not {path!r}")
+    if path and not (path.isascii() and path.isdigit()):
+        raise ConfigError(f"{shown!r}: the database must be a number, not {quotable(path, url)!r}")
     if kind == CLUSTER and int(path or 0):
         raise ConfigError(f"{shown!r}: a Redis Cluster has database 0 only; use ?prefix= to keep applications apart")
     return unquote(service), int(path or 0)
 
 
-def _address(text: str, default: int, shown: str) -> Address:
+def _address(text: str, default: int, url: str) -> Address:
     host, colon, port = text.rpartition(":")
     if not colon or text.endswith("]"):
         host, port = text, str(default)
     host = unquote(host).strip("[]") or "localhost"
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(f"{shown!r}: {port!r} is no port")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ConfigError(f"{redacted(url)!r}: {quotable(port, url)!r} is no port; a password is followed by @host")
     return Address(host.lower(), int(port))

@@ -15,6 +15,7 @@ from typing import Any
 
 from hiredis import HiredisError, PushNotification, Reader, ReplyError, pack_command
 
+from taskbus.database.dial import reach
 from taskbus.database.redis_errors import NotReached, RedisError, refused
 from taskbus.database.redis_url import Address, RedisPlace
 
@@ -27,7 +28,8 @@ _KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("
 
 
 class Wire:
-    """Used by one thread at a time. ``hello`` is what the server said of itself.
+    """Used by one thread at a time. ``hello`` is what the server said of itself, ``heard_at`` when it last said
+    anything (monotonic).
 
     Raises:
         OSError: from any method; the connection is of no use then. ``TimeoutError`` at the deadline.
@@ -36,6 +38,7 @@ class Wire:
     def __init__(self, address: Address, place: RedisPlace, deadline: float, *, as_sentinel: bool = False) -> None:
         self.address = address
         self.pid = os.getpid()
+        self.heard_at = time.monotonic()
         self.on_push: Callable[[Any], None] = lambda push: None
         self._reader = Reader(notEnoughData=_MORE)
         self._reader.setmaxbuf(0)
@@ -136,6 +139,7 @@ class Wire:
             return
         if not count:
             raise ConnectionResetError("it closed the connection")
+        self.heard_at = time.monotonic()
         self._reader.feed(self._buffer, 0, count)  # type: ignore[arg-type]
 
     def _wait(self, events: int, deadline: float) -> None:
@@ -153,10 +157,7 @@ class Wire:
 
 
 def _connect(address: Address, place: RedisPlace, deadline: float) -> socket.socket:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("no connection in time")
-    connected = socket.create_connection(address, left)
+    connected = reach(*address, deadline)
     try:
         connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -9,7 +9,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence, Set
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
 T = TypeVar("T")
+Group = tuple[str, ...]
+"""The tables of one purpose."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.002, 0.1
 """Seconds between two tries of a transaction that the server took back in favour of another."""
 
@@ -40,7 +42,8 @@ class Driver(Protocol):
     def is_transient(self, error: Exception) -> bool:
         """Whether the transaction was undone by the server, and may succeed when it is run again."""
 
-    def has(self, link: Link, tables: Collection[str]) -> bool: ...
+    def found(self, link: Link, tables: Collection[str]) -> set[str]:
+        """Those of the tables that are there."""
 
     def create(self, link: Link, metadata: "MetaData", place: Place) -> None: ...
 
@@ -65,6 +68,7 @@ class ServerDatabase:
         self.errors = driver.errors
         self.driver = driver
         self._tables = _tables.setdefault(place.identity, Tables())
+        self._needed: Set[Group] = frozenset()
         self._connections = connections_to(place)
 
     def __repr__(self) -> str:
@@ -74,7 +78,12 @@ class ServerDatabase:
 
     def require(self, tables: Collection[str], metadata: "Callable[[], MetaData]") -> None:
         """These tables are made, where they are missing, by whatever connects next."""
-        self._tables.require(tables, metadata)
+        self._tables.know(tuple(tables), metadata)
+        self._needed |= {tuple(tables)}
+
+    def apart(self) -> "ServerDatabase":
+        """The same database for those whose tables nobody else shall wait for: only who uses this object makes them."""
+        return ServerDatabase(self.location, self.timeout, self.driver)
 
     def cursor(self) -> Any:
         """This thread's cursor, with ``timeout`` seconds from now."""
@@ -196,8 +205,8 @@ class ServerDatabase:
         if link is None:
             link = held.open(self.driver.connect(self.location, self.timeout, deadline))
         link.deadline = deadline
-        if held.tables != self._tables.version:
-            held.tables = self._tables.make(self.driver, link, self.location)
+        if not self._needed <= held.there:
+            held.there = self._tables.make(self.driver, link, self.location, self._needed)
         return link
 
     @property
@@ -216,29 +225,25 @@ class ServerDatabase:
 
 
 class Tables:
-    """Which tables are needed in one database, by anyone in this process; looked for on each new connection."""
+    """Which tables somebody in this process needs in one database; looked for on each new connection."""
 
     def __init__(self) -> None:
-        self.version = 0
-        self._needed: dict[tuple[str, ...], Callable[[], MetaData]] = {}
+        self._known: dict[Group, Callable[[], MetaData]] = {}
         self._lock = threading.Lock()
 
-    def require(self, tables: Collection[str], metadata: "Callable[[], MetaData]") -> None:
+    def know(self, group: Group, metadata: "Callable[[], MetaData]") -> None:
         with self._lock:
-            if tuple(tables) not in self._needed:
-                self._needed[tuple(tables)] = metadata
-                self.version += 1
+            self._known.setdefault(group, metadata)
 
-    def make(self, driver: Driver, link: Link, place: Place) -> int:
-        """Make what is missing; returns the version of what is there now."""
+    def make(self, driver: Driver, link: Link, place: Place, needed: Set[Group]) -> Set[Group]:
+        """Make what is missing of the needed ones; returns all that are there now."""
         with self._lock:
-            version, needed = self.version, dict(self._needed)
-        if not needed or driver.has(link, {table for tables in needed for table in tables}):
-            return version  # as nearly always: in one round trip
-        for tables, metadata in needed.items():
-            if not driver.has(link, tables):
-                driver.create(link, metadata(), place)
-        return version
+            known = dict(self._known)
+        found = driver.found(link, {table for group in known for table in group})  # as a rule all: in one round trip
+        there = {group for group in known if found.issuperset(group)}
+        for group in needed - there:
+            driver.create(link, known[group](), place)
+        return there | needed
 
     def forget(self) -> None:
         self._lock = threading.Lock()

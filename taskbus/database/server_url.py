@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote
 
-from taskbus.database.urls import redacted
+from taskbus.database.urls import quotable, redacted, refuse_stray_at
 from taskbus.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ class Place:
     schema: str = ""
     user: str = ""
     password: str = field(default="", repr=False)
-    options: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def identity(self) -> str:
@@ -53,6 +53,7 @@ def parse(url: str, dialect: str, port: int) -> Place:
     path, _, query = tail.partition("?")
     userinfo, _, hosts = authority.rpartition("@")
     user, _, password = userinfo.partition(":")
+    refuse_stray_at(url, userinfo, path, query)
     if not path:
         raise ConfigError(f"{redacted(url)!r} names no database; write {scheme}://user:password@host:{port}/database")
     options = dict(parse_qsl(query, keep_blank_values=True))
@@ -87,4 +88,4 @@ def check_options(url: str, options: Mapping[str, str], known: Collection[str]) 
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(known))}"
-            raise ConfigError(f"{redacted(url)!r}: unknown option {name}; {advice}")
+            raise ConfigError(f"{redacted(url)!r}: unknown option {quotable(name, url)}; {advice}")

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote
 
 from taskbus.database.connection import Connection, FileGone, begin, connect, explain
 from taskbus.database.port import Dialect, Watch
+from taskbus.database.urls import redacted
 from taskbus.database.watch import subscribe, watch
 from taskbus.errors import ConfigError
 
@@ -55,22 +56,22 @@ def locate(url: str) -> Location:
     """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in SCHEMES:
-        raise ConfigError(f"{url!r} is no database TaskBus knows; {_advice(scheme, bool(separator))}")
+        raise ConfigError(f"{redacted(url)!r} is no database TaskBus knows; {_advice(scheme, bool(separator))}")
     place, _, query = rest.partition("?")
     path = unquote(place.removeprefix("/"))
     if not place.startswith("/") or not path or os.path.basename(path) == ":memory:":
         raise ConfigError(
-            f"{url!r} names no file; write sqlite:///file.db or sqlite:////absolute/file.db,"
+            f"{redacted(url)!r} names no file; write sqlite:///file.db or sqlite:////absolute/file.db,"
             " or memory://name for tests, which keeps everything in one process"
         )
     options = dict(parse_qsl(query, keep_blank_values=True))
     synchronous = options.pop("synchronous", "NORMAL").upper()
     if options:
         raise ConfigError(
-            f"{url!r}: unknown option {', '.join(sorted(options))}; the only one is synchronous=NORMAL|FULL"
+            f"{redacted(url)!r}: unknown option {', '.join(sorted(options))}; the only one is synchronous=NORMAL|FULL"
         )
     if synchronous not in SYNCHRONOUS:
-        raise ConfigError(f"{url!r}: synchronous={synchronous} is not one of {', '.join(SYNCHRONOUS)}")
+        raise ConfigError(f"{redacted(url)!r}: synchronous={synchronous} is not one of {', '.join(SYNCHRONOUS)}")
     return Location(os.path.realpath(path), synchronous)
 
 
@@ -189,6 +190,10 @@ class SqliteDatabase:
             tuple(tables),
         )
         return bool(found.fetchone()[0] == len(tables))
+
+    def apart(self) -> "SqliteDatabase":
+        """This one: here tables are made when they are required, by whoever requires them."""
+        return self
 
     def create(self, metadata: "MetaData") -> None:
         """Create what is missing of these tables and indexes; several processes may do so at once."""

@@ -112,7 +112,7 @@ class History:
 
     def counts(self, range: str, *, task: str | None = None, queue: str | None = None) -> Counts:
         """What happened in a range, to the minute (30d: to the hour)."""
-        return Counts(*self._totals().tally(range, _fitted(task), _fitted(queue)).counts)
+        return Counts.of(self._totals().tally(range, _fitted(task), _fitted(queue)).counts)
 
     def quantiles(
         self, range: str, *, task: str | None = None, queue: str | None = None

@@ -33,7 +33,7 @@ MOST_NAMES = 1000
 """Tasks, and queues, that have a chart of seconds of their own; the rest are in the sum alone."""
 RATED = ("received", "succeeded", "failed", "retried")
 _LOST = ("failed", "rejected", "expired")
-_ENDS = ("succeeded", "retried", "failed", "rejected", "revoked", "expired", "crashed", "given_back")
+_ENDS = ("succeeded", "retried", "failed", "rejected", "revoked", "expired", "crashed")
 OVER = 10
 """Seconds over which rates are told."""
 _SPREAD = 60.0
@@ -109,16 +109,17 @@ class Live:
         return min(_SPREAD, max(1.0, now - told.heard_at)) if told else 1.0
 
     def _add(self, key: Key, total: Total, old: Total | None, now: float, seconds: float) -> int:
-        counts = {name: count - (old.counts.get(name, 0) if old else 0) for name, count in total.counts.items()}
-        lost = sum(max(0, counts.get(name, 0)) for name in _LOST)
-        rated = [max(0, counts.get(name, 0)) for name in RATED]
+        more = {name: max(0, count - (old.counts.get(name, 0) if old else 0)) for name, count in total.counts.items()}
+        lost = sum(more.get(name, 0) for name in _LOST)
+        rated = [more.get(name, 0) for name in RATED]
         rated[RATED.index("failed")] = lost
+        rated[RATED.index("received")] -= more.get("given_back", 0)  # of an earlier second, maybe: see Ring
         for ring in self._rings(key):
             ring.add(now, rated, seconds)
         waits = total.waits if old is None else total.waits.minus(old.waits)
         runs = total.runs if old is None else total.runs.minus(old.runs)
         self._slots.add(now, key[0], waits, runs, lost)
-        return sum(max(0, counts.get(name, 0)) for name in _ENDS)
+        return sum(more.get(name, 0) for name in _ENDS)
 
     def _rings(self, key: Key) -> Iterable[Ring]:
         yield self._all
@@ -221,7 +222,7 @@ class Live:
             ring = self._queues.get(queue)
         instants, columns = (ring or Ring(len(RATED))).last(now, min(LASTING, last))
         nothing: list[float | None] = [None] * len(instants)
-        return Series(1.0, instants, *columns, *([nothing] * 6))
+        return Series(1.0, instants, *([max(0.0, each) for each in column] for column in columns), *([nothing] * 6))
 
     def tens(self, now: float) -> Series:
         """The last quarter of an hour in steps of ten seconds, of all tasks; only steps that were seen whole."""
@@ -230,7 +231,7 @@ class Live:
         if first is None or not self._began_at:
             return Series(10.0, *([] for _ in range(11)))
         starts = list(range(first, len(instants) - len(instants[first:]) % 10, 10))
-        sums = [[sum(column[at : at + 10]) / 10 for at in starts] for column in columns]
+        sums = [[max(0.0, sum(column[at : at + 10])) / 10 for at in starts] for column in columns]
         measured = [self._slots.at(instants[at]) for at in starts]
         waits, runs = ([each[place].quantiles(SHARES) for each in measured] for place in (0, 1))
         quantiles = [[each[share] for each in of] for of in (waits, runs) for share in range(len(SHARES))]

@@ -7,6 +7,7 @@ from taskbus.clock import Clock, wall_clock
 from taskbus.config import Config
 from taskbus.database.opening import SERVERS, open_database, scheme_of
 from taskbus.database.sqlite import locate
+from taskbus.database.urls import quotable
 from taskbus.errors import ConfigError
 from taskbus.history.history import History
 from taskbus.history.retention import DEFAULT, Retention
@@ -27,8 +28,8 @@ def open_history(url: str, clock: Clock = wall_clock, retention: Retention = DEF
     scheme = scheme_of(url)
     if scheme != "sqlite" and scheme not in SERVERS:
         raise ConfigError(
-            f"the history cannot be kept at {scheme}://; name a SQL database, as sqlite:///taskbus-history.db or"
-            " postgresql://user@host/database (setting history)"
+            f"the history cannot be kept at {quotable(scheme, url)}://; name a SQL database, as"
+            " sqlite:///taskbus-history.db or postgresql://user@host/database (setting history)"
         )
     return History(open_database(url), clock, retention)
 

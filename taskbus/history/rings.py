@@ -13,7 +13,10 @@ MINUTE = 6
 
 
 class Ring:
-    """Some counts for each of the last 900 seconds."""
+    """Some counts for each of the last 900 seconds.
+
+    A count may be below 0, where something is taken back that was counted in a second before: sums come out right.
+    """
 
     __slots__ = ("_columns", "_newest")
 
@@ -40,10 +43,10 @@ class Ring:
         self._newest = max(self._newest, now)
 
     def rates(self, now: float, seconds: int) -> list[float]:
-        """Each count per second, over the last so many."""
+        """Each count per second, over the last so many; never below 0."""
         self._turn(int(now))
         places = [second % LASTING for second in range(int(now) - seconds + 1, int(now) + 1)]
-        return [sum(column[place] for place in places) / seconds for column in self._columns]
+        return [max(0.0, sum(column[place] for place in places)) / seconds for column in self._columns]
 
     def last(self, now: float, seconds: int) -> tuple[list[float], list[list[float]]]:
         """The instants at which the last so many seconds began, oldest first, and each count in them."""

@@ -18,7 +18,10 @@ class Quantiles:
 
 
 class Counts(NamedTuple):
-    """How often what happened, by the names of ``monitor.report.COUNTED``; all attempts are counted, none sampled."""
+    """How often what happened, by the names of ``monitor.report.COUNTED``; all attempts are counted, none sampled.
+
+    ``received`` leaves out what was ``given_back``, since that is received again; it is never below 0.
+    """
 
     received: int = 0
     started: int = 0
@@ -31,12 +34,18 @@ class Counts(NamedTuple):
     crashed: int = 0
     given_back: int = 0
 
+    @classmethod
+    def of(cls, counted: Sequence[int]) -> "Counts":
+        """From counts as nodes report them, in the order of ``COUNTED``: there ``received`` is every delivery."""
+        every = cls(*counted)
+        return every._replace(received=max(0, every.received - every.given_back))
+
 
 class Series(NamedTuple):
     """A chart: ``t`` are the instants at which its steps of ``step`` seconds begin, oldest first, without gaps.
 
     Every other field has as many members. Rates are numbers, quantiles None where nothing was measured. ``failed``
-    holds rejected and expired tasks too.
+    holds rejected and expired tasks too. ``received`` is as in ``Counts``, step by step.
     """
 
     step: float
@@ -198,7 +207,7 @@ class Kept(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Per second, over the last ten seconds."""
+    """Per second, over the last ten seconds; ``received`` is as in ``Counts``."""
 
     received: float = 0.0
     succeeded: float = 0.0

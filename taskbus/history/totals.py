@@ -86,7 +86,7 @@ class Steps:
         nothing = Tally()
         tallies = [self._sums.get(place, nothing) for place in range(self._count)]
         instants = [float(self.first + place * self.step) for place in range(self._count)]
-        counts = [Counts(*tally.counts) for tally in tallies]
+        counts = [Counts.of(tally.counts) for tally in tallies]
         lengths = [min(float(self.step), max(1.0, self.now - at)) for at in instants]
 
         def rates(read: Callable[[Counts], int]) -> list[float]:
@@ -271,7 +271,7 @@ class _Kind:
         spark: Sequence[float],
         seconds: float,
     ) -> TaskType:
-        counts = Counts(*self.sum.counts)
+        counts = Counts.of(self.sum.counts)
         errors = sorted(((n, name) for name, n in self.sum.errors.items() if n > 0), reverse=True)[:MOST_ERRORS]
         return TaskType(
             task,

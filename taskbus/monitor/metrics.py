@@ -32,7 +32,10 @@ RUNTIME_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.
 """The default buckets of Prometheus's client, as celery-exporter has them."""
 WAIT_BOUNDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2000.0)
 COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
-    "celery_task_received": (("received",), "Tasks that workers took off their queues."),
+    "celery_task_received": (
+        ("received",),
+        "Deliveries that workers took off their queues, also of what was given back.",
+    ),
     "celery_task_started": (("started",), "Attempts that were started."),
     "celery_task_succeeded": (("succeeded",), "Tasks that succeeded."),
     "celery_task_retried": (("retried",), "Attempts that failed and will be repeated."),
@@ -41,7 +44,10 @@ COUNTERS: dict[str, tuple[tuple[str, ...], str]] = {
     "taskbus_task_failed": (("failed",), "Tasks that failed for good, of whatever exception."),
     "taskbus_task_expired": (("expired",), "Tasks that came too late; among those revoked, too."),
     "taskbus_task_crashed": (("crashed",), "Attempts that took their runner along."),
-    "taskbus_task_given_back": (("given_back",), "Deliveries that were given back, to start elsewhere."),
+    "taskbus_task_given_back": (
+        ("given_back",),
+        "Deliveries that were given back to start elsewhere; received again, then.",
+    ),
 }
 """Names of counters, without ``_total``, with what they count by the names of ``report.COUNTED``, and their help.
 

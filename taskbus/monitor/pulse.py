@@ -5,7 +5,7 @@ Noting costs a store of an attribute. Instants are of the monotonic clock, 0 is 
 
 from collections.abc import Iterable
 
-from taskbus.database.urls import redacted
+from taskbus.database.urls import redacted_text
 
 
 class Contact:
@@ -30,7 +30,7 @@ class Contact:
 
     def failed(self, now: float, act: str, error: Exception) -> None:
         """It did not."""
-        self.failure = redacted(f"cannot {act}: {error}")
+        self.failure = redacted_text(f"cannot {act}: {error}")
         self.failures += 1
         self.failing_since = self.failing_since or now
 

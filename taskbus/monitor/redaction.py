@@ -31,7 +31,7 @@ _WORDS = frozenset({
 """Words that make a name one of a secret."""
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
-_URL = re.compile(r"(?<=://)([^\s/@:'\"<>]{0,200})(:[^\s/'\"<>]{0,400})?@")
+_URL = re.compile(r"(?<=://)([^\s/@:'\"<>]{0,200})(:(?!\d{1,5}(?:[/?#]|$))[^\s'\"<>]{0,400})?@")
 _NAMED = re.compile(r"(?<![\w-])([A-Za-z_][\w-]{0,63})(['\"]?\s{0,3}(?:=>|[=:])\s{0,3}|\s{1,3}(?=['\"]))")
 _VALUE = re.compile(
     r"(?:[Bb]earer|[Bb]asic|[Tt]oken)\s{1,3}[^\s,;'\"]{1,4096}"

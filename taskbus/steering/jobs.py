@@ -58,12 +58,12 @@ class Jobs:
     """The jobs of one process, for any thread. They run as long as it does: each step of one is whole by itself.
 
     How each stands is kept in ``history``, if there is one: so a job whose process died is still told of, as failed,
-    with what it had done; and those of other servers with the same history are told of too.
+    with what it had done; and those of other servers with the same history are told of too. It may be given later.
     """
 
     def __init__(self, clock: Clock = wall_clock, history: History | None = None) -> None:
         self._clock = clock
-        self._history = history
+        self.history = history
         self._kept_at: dict[str, float] = {}
         self._lock = threading.Lock()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
@@ -97,7 +97,7 @@ class Jobs:
         """One job as it stands. Raises ``NotThere``."""
         with self._lock:
             job = self._jobs.get(job_id)
-        if job is None and self._history is not None and (kept := self._history.job(job_id)) is not None:
+        if job is None and self.history is not None and (kept := self.history.job(job_id)) is not None:
             job = self._recalled(kept)
         if job is None:
             raise NotThere(f"there is no job {job_id!r}", "without a history, jobs are forgotten with their server")
@@ -108,7 +108,7 @@ class Jobs:
 
         May raise ``StoreError``.
         """
-        kept = self._history.jobs(KEPT) if self._history is not None else ()
+        kept = self.history.jobs(KEPT) if self.history is not None else ()
         with self._lock:
             own = dict(self._jobs)
         found = [*own.values(), *(self._recalled(each) for each in kept if each.id not in own)]
@@ -183,13 +183,13 @@ class Jobs:
     def _keep(self, job_id: str, every: float = 0.0) -> None:
         """Tell the history how a job stands, if that was longer ago. One that is away now holds up nothing."""
         now = time.monotonic()
-        if self._history is None or now - self._kept_at.get(job_id, float("-inf")) < every:
+        if self.history is None or now - self._kept_at.get(job_id, float("-inf")) < every:
             return
         self._kept_at[job_id] = now
         with self._lock:
             job = self._jobs[job_id]
         try:
-            self._history.save_job(_kept(job, self._clock()))
+            self.history.save_job(_kept(job, self._clock()))
         except TaskBusError as error:
             logger.warning("job %s goes on, but the history cannot be told: %s", job_id, error)
 
@@ -198,8 +198,8 @@ class Jobs:
         state, error = kept.state, kept.error
         if state == "running" and self._clock() - kept.updated_at > SILENT_AFTER:
             state, error = "failed", f"interrupted: its server ended{f'; {error}' if error else ''}"
-            if self._history is not None:
-                self._history.save_job(kept._replace(state=state, error=error))
+            if self.history is not None:
+                self.history.save_job(kept._replace(state=state, error=error))
         return Job(
             kept.id, kept.kind, kept.where, kept.total, kept.by, kept.started_at, kept.done, kept.failed,
             cast(JobState, state), error, None if state == "running" else kept.updated_at,

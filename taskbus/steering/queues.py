@@ -73,6 +73,15 @@ def queue_view(app: TaskBus, reports: ReportStore | None, queue: str, now: float
     return views[queue]
 
 
+def unlisted(app: TaskBus, queues: Iterable[str]) -> list[QueueView]:
+    """Those of ``queues`` that are there, by name, where the broker lists none and no worker tells of them."""
+    return [
+        QueueView(size.name, size.ready, size.delayed, size.running, size.oldest_at, False, 0, 0)
+        for size in _sizes(app, sorted(queues))
+        if size.name in queues
+    ]
+
+
 def is_meant(queue: QueueView | QueueSize, where: QueueFilter, *, is_paused: bool) -> bool:
     """Whether a queue is one that the filter means. Empty is one in which nothing waits, be it ready or delayed."""
     return where.matches(name=queue.name, is_paused=is_paused, is_empty=not queue.ready and not queue.delayed)

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any
 
 from taskbus.clock import Clock, wall_clock
+from taskbus.database.urls import quotable, redacted
 from taskbus.errors import ConfigError
 from taskbus.store.base import Store
 
@@ -60,7 +61,9 @@ def opened(url: str, opening: Callable[[str], Any]) -> Any:
         known = ", ".join(f"{name}://" for name in SCHEMES)
         advice = f"did you mean {near[0]}://?" if near and separator else f"results are kept in {known}"
         raise ConfigError(
-            f"no result store for {spelling}:// ({advice})" if separator else f"{url!r} is no URL; {advice}"
+            f"no result store for {quotable(spelling, url)}:// ({advice})"
+            if separator
+            else f"{redacted(url)!r} is no URL; {advice}"
         )
     try:
         return opening(module)

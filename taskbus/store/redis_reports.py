@@ -123,7 +123,7 @@ class RedisReports:
         return list(dict.fromkeys(remark for each in found for remark in _remarks(each)))
 
     def close(self) -> None:
-        self._database.close()
+        self._database.leave()
 
     def _call(self, *args: Any, repeatable: bool = True) -> Any:
         """All but an order may be done again when a reply was lost: it changes nothing the second time."""

@@ -170,7 +170,7 @@ class ReportStore(Protocol):
         """What the database's live settings mean for reports; asks, and changes nothing."""
 
     def close(self) -> None:
-        """Release connections. Using it again opens new ones."""
+        """Close this thread's connection; those of others close with their threads. Using it again opens another."""
 
 
 def whole_reports(found: Sequence[Minute], limit: int) -> Sequence[Minute] | None:

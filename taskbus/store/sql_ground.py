@@ -57,7 +57,7 @@ class Ground:
     def __init__(
         self, database: Database, tables: tuple[str, ...], schema: str, sql: Mapping[str, str], clock: Clock
     ) -> None:
-        self.database = database
+        self.database = database = database.apart()
         self.dialect = dialect_of(database.dialect)
         self.sql = sql
         self._clock = clock

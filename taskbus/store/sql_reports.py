@@ -49,7 +49,7 @@ class SqlReports:
         own = ("postgresql_reports.sql",) if database.dialect == "postgresql" else ()
         sql = statements(database.dialect, "reports.sql", *own)
         self._ground = ground = Ground(database, TABLES, "taskbus.store.report_tables", sql, clock)
-        self._database, self._dialect, self._sql = database, ground.dialect, sql
+        self._database, self._dialect, self._sql = ground.database, ground.dialect, sql
         self._read = ground.read
         self.database = database.identity
 
@@ -206,7 +206,7 @@ class SqlReports:
         return []  # that of the results in the same database says it all
 
     def close(self) -> None:
-        self._database.close()
+        self._database.leave()
 
     # --- durability ----------------------------------------------------------------------------------------------
 

@@ -28,7 +28,7 @@ class SqlSchedules:
     def __init__(self, database: Database, clock: Clock = wall_clock) -> None:
         sql = statements(database.dialect, "schedules.sql")
         self._ground = ground = Ground(database, TABLES, "taskbus.store.schedule_tables", sql, clock)
-        self._database, self._dialect, self._sql, self._clock = database, ground.dialect, sql, clock
+        self._database, self._dialect, self._sql, self._clock = ground.database, ground.dialect, sql, clock
         self._read, self._write = ground.read, ground.write
         self.database = database.identity
         self.rings = database.dialect != "mysql"

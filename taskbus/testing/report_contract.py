@@ -33,6 +33,7 @@ from taskbus.store.reports import (
     ReportStore,
 )
 from taskbus.testing.clock import START, MovableClock
+from taskbus.testing.open_files import needs_open_files, open_files
 
 RAW = b"\x00\xff\x80 no text"
 MINUTE = int(START // 60)
@@ -294,3 +295,16 @@ class ReportContract:
                 [Order(number, "", b"order", START + 60)], frozenset({"slow"}), START + 5
             )
             assert again.order(b"", START) > number
+
+    @needs_open_files
+    def test_who_closes_it_closes_no_connection_of_another_thread(
+        self, store: ReportStore, tmp_path: Path, clock: MovableClock
+    ) -> None:
+        """That thread may be a worker's, which has messages to give back."""
+        with ThreadPoolExecutor(1) as worker:
+            before = open_files()
+            worker.submit(store.nodes).result()
+            theirs = open_files() - before
+            with closing(self.open(tmp_path, clock)) as mine:
+                mine.nodes()
+            assert theirs <= open_files()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from taskbus.wire import compact
 LEASE = 30.0
 DEADLINE = 20.0
 """Seconds after which something that should happen has not: only ever waited for by a failing test."""
-OPEN_FILES = Path("/proc/self/fd")
 OpenBroker = Callable[..., Broker]
 
 
@@ -111,15 +110,6 @@ def waiting(broker: Broker, queue: str = "default") -> list[str]:
 
 def acks(deliveries: Sequence[Delivery]) -> list[Settlement]:
     return [Settlement(delivery) for delivery in deliveries]
-
-
-def open_files() -> set[str]:
-    """What this process has open, sockets among them, by names that no two share."""
-    names = set()
-    for each in OPEN_FILES.iterdir():
-        with suppress(OSError):  # that of the listing itself
-            names.add(os.readlink(each))
-    return names
 
 
 def readable(consumer: Consumer, timeout: float = DEADLINE) -> bool:

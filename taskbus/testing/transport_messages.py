@@ -8,9 +8,9 @@ from taskbus.broker.broker import Broker
 from taskbus.broker.consumer import Consumer
 from taskbus.errors import PayloadTooLarge
 from taskbus.testing.clock import MovableClock
+from taskbus.testing.open_files import needs_open_files, open_files
 from taskbus.testing.transport_basis import (
     LEASE,
-    OPEN_FILES,
     Basis,
     OpenBroker,
     acks,
@@ -19,7 +19,6 @@ from taskbus.testing.transport_basis import (
     ids,
     message,
     needs_due_times,
-    open_files,
     quiet,
     readable,
     send,
@@ -255,7 +254,7 @@ class MessagesContract(Basis):
 
     # --- opening and closing ---
 
-    @pytest.mark.skipif(not OPEN_FILES.exists(), reason=f"needs {OPEN_FILES}")
+    @needs_open_files
     def test_a_closed_broker_holds_nothing_open(self, open_broker: OpenBroker) -> None:
         before = open_files()
         broker = open_broker()

@@ -1,20 +1,19 @@
 """What a web server runs besides answering: it follows reports, keeps the history, and reports that it is there."""
 
-import logging
 import threading
 
 from taskbus.app import TaskBus
 from taskbus.database.urls import redacted
 from taskbus.errors import StoreError
-from taskbus.history.collector import Collector
 from taskbus.history.history import History
 from taskbus.history.opening import history_url, open_configured
 from taskbus.monitor.reporting import Reporting, Witness
 from taskbus.steering.jobs import Jobs
 from taskbus.store.report_opening import open_reports
+from taskbus.web.breaker import Breakers
 from taskbus.web.house import House
-
-log = logging.getLogger(__name__)
+from taskbus.web.late_history import LateHistory
+from taskbus.web.shielded import shielded
 
 
 class Engine:
@@ -27,14 +26,16 @@ class Engine:
         self.app = app
         self._knows_code, self._is_read_only, self._http = knows_code, is_read_only, http
         self._lock = threading.Lock()
+        self._breakers = Breakers()
         self._house: House | None = None
         self._reporting: Reporting | None = None
+        self._late: LateHistory | None = None
 
     def house(self) -> House:
         """The parts, which are opened and started when this is first called.
 
-        A history that cannot be opened is told of and done without. Raises ``StoreError`` or ``ConfigError`` if reports
-        cannot be read: then nothing is started, and the next call tries again.
+        A history that cannot be opened is told of, and done without until it can be. Raises ``StoreError`` or
+        ``ConfigError`` if reports cannot be read: then nothing is started, and the next call tries again.
         """
         with self._lock:
             if self._house is None:
@@ -51,10 +52,14 @@ class Engine:
         with self._lock:
             house, self._house = self._house, None
             reporting, self._reporting = self._reporting, None
+            late, self._late = self._late, None
+        if late is not None:
+            late.stop()
         if reporting is not None:
             reporting.close()
         if house is None:
             return
+        house.aside.close()
         house.jobs.close()
         if house.collector is not None:
             house.collector.stop()
@@ -63,32 +68,42 @@ class Engine:
                 part.close()
 
     def _start(self) -> House:
-        app = self.app
+        app = shielded(self.app, self._breakers)
         reports = open_reports(app.results_url, app.clock)
-        url = app.config.history or history_url(app.results_url)
-        history = self._open_history()
         house = House(
             app,
-            reports,
-            history,
-            Collector(history, reports, app.clock) if history is not None else None,
-            Jobs(app.clock, history),
-            history_url=redacted(url),
+            self._breakers.guard(reports, app.results_url, StoreError),
+            jobs=Jobs(app.clock),
+            history_url=redacted(self._history_url),
             knows_code=self._knows_code,
             read_only=self._is_read_only,
             environment=app.config.web_environment,
         )
-        if house.collector is not None:
-            house.collector.start()
+        try:
+            house.keep(self._open_history())
+        except StoreError as error:
+            house.late = self._late = LateHistory(
+                self._open_history, lambda history: self._adopt(house, history), error
+            )
+            self._late.start()
         if app.config.reports:
             witness = Witness("web", app.name, lambda: self._http, app.clock)
             self._reporting = Reporting("web", lambda: open_reports(app.results_url, app.clock), witness, app.clock)
             self._reporting.start()
         return house
 
-    def _open_history(self) -> History | None:
-        try:
-            return open_configured(self.app.config, self.app.results_url, self.app.clock)
-        except StoreError as error:
-            log.error("no history is kept: %s", error)
-            return None
+    def _open_history(self) -> History:
+        history = open_configured(self.app.config, self.app.results_url, self.app.clock)
+        return self._breakers.guard(history, self._history_url, StoreError)
+
+    @property
+    def _history_url(self) -> str:
+        return self.app.config.history or history_url(self.app.results_url)
+
+    def _adopt(self, house: House, history: History) -> None:
+        """Keep a history that could only be opened now; unless the server has stopped meanwhile."""
+        with self._lock:
+            if self._house is house:
+                house.keep(history)
+                return
+        history.close()

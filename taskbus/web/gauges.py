@@ -2,7 +2,7 @@
 
 It is asked once a second at most, and only when somebody wants to know; what costs more, less often. All who ask at
 once share one answer. A broker that is away is not waited for again within that second: the last answer stands, and
-``error`` says why there is no newer one.
+``error`` says why there is no newer one. While one who asks waits for long, all others get the last answer, too.
 """
 
 import threading
@@ -22,6 +22,10 @@ T = TypeVar("T")
 EVERY = 1.0
 SELDOM = 10.0
 LATELY = 10.0
+PATIENCE, PATIENCE_AT_FIRST = 0.5, 6.0
+"""Seconds to wait for somebody else who asks: with a last answer, and without one."""
+STALE = 10.0
+"""Seconds for which a last answer is a good one."""
 RECENT = 900.0
 """Seconds for which a dead letter counts as one that has just come."""
 
@@ -31,7 +35,8 @@ class Gauged:
     """What was found at ``at``. ``dead``: how many dead letters came in the last ``RECENT`` seconds.
 
     ``growth``: by how many messages a second each queue grew lately, those that workers hold included.
-    schedule is not paused; ``leader``: the beat that sends them, "" if none does. ``error``: what could not be asked.
+    ``has_schedules``: some schedule is not paused; ``leader``: the beat that sends them, "" if none does. ``error``:
+    what could not be asked.
     """
 
     at: float
@@ -72,12 +77,18 @@ class Gauges:
         self._schedules = Cached(self._look_at_schedules, SELDOM)
 
     def read(self) -> Gauged:
-        """What there is now, at most a second old; never raises ``TaskBusError``."""
-        with self._lock:
+        """What there is now, at most a second old where the broker answers; never raises ``TaskBusError``."""
+        if not self._lock.acquire(timeout=PATIENCE if self._last.at else PATIENCE_AT_FIRST):
+            last = self._last
+            is_stale = self._app.clock() - last.at > STALE
+            return replace(last, error=last.error or "the broker has not answered yet") if is_stale else last
+        try:
             now = self._app.clock()
             if not 0 <= now - self._last.at < EVERY:
                 self._last = self._look(now)
             return self._last
+        finally:
+            self._lock.release()
 
     def _look(self, now: float) -> Gauged:
         try:

@@ -16,8 +16,10 @@ from taskbus.history.shapes import LiveSnapshot
 from taskbus.steering.jobs import Jobs
 from taskbus.store.base import Store
 from taskbus.store.reports import ReportStore
+from taskbus.web.aside import Aside
 from taskbus.web.gauges import Gauges
 from taskbus.web.identity import User
+from taskbus.web.late_history import LateHistory
 from taskbus.web.problems import NOTHING, Seen
 
 
@@ -25,9 +27,12 @@ from taskbus.web.problems import NOTHING, Seen
 class House:
     """One web server's parts, for any thread.
 
+    What they ask of servers goes through breakers: one that hangs is not waited for again and again.
+
     ``app`` is the user's application if ``knows_code``; else one made of URLs alone, which has no tasks and declares no
-    schedules: then task names are those that workers report. ``history`` and ``collector`` are None where no history
-    can be kept; ``history_url`` is where it is. ``environment`` is a word for the page's badge.
+    schedules: then task names are those that workers report. ``history`` and ``collector`` are None while no history
+    can be kept, and ``late`` tries to open it; ``history_url`` is where it is. ``environment`` is a word for the page's
+    badge.
     """
 
     app: TaskBus
@@ -40,9 +45,24 @@ class House:
     knows_code: bool = False
     read_only: bool = False
     environment: str = ""
+    late: LateHistory | None = None
+    aside: Aside = field(default_factory=Aside)
 
     def __post_init__(self) -> None:
         self.gauges = Gauges(self.app, self.reports)
+
+    def keep(self, history: History) -> None:
+        """Have this history from now on, and collect into it."""
+        self.history = self.jobs.history = history
+        self.collector = Collector(history, self.reports, self.clock)
+        self.collector.start()
+
+    @property
+    def history_error(self) -> str:
+        """Why there is no history, "" if there is one."""
+        if self.history is not None:
+            return ""
+        return f"it cannot be opened, which is tried again: {self.late.told}" if self.late else "there is none"
 
     @property
     def snapshot(self) -> LiveSnapshot | None:
@@ -51,7 +71,8 @@ class House:
 
     def seen(self) -> Seen:
         """All that is known of the moment."""
-        return Seen(self.clock(), self.snapshot or NOTHING, self.gauges.read())
+        nothing = NOTHING._replace(error=f"no history, so no reports are read: {self.history_error}")
+        return Seen(self.clock(), self.snapshot or nothing, self.gauges.read())
 
     @property
     def broker(self) -> Broker:

@@ -37,14 +37,14 @@ def problems(seen: Seen) -> list[Problem]:
     return sorted(found, key=lambda problem: problem.severity != "error")[:BOUND]
 
 
-def alive(seen: Seen, kind: str) -> Sequence[LiveNode]:
+def alive(live: LiveSnapshot, kind: str) -> Sequence[LiveNode]:
     """The nodes of a kind that report."""
-    return [node for node in seen.live.nodes if node.is_alive and node.state.kind == kind]
+    return [node for node in live.nodes if node.is_alive and node.state.kind == kind]
 
 
 def served_by(seen: Seen) -> frozenset[str]:
     """The queues from which some living worker fetches, by its reports or its lease."""
-    reported = {queue for node in alive(seen, "worker") for queue in node.state.queues}
+    reported = {queue for node in alive(seen.live, "worker") for queue in node.state.queues}
     leased = {queue for lease in seen.gauged.leases if lease.lease_until > seen.now for queue in lease.queues}
     return frozenset(reported | leased)
 
@@ -56,7 +56,7 @@ def _places(seen: Seen) -> Iterator[Problem]:
 
 
 def _workers(seen: Seen) -> Iterator[Problem]:
-    if alive(seen, "worker") or served_by(seen):
+    if alive(seen.live, "worker") or served_by(seen):
         return
     waiting = sum(queue.ready for queue in seen.gauged.queues)
     text = f"No worker is alive, and {waiting:,} messages wait" if waiting else "No worker is alive"
@@ -90,7 +90,11 @@ def _is_old(seen: Seen, queue: QueueView) -> bool:
 
 
 def _beats(seen: Seen) -> Iterator[Problem]:
-    if not seen.gauged.has_schedules or seen.gauged.leader or any(beat.state.is_leader for beat in alive(seen, "beat")):
+    if (
+        not seen.gauged.has_schedules
+        or seen.gauged.leader
+        or any(beat.state.is_leader for beat in alive(seen.live, "beat"))
+    ):
         return
     yield Problem(
         kind="beat_silent",

@@ -36,7 +36,7 @@ class WorkerOptions:
     beat: bool = False
     log_level: str = "INFO"
     log_format: str = "text"
-    overrides: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         if self.pool not in POOLS:

@@ -57,8 +57,6 @@ class ProgressKeeper:
             self._write()
             self._stop.wait(EVERY)
         self._write()
-        if self._store is not None:
-            self._store.close()
 
     def _write(self) -> None:
         while self._told:

@@ -31,7 +31,7 @@ def url(node: RabbitServer) -> str:
     [
         ("amqp://host/?queue_type=stream", "stream is not one of quorum, classic"),
         ("amqp://host/?typo=1", "unknown option typo"),
-        ("amqp://host:port/", "'port' is no port"),
+        ("amqp://host:port/", "is no port of a RabbitMQ host; write host:5672"),
     ],
 )
 def test_a_url_that_cannot_be_used_is_refused_with_advice(url: str, says: str) -> None:

@@ -243,6 +243,40 @@ class TestSilence(RedisBasis):
         send(far, "b")
         assert ids(far_consumer.fetch(5)) == ["a", "b"]
 
+    def test_a_connection_that_a_firewall_forgot_is_found_out_before_anything_is_entrusted_to_it(
+        self, proxy: Proxy, far: Broker, far_consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send(far, "a")
+        monkeypatch.setattr("taskbus.database.redis_link.IDLE", 0.0)
+        so_far = proxy.accepted
+        proxy.blackhole()  # what was connected hears nothing any more; whoever connects anew is served
+
+        def heal() -> None:
+            until(lambda: proxy.accepted > so_far, "somebody connects anew")
+            proxy.heal()
+
+        healer = threading.Thread(target=heal)
+        healer.start()
+        try:
+            send(far, "b")
+        finally:
+            healer.join()
+        assert ids(far_consumer.fetch(5)) == ["a", "b"]
+
+    def test_only_after_a_silence_is_a_server_asked_whether_it_is_there(
+        self, proxy: Proxy, far: Broker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        send(far, "a")
+        before = proxy.round_trips
+        for n in range(5):
+            send(far, f"busy{n}")
+        busy = proxy.round_trips
+        assert busy - before == 5
+        monkeypatch.setattr("taskbus.database.redis_link.IDLE", 0.0)
+        for n in range(5):
+            send(far, f"idle{n}")
+        assert proxy.round_trips - busy == 10
+
 
 def _is_loading(server: RedisServer) -> bool:
     try:

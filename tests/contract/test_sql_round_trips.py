@@ -8,6 +8,7 @@ import pytest
 
 from taskbus.broker.broker import Broker
 from taskbus.store.opening import open_store
+from taskbus.store.report_opening import open_reports
 from taskbus.testing.transport_basis import LEASE, message
 from tests.servers import mariadb_server, postgres_server
 from tests.servers.proxy import Proxy
@@ -51,6 +52,24 @@ def test_a_sweep_that_finds_nothing_asks_the_broker_once_and_the_store_once(prox
         assert consumer.reap() == 0
         assert store.sweep(0.0) == 0
         assert proxy.round_trips - before == 2
+
+
+def test_who_sends_makes_no_tables_of_the_reports(servers: ModuleType, proxy: Proxy, url: str) -> None:
+    """They take some twenty round trips, and would keep a worker on a slow line from its tasks for ever."""
+    with (
+        closing(open_reports(by(proxy, url))) as reports,
+        closing(open_store(by(proxy, url))),
+        closing(Broker(by(proxy, url))) as broker,
+    ):
+        broker.publish(message("first"))
+        assert proxy.round_trips <= 8
+        before = proxy.round_trips
+        assert reports.paused() == frozenset()
+        assert proxy.round_trips - before > 8, "they were there: this shows nothing"
+        before = proxy.round_trips
+        broker.publish(message("second"))
+        assert reports.paused() == frozenset()
+        assert proxy.round_trips - before <= (5 if servers is mariadb_server else 2)
 
 
 def test_to_connect_and_to_send_takes_few_round_trips(servers: ModuleType, proxy: Proxy, url: str) -> None:

@@ -237,8 +237,10 @@ def _unstable(joined: Joined) -> tuple[list[str], list[str]]:
         for before, after in pairwise(seen):
             if before["state"] not in FINAL or joined.life(id, before["t"]) != joined.life(id, after["t"]):
                 continue
-            if after["state"] == "PENDING" and joined.replays.get(id) and before["state"] == "FAILURE":
-                continue  # the replay that had begun has taken the failure out; its own result is still to come
+            if before["state"] == "FAILURE" and joined.replays.get(id):
+                begun = [run for run in joined.runs[id] if joined.replays[id][-1] <= run.start <= before["t"]]
+                if after["state"] == "PENDING" or not begun:
+                    continue  # the replay that had begun took this failure, of the life before, out after it was seen
             if after["state"] != "PENDING":
                 flip.append(id)
             elif joined.tried.get(id, {}).get("results", True):

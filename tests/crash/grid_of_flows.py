@@ -107,7 +107,12 @@ def _fills(place: Place, point: str, nth: int, action: str) -> Verdict:
 
 def _up(cell: Cell) -> None:
     """Start a worker, and wait until it has run something: that also names the queue to a broker that lists none."""
-    (id,) = cell.send("quick")
+
+    def accepted() -> str:
+        (id,) = cell.send("quick")
+        return id if cell.of("pub_ok", id) else ""  # a producer that was stopped in the middle may hold the file's lock
+
+    id = cell.until(accepted, "a send to be accepted")
     cell.worker()
     cell.until(lambda: cell.of("end", id), "the worker to be up")
 

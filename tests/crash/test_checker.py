@@ -263,6 +263,30 @@ def test_a_replayed_task_may_run_once_more_and_end_otherwise() -> None:
     ) == ["dup"]
 
 
+def test_the_failure_of_the_life_before_may_be_seen_once_more_while_a_replay_begins() -> None:
+    story = healthy()
+    story.send("x", expect="dead")
+    story.run("x", 1.0, 1.1, how="err")
+    story.add("dlq_seen", "x", 1.2, reason="rejected")
+    story.add("replay_begin", "x", 2.0)
+    story.result("x", 2.1, "FAILURE", None)
+    story.run("x", 2.2, 2.3, token=2)
+    story.result("x", 2.4, token=2)
+    assert check(story.events, Rules()).valid
+
+
+def test_a_failure_of_this_life_that_becomes_a_success_is_none_of_that() -> None:
+    story = healthy()
+    story.send("x", expect="dead")
+    story.run("x", 1.0, 1.1, how="err")
+    story.add("dlq_seen", "x", 1.2, reason="rejected")
+    story.add("replay_begin", "x", 2.0)
+    story.run("x", 2.2, 2.3, token=2)
+    story.result("x", 2.4, "FAILURE", None)
+    story.result("x", 2.5, token=2)
+    assert "flip" in check(story.events, Rules()).violations
+
+
 def test_a_torn_last_line_is_left_out_and_any_other_is_an_error(tmp_path) -> None:
     ledger = Ledger(tmp_path)
     ledger.log("start", "a", n=1)

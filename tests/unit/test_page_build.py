@@ -1,6 +1,8 @@
 """The hook that builds the web page: when it builds, what it needs, what it does when it cannot."""
 
+import gzip
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -94,10 +96,29 @@ def test_the_built_page_has_hashed_names_no_inline_code_and_the_mark_of_its_plac
     html = (page / "index.html").read_text()
     names = sorted(file.name for file in (page / "assets").iterdir())
     assert {name.rpartition(".")[2] for name in names} == {"css", "js", "svg"}
-    assert all(f'"__BASE__assets/{name}"' in html for name in names)
+    assert all(re.fullmatch(r"[\w.-]+-[0-9A-Z]{8}\.(css|js|svg)", name) for name in names)
     assert "<style" not in html and "style=" not in html and "<script>" not in html
-    script = next((page / "assets").glob("*.js")).read_text()
-    assert "eval(" not in script and "new Function" not in script
+    for script in scripts_of(page).values():
+        assert "eval(" not in script and "new Function" not in script
+
+
+def test_what_draws_workflows_is_fetched_when_one_is_shown_and_all_else_at_once() -> None:
+    if hatch_build.ensure(ROOT):
+        pytest.skip("the page is not built, and the npm registry cannot be reached")
+    page = hatch_build.page_of(ROOT)
+    html, scripts = (page / "index.html").read_text(), scripts_of(page)
+    first = {name: script for name, script in scripts.items() if f'"__BASE__assets/{name}"' in html}
+    later = {name: script for name, script in scripts.items() if name not in first}
+    assert len(re.findall(r"<script[^>]* src=", html)) == 1
+    for script in first.values():  # what it cannot do without is asked for along with it, not one after the other
+        assert set(re.findall(r'(?:from|import)"\./([^"]+)"', script)) <= set(first)
+    assert later and all(any(f'import("./{name}")' in script for script in first.values()) for name in later)
+    assert "edgesep" in "".join(later.values()) and "edgesep" not in "".join(first.values())
+    assert sum(len(gzip.compress(script.encode())) for script in first.values()) < 85_000
+
+
+def scripts_of(page: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in (page / "assets").glob("*.js")}
 
 
 def test_git_holds_neither_the_built_page_nor_what_npm_fetches() -> None:

@@ -80,6 +80,9 @@ TEXTS = {
     "eyJhbGciOiJI.eyJzdWIiOiIx.hunter2hunter2": "***",
     "user: ann, port=5432": "user: ann, port=5432",
     "http://shop/a@b": "http://shop/a@b",
+    "http://shop:8080/a@b": "http://shop:8080/a@b",
+    "redis://:hunter2/and/more@db:6379/0 is away": "redis://:***@db:6379/0 is away",
+    "amqp://ann:hunter2#@more@db/x": "amqp://ann:***@db/x",
     "KeyError: 'name'": "KeyError: 'name'",
 }
 

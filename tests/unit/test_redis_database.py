@@ -50,7 +50,7 @@ def test_a_url_says_who_and_shows_no_secret() -> None:
     ("url", "says"),
     [
         ("redis://host/x", "must be a number"),
-        ("redis://host:x", "'x' is no port"),
+        ("redis://host:x", "no port; a password is followed by @host"),
         ("redis://host:70000", "no port"),
         ("redis://a,b", "several servers; write sentinel://"),
         ("redis://host?ssl=1", "unknown option ssl; there are prefix"),

@@ -108,7 +108,17 @@ function problems(world) {
   ];
 }
 
-const ZERO = { received: 0, succeeded: 0, retried: 0, failed: 0, rejected: 0, revoked: 0, expired: 0, crashed: 0 };
+const ZERO = {
+  received: 0,
+  succeeded: 0,
+  retried: 0,
+  failed: 0,
+  rejected: 0,
+  revoked: 0,
+  expired: 0,
+  crashed: 0,
+  given_back: 0,
+};
 
 function overview(range, world) {
   const full = series(range, world.isEmpty ? 0 : 410, 7);

@@ -24,6 +24,7 @@ function type([task, queue, seconds, failing, , errors], place) {
       revoked: 0,
       expired: 0,
       crashed: place === 6 ? 2 : 0,
+      given_back: 0,
     },
     rate,
     wait: q(0.02 + place * 0.01),

@@ -38,6 +38,7 @@ export interface Quantiles {
 }
 
 export interface Counts {
+  /** Without what was given back, which is received again. */
   received: number;
   succeeded: number;
   retried: number;
@@ -46,6 +47,7 @@ export interface Counts {
   revoked: number;
   expired: number;
   crashed: number;
+  given_back: number;
 }
 
 type Measures = (number | null)[];

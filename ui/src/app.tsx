@@ -1,6 +1,7 @@
 /** Which page answers which address. */
 import { LocationProvider, Route, Router } from "preact-iso";
 import { Empty } from "./components/Empty";
+import { later } from "./components/Later";
 import { Page } from "./components/Page";
 import { Layout } from "./layout";
 import { DeadLetter, DeadLetters } from "./pages/DeadLetters";
@@ -15,9 +16,10 @@ import { Type } from "./pages/Type";
 import { Types } from "./pages/Types";
 import { Worker } from "./pages/Worker";
 import { Workers } from "./pages/Workers";
-import { Workflow } from "./pages/Workflow";
 import { Workflows } from "./pages/Workflows";
 import { base } from "./place";
+
+const Workflow = later("Workflow", async () => (await import("./pages/Workflow")).Workflow);
 
 export function App() {
   return (

@@ -17,6 +17,7 @@ const NONE: Counts = {
   revoked: 0,
   expired: 0,
   crashed: 0,
+  given_back: 0,
 };
 
 test("a time is what clocks in its zone show, before and after they are changed", () => {

@@ -4,7 +4,7 @@ A channel of ours has a ``storage``, which is one of these. All instants are by 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from taskbus.broker.delivery import Delivery, Record, Settlement
@@ -46,7 +46,7 @@ class Opening:
     never. ``celery_queues``: queues that are Celery's as well, and are declared and read as Celery does.
     """
 
-    url: str
+    url: str = field(repr=False)
     clock: Clock = wall_clock
     timeout: float = 5.0
     dedup_window: float = 60.0

@@ -10,6 +10,7 @@ from typing import NamedTuple
 # mypy: allow-untyped-calls
 from kombu.transport import TRANSPORT_ALIASES
 
+from taskbus.database.urls import redacted
 from taskbus.errors import ConfigError
 
 
@@ -53,7 +54,7 @@ def transport_of(url: str) -> str:
     if known is None:
         near = difflib.get_close_matches(scheme.lower(), SCHEMES, n=1, cutoff=0.6)
         hint = f"did you mean {near[0]}://?" if near else f"there are {', '.join(f'{name}://' for name in SCHEMES)}"
-        raise ConfigError(f"{url!r} is no broker this TaskBus knows; {hint}")
+        raise ConfigError(f"{redacted(url)!r} is no broker this TaskBus knows; {hint}")
     try:
         import_module(_ALIASES[known.alias].partition(":")[0])
     except ModuleNotFoundError as error:

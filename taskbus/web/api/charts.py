@@ -29,7 +29,7 @@ def quantiles_of(quantiles: remembered.Quantiles) -> Quantiles:
 
 
 def counts_of(counts: remembered.Counts) -> Counts:
-    """As they are sent: without those that only the server needs."""
+    """As they are sent."""
     return as_shape(counts, Counts)
 
 

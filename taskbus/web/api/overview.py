@@ -5,6 +5,7 @@ import math
 from taskbus.errors import StoreError
 from taskbus.history.shapes import Counts as Counted
 from taskbus.history.shapes import Quantiles as Measured
+from taskbus.steering.queues import unlisted
 from taskbus.web import picture
 from taskbus.web.api.charts import counts_of, quantiles_of, series_of
 from taskbus.web.house import House, Visit
@@ -32,7 +33,7 @@ def show(visit: Visit, query: Range) -> Overview:
     house = visit.house
     seen = house.seen()
     live = seen.live
-    workers = alive(seen, "worker")
+    workers = alive(seen.live, "worker")
     history = house.history
     counts = history.counts(query.range) if history is not None else Counted()
     wait, run = history.quantiles(query.range) if history is not None else (Measured(), Measured())
@@ -47,7 +48,7 @@ def show(visit: Visit, query: Range) -> Overview:
         problems=problems(seen),
         nodes=NodeCounts(
             workers=len(workers),
-            beats=len(alive(seen, "beat")),
+            beats=len(alive(seen.live, "beat")),
             slots=sum(worker.state.slots for worker in workers),
             active=sum(worker.state.active for worker in workers),
         ),
@@ -76,14 +77,19 @@ def scaling(visit: Visit, query: ScalingOf) -> Scaling:
     """How many workers these queues want: for KEDA's metrics-api scaler. Fails, rather than guessing, without a broker.
 
     What runs counts too: a worker that runs a long task is not to be taken away because nothing waits. What is paused
-    or not yet due wants nobody.
+    or not yet due wants nobody. Nor does a queue that is not there: it may come yet, and ``unknown`` names it.
     """
     seen = visit.house.seen()
     if seen.gauged.error:
         raise StoreError(seen.gauged.error)
     wanted = {name.strip() for name in query.queues.split(",") if name.strip()}
     queues = [queue for queue in seen.gauged.queues if queue.name in wanted or not wanted]
-    workers = [node for node in alive(seen, "worker") if not wanted or wanted & set(node.state.queues)]
+    unknown = wanted - {queue.name for queue in queues}
+    if not visit.house.broker.features.lists:
+        unseen = unlisted(visit.house.app, unknown)
+        queues, unknown = [*queues, *unseen], unknown - {queue.name for queue in unseen}
+        visit.house.broker.ping()  # or was it the broker that is not there?
+    workers = [node for node in alive(seen.live, "worker") if not wanted or wanted & set(node.state.queues)]
     lists_held = visit.house.broker.features.lists
     in_flight = sum(queue.held for queue in queues) if lists_held else sum(node.state.held for node in workers)
     queued = sum(queue.ready for queue in queues if not queue.is_paused)
@@ -97,4 +103,5 @@ def scaling(visit: Visit, query: ScalingOf) -> Scaling:
         workers=len(workers),
         capacity=capacity,
         desired=math.ceil((queued + in_flight) / slots),
+        unknown=sorted(unknown - {visit.house.app.config.default_queue, *visit.house.app.config.queues}),
     )

@@ -105,7 +105,11 @@ class Quantiles(Shape):
 
 
 class Counts(Shape):
-    """How many attempts ended how."""
+    """How many attempts ended how.
+
+    ``received`` leaves out the deliveries that were given back to start elsewhere, since they are received again:
+    ``given_back`` counts those. It is never below 0.
+    """
 
     received: int = 0
     succeeded: int = 0
@@ -115,6 +119,7 @@ class Counts(Shape):
     revoked: int = 0
     expired: int = 0
     crashed: int = 0
+    given_back: int = 0
 
 
 class Series(Shape):

@@ -72,7 +72,7 @@ class View(Given):
 
 
 class Rates(Shape):
-    """How much of what a second, over the last few seconds."""
+    """How much of what a second, over the last few seconds. ``received`` leaves out what was given back."""
 
     received: float = 0.0
     succeeded: float = 0.0
@@ -186,7 +186,10 @@ class ScalingOf(Given):
 
 
 class Scaling(Shape):
-    """What an autoscaler wants to know. ``desired``: so many workers run all that is ready or held at once."""
+    """What an autoscaler wants to know. ``desired``: so many workers run all that is ready or held at once.
+
+    ``unknown``: of the queues asked for, those that neither broker, workers nor settings know, yet or at all.
+    """
 
     queued: int
     in_flight: int
@@ -194,3 +197,4 @@ class Scaling(Shape):
     workers: int
     capacity: int
     desired: int
+    unknown: list[str]

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from taskbus.celery_settings import Verdict, celery_settings, is_default, present_name
+from taskbus.database.urls import redacted
 from taskbus_celery.exceptions import ImproperlyConfigured, warn_once
 
 HONOURED = frozenset({
@@ -250,8 +251,8 @@ def _results(conf: Settings) -> str:
     if not url or scheme.partition("+")[0] in _STORES:
         return str(url)
     raise ImproperlyConfigured(
-        f"result_backend={url!r} cannot be had: results go to Redis, SQLite, PostgreSQL or MySQL; leave it out for the "
-        "broker's own database"
+        f"result_backend={redacted(str(url))!r} cannot be had: results go to Redis, SQLite, PostgreSQL or "
+        "MySQL; leave it out for the broker's own database"
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from kombu.connection import Connection
 from kombu.pidbox import Mailbox
 
+from taskbus.database.urls import redacted
 from taskbus_celery.exceptions import NotSupported
 
 EXCHANGE = "celery"
@@ -56,7 +57,7 @@ class Control:
         url = str(self._app.conf.broker_url or "")
         if url.partition("://")[0] not in SCHEMES:
             raise NotSupported(
-                f"app.control.{command}: remote control needs a broker on Redis or RabbitMQ, not {url!r}"
+                f"app.control.{command}: remote control needs a broker on Redis or RabbitMQ, not {redacted(url)!r}"
             )
         with Connection(url) as opened:
             found: Replies | None = self.mailbox(opened)._broadcast(

@@ -2,8 +2,9 @@
 
 import ssl
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
+from taskbus.database.urls import quotable, redacted, refuse_stray_at
 from taskbus.errors import ConfigError
 
 QUEUE_TYPES = ("quorum", "classic")
@@ -53,38 +54,47 @@ class Address:
 
 def read(url: str) -> Address:
     """Raises ``ConfigError`` naming the part that cannot be used; never shows a password."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    scheme, _, rest = url.partition("://")  # not by urlsplit, whose errors quote what they do not like
+    if scheme not in PORTS:
+        raise ConfigError(f"{redacted(url)!r} is no RabbitMQ; write amqp://user:password@host:5672/vhost")
+    rest, _, fragment = rest.partition("#")
+    place, _, query = rest.partition("?")
+    authority, _, vhost = place.partition("/")
+    userinfo, _, netloc = authority.rpartition("@")
+    refuse_stray_at(url, userinfo, vhost, f"{query}#{fragment}")
+    options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options.keys() - {*OPTIONS}:
-        raise ConfigError(f"{parts.scheme}://: unknown option {name}; there are {', '.join(OPTIONS)}")
+        raise ConfigError(f"{scheme}://: unknown option {quotable(name, url)}; there are {', '.join(OPTIONS)}")
     kind = options.get("queue_type", QUEUE_TYPES[0])
     if kind not in QUEUE_TYPES:
-        raise ConfigError(f"queue_type={kind} is not one of {', '.join(QUEUE_TYPES)}")
-    userinfo, _, netloc = parts.netloc.rpartition("@")
+        raise ConfigError(f"queue_type={quotable(kind, url)} is not one of {', '.join(QUEUE_TYPES)}")
     user, _, password = userinfo.partition(":")
-    default = PORTS[parts.scheme]
-    hosts = tuple(_host(each, default) for each in netloc.split(",")) if netloc else (("127.0.0.1", default),)
-    vhost = unquote(parts.path[1:]) or "/"
+    default = PORTS[scheme]
+    hosts = tuple(_host(each, default, url) for each in netloc.split(",")) if netloc else (("127.0.0.1", default),)
     return Address(
-        hosts, unquote(user) or "guest", unquote(password) if userinfo else "guest", vhost, kind,
-        options.get("prefix", ""), parts.scheme == "amqps", options.get("cafile"), options.get("certfile"),
-        options.get("keyfile"), _seconds(options.get("consumer_timeout")),
+        hosts, unquote(user) or "guest", unquote(password) if userinfo else "guest", unquote(vhost) or "/", kind,
+        options.get("prefix", ""), scheme == "amqps", options.get("cafile"), options.get("certfile"),
+        options.get("keyfile"), _seconds(options.get("consumer_timeout"), url),
     )  # fmt: skip
 
 
-def _seconds(text: str | None) -> float | None:
+def _seconds(text: str | None, url: str) -> float | None:
     if text is None:
         return None
     if not text.isdecimal():
-        raise ConfigError(f"consumer_timeout={text} is no number of seconds; write consumer_timeout=7200, or 0")
+        said = quotable(text, url)
+        raise ConfigError(f"consumer_timeout={said} is no number of seconds; write consumer_timeout=7200, or 0")
     return float(text)
 
 
-def _host(text: str, default: int) -> tuple[str, int]:
+def _host(text: str, default: int, url: str) -> tuple[str, int]:
     """``name``, ``name:port`` or ``[v6]:port``."""
     host, separator, port = text.rpartition(":")
     if not separator or text.endswith("]"):
         host, port = text, str(default)
-    if not port.isdigit() or not 0 < int(port) < 1 << 16:
-        raise ConfigError(f"{port!r} is no port of a RabbitMQ host; write host:5672")
+    if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
+        raise ConfigError(
+            f"{redacted(url)!r}: {quotable(port, url)!r} is no port of a RabbitMQ host; write host:5672, and"
+            " / ? # @ in a password as %2F %3F %23 %40"
+        )
     return host.strip("[]") or "127.0.0.1", int(port)

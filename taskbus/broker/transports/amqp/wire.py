@@ -14,6 +14,7 @@ from typing import Any
 from taskbus.broker.transports.amqp import frames
 from taskbus.broker.transports.amqp.address import Address
 from taskbus.broker.transports.amqp.frames import Method
+from taskbus.database.dial import reach
 
 READ_SIZE = 1 << 18
 LONGEST_POLL = 60.0
@@ -296,17 +297,11 @@ def opened(address: Address, heartbeat: int, until: float, beside: Callable[[], 
 def _connected(address: Address, host: tuple[str, int], until: float) -> socket.socket:
     """A socket to a host, with TLS where asked for."""
     name, port = host
-    left = until - time.monotonic()
-    if left <= 0:
-        raise WireLost("no time was left")
     try:
-        connection = socket.create_connection(host, left)
+        connection = reach(name, port, until)
     except OSError as error:
         raise WireLost(f"{name}:{port}: {error.strerror or error}") from error
     try:
-        if connection.getsockname() == connection.getpeername():
-            # With nobody listening on a port of the ephemeral range, TCP may connect a socket to itself.
-            raise ConnectionRefusedError(None, "Connection refused")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         context = address.context()
