@@ -78,7 +78,7 @@ class PublishUnknown(PublishFailed):
     """The broker did not answer: the task may or may not run.
 
     To make sure, send it again with the same ``task_id`` (``task_ids`` holds it): a broker whose features say ``dedup``
-    counts it once within ``dedup_window`` seconds.
+    counts it once within ``dedup_window`` seconds. Others (RabbitMQ, SQLite) queue it once more, and it may run twice.
     """
 
     def __str__(self) -> str:

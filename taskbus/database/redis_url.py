@@ -17,6 +17,8 @@ from urllib.parse import parse_qsl, unquote
 from taskbus.database.urls import quotable, redacted, refuse_stray_at
 from taskbus.errors import ConfigError
 
+PREFIX = "taskbus"
+"""What every key begins with unless the URL says otherwise."""
 ONE, SENTINEL, CLUSTER = "one", "sentinel", "cluster"
 SCHEMES = {
     "redis": (ONE, False),
@@ -53,7 +55,7 @@ class RedisPlace:
 
     @property
     def prefix(self) -> str:
-        return self.options.get("prefix") or "taskbus"
+        return self.options.get("prefix") or PREFIX
 
     @property
     def identity(self) -> str:

@@ -299,6 +299,11 @@ def test_the_doctor_hears_version_durability_and_what_cannot_be_seen(node: Rabbi
     assert re.fullmatch(r"RabbitMQ \d+\.\d+\.\d+.*", remarks["version"].text)
     assert remarks["durability"].weight is Weight.FINE
     assert "30 minutes" in remarks["consumer_timeout"].text
+    assert {remark.weight for remark in remarks.values()} == {Weight.FINE}
+    told = Broker(f"{url}&consumer_timeout=7200")
+    (timeout,) = [remark for remark in told.examine() if remark.subject == "consumer_timeout"]
+    assert "7200 seconds, as the URL says" in timeout.text
+    told.close()
     (durability,) = [remark for remark in classic.examine() if remark.subject == "durability"]
     assert durability.weight is Weight.RISK
     broker.close()
@@ -310,6 +315,7 @@ def test_the_doctor_hears_version_durability_and_what_cannot_be_seen(node: Rabbi
     (True, {"x-queue-mode": "lazy", "x-max-priority": 3, "x-expires": 60_000}, "a classic queue"),
     (False, {}, "a queue that does not outlive everything (durable is false)"),
     (True, {"x-queue-type": "stream"}, "a stream queue"),
+    (True, {"x-queue-type": "quorum"}, "a quorum queue"),
     (True, {"x-queue-type": "quorum", "x-delivery-limit": 3}, "a quorum queue"),
 ])  # fmt: skip
 @pytest.mark.parametrize("wanted", ["", "&queue_type=classic"], ids=["quorum wanted", "classic wanted"])
@@ -327,7 +333,9 @@ def test_the_doctor_hears_what_a_queue_is_that_somebody_else_declared(
     consumer = mine.consumer(["default"], name="w", lease=LEASE)
     (remark,) = [remark for remark in consumer.examine() if remark.subject == "queue type"]
     assert remark.text.startswith(f"{name!r} is {kind}, as somebody declared it")
-    assert remark.weight is (Weight.FINE if kind == "a quorum queue" else Weight.RISK)
+    is_limited = "x-delivery-limit" in arguments
+    assert remark.weight is (Weight.FINE if kind == "a quorum queue" and not is_limited else Weight.RISK)
+    assert ("more than 3 times" in remark.text) is is_limited
     consumer.close()
     somebody.close()
     mine.close()

@@ -32,6 +32,20 @@ def wait_until(condition: Callable[[], Any], what: str, timeout: float = PATIENC
     return found
 
 
+def heartbeats(client: Celery, count: int) -> list[str]:
+    """Of which workers Celery's client hears, until it has heard so many heartbeats."""
+    heard: list[str] = []
+
+    def on_heartbeat(event: dict[str, str]) -> None:
+        heard.append(event["hostname"])
+        receiver.should_stop = len(heard) >= count
+
+    with client.connection_for_read() as connection:
+        receiver = client.events.Receiver(connection, handlers={"worker-heartbeat": on_heartbeat})
+        receiver.capture(limit=None, timeout=PATIENCE, wakeup=False)
+    return heard
+
+
 class Program:
     """A process with its output in a file; killed at the end if it is still there."""
 

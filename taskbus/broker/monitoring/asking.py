@@ -37,7 +37,7 @@ def _speaking(place: Place) -> Iterator[tuple[Any, Any]]:
     connection = place.connect()
     try:
         connection.ensure_connection(max_retries=1, interval_start=0)
-        yield mailbox(LamportClock())(connection), connection.channel()
+        yield mailbox(LamportClock(), place.prefix)(connection), connection.channel()
     except (*connection.connection_errors, *connection.channel_errors, OperationalError) as error:
         raise BrokerError(f"{connection.as_uri()}: {error}") from error
     finally:

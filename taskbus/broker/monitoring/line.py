@@ -35,10 +35,10 @@ class Command(NamedTuple):
     ticket: str | None
 
 
-def mailbox(clock: LamportClock) -> Mailbox:
-    """Celery's mailbox, of which every worker has its own queue."""
+def mailbox(clock: LamportClock, prefix: str = "") -> Mailbox:
+    """Celery's mailbox, of which every worker has its own queue. ``prefix``: that of ``Place``."""
     return Mailbox(
-        "celery",
+        f"{prefix}celery",
         type="fanout",
         accept=["json"],
         serializer="json",
@@ -57,6 +57,8 @@ class Line:
     def __init__(self, place: Place, node: str, clock: LamportClock) -> None:
         self._node = node
         self._clock = clock
+        self._place = place
+        self._box = mailbox(clock, place.prefix)
         self._connection = place.connect()
         self.errors: tuple[type[BaseException], ...] = (
             *self._connection.connection_errors,
@@ -66,7 +68,7 @@ class Line:
             self._connection.ensure_connection(max_retries=1, interval_start=0)
             # kombu's Redis transport is no topic exchange; Celery therefore takes a fanout there.
             kind = "fanout" if self._connection.transport.driver_type == "redis" else "topic"
-            self._exchange = Exchange(EVENTS, type=kind)
+            self._exchange = Exchange(f"{place.prefix}{EVENTS}", type=kind)
             self._channel = self._connection.channel()
             self._events = Producer(self._channel, exchange=self._exchange, serializer="json", auto_declare=False)
             self._exchange(self._channel).declare()
@@ -84,11 +86,11 @@ class Line:
 
     def listen(self, on_command: Callable[[Command], None], on_election: Callable[[Mapping[str, Any]], None]) -> None:
         """From now on hand over what is said to this node, whenever its hub turns."""
-        channel = self._connection.channel()
+        channel = self._channel  # the one that tells: on Redis each has connections of its own
         self._replies = Producer(channel, serializer="json", auto_declare=False)
-        box = mailbox(self._clock).get_queue(self._node)
+        box = self._box.get_queue(self._node)
         elections = Queue(
-            f"{EVENTS}.elections.{self._node}", exchange=self._exchange, routing_key="worker.elect",
+            f"{self._exchange.name}.elections.{self._node}", exchange=self._exchange, routing_key="worker.elect",
             auto_delete=True, durable=False, exclusive=True, message_ttl=5.0, expires=60.0,
         )  # fmt: skip
 
@@ -135,13 +137,16 @@ class Line:
                 self._connection.drain_events(timeout=0)
 
     def ask_others(self, method: str, arguments: Mapping[str, Any], timeout: float) -> list[Mapping[str, Any]]:
-        """What all nodes answer within ``timeout`` seconds. Only before ``join``."""
-        bound = mailbox(self._clock)(self._connection)
-        channel = self._connection.channel()
+        """What all nodes answer within ``timeout`` seconds. By a connection that is closed at the end.
+
+        kombu's poller of Redis remembers the sockets of channels that were closed; it is not to be the one of ``join``.
+        """
+        connection = self._place.connect()
         try:
-            return list(bound.multi_call(method, dict(arguments), timeout=timeout, channel=channel))
+            bound = self._box(connection)
+            return list(bound.multi_call(method, dict(arguments), timeout=timeout, channel=connection.channel()))
         finally:
-            channel.close()
+            connection.release()
 
     # --- telling -------------------------------------------------------------------------------------------------
 

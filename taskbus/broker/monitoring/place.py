@@ -5,6 +5,7 @@ A connection made here carries telemetry and remote control, never a task.
 
 import ssl
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 from urllib.parse import quote
 
@@ -23,16 +24,30 @@ TIMEOUT = 5.0
 """Seconds that connecting, or an answer, may take."""
 BEATS = 20.0
 """Seconds after which a RabbitMQ that is silent is taken for gone."""
-NEVER = 10**9
-"""Seconds after which kombu would give back what a Celery worker holds: that is not for a monitor to do."""
+SPARING = {"redis": "Transport", "sentinel": "SentinelTransport"}
+"""kombu's names of transports that we have in a sparing edition."""
+
+
+class Joined(Connection):
+    """kombu's connection, with our edition of its transport, whichever of its URLs it is switched to."""
+
+    def get_transport_cls(self) -> Any:
+        """Imports what it needs only when it is called: a worker in a hurry does not connect."""
+        if (name := SPARING.get(str(self.transport_cls))) is None:
+            return super().get_transport_cls()
+        return getattr(import_module("taskbus.broker.monitoring.sparing"), name)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What kombu is given to connect. ``is_celerys``: Celery's tools can connect there too."""
+    """What kombu is given to connect. ``is_celerys``: Celery's tools can connect there too.
+
+    ``prefix`` begins the names of exchanges, where applications on one broker are kept apart by that.
+    """
 
     urls: tuple[str, ...] = field(repr=False)
     is_celerys: bool
+    prefix: str = ""
     transport: str | None = None
     ssl: Any = None
     options: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -40,7 +55,7 @@ class Place:
 
     def connect(self) -> Connection:
         """A connection that is not open yet."""
-        return Connection(
+        return Joined(
             list(self.urls),
             transport=self.transport,
             ssl=self.ssl,
@@ -85,7 +100,8 @@ def _rabbitmq(where: address.Address) -> Place:
     tls: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED, "ca_certs": where.cafile, "certfile": where.certfile}
     tls |= {"keyfile": where.keyfile, "server_hostname": None}  # None: kombu puts in the host it connects to
     options = {"read_timeout": TIMEOUT, "write_timeout": TIMEOUT}
-    return Place(urls, is_celerys=True, ssl=tls if where.is_tls else None, options=options, heartbeat=BEATS)
+    secured = tls if where.is_tls else None
+    return Place(urls, is_celerys=True, prefix=where.prefix, ssl=secured, options=options, heartbeat=BEATS)
 
 
 def _redis(where: redis_url.RedisPlace) -> Place:
@@ -93,12 +109,13 @@ def _redis(where: redis_url.RedisPlace) -> Place:
     kind = "sentinel" if where.kind == redis_url.SENTINEL else "redis"
     urls = tuple(f"{kind}://{who}{_bracketed(host)}:{port}/{where.db}" for host, port in where.addresses)
     options: dict[str, Any] = {
-        "visibility_timeout": NEVER,
+        "ack_emulation": False,  # else kombu would give back what Celery's workers hold too long: not for us to do
         "socket_timeout": TIMEOUT,
         "socket_connect_timeout": TIMEOUT,
         "socket_keepalive": True,
-        "client_name": "taskbus-monitoring",
     }
+    if where.prefix != redis_url.PREFIX:  # else we are where Celery's tools look unless told otherwise
+        options["global_keyprefix"] = f"{where.prefix}:"
     if where.service:
         said = {"username": where.options.get("sentinel_user"), "password": where.options.get("sentinel_password")}
         options |= {

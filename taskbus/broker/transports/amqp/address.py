@@ -9,7 +9,7 @@ from taskbus.errors import ConfigError
 
 QUEUE_TYPES = ("quorum", "classic")
 PORTS = {"amqp": 5672, "amqps": 5671}
-OPTIONS = ("queue_type", "prefix", "cafile", "certfile", "keyfile")
+OPTIONS = ("queue_type", "prefix", "consumer_timeout", "cafile", "certfile", "keyfile")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,7 @@ class Address:
 
     The hosts are nodes of one cluster, tried in order. ``prefix`` is put before the name of every queue and exchange,
     so that several users of one virtual host keep apart. ``cafile``, ``certfile``, ``keyfile``: for ``amqps``.
+    ``consumer_timeout``: what ``rabbitmq.conf`` says of it, in seconds (0: there is none); AMQP does not tell.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -30,6 +31,7 @@ class Address:
     cafile: str | None = None
     certfile: str | None = None
     keyfile: str | None = None
+    consumer_timeout: float | None = None
 
     def __repr__(self) -> str:
         return f"Address({self.where})"
@@ -72,8 +74,17 @@ def read(url: str) -> Address:
     return Address(
         hosts, unquote(user) or "guest", unquote(password) if userinfo else "guest", unquote(vhost) or "/", kind,
         options.get("prefix", ""), scheme == "amqps", options.get("cafile"), options.get("certfile"),
-        options.get("keyfile"),
+        options.get("keyfile"), _seconds(options.get("consumer_timeout"), url),
     )  # fmt: skip
+
+
+def _seconds(text: str | None, url: str) -> float | None:
+    if text is None:
+        return None
+    if not text.isdecimal():
+        said = quotable(text, url)
+        raise ConfigError(f"consumer_timeout={said} is no number of seconds; write consumer_timeout=7200, or 0")
+    return float(text)
 
 
 def _host(text: str, default: int, url: str) -> tuple[str, int]:

@@ -11,6 +11,10 @@ from taskbus.broker.transports.amqp.topology import Topology
 from taskbus.database.remark import Remark, Weight
 
 OLDEST = (3, 10)
+UNLIMITED_IF_TOLD = (4,)
+"""From this version on a quorum queue that was not told otherwise drops what was lost so many times:"""
+LIMIT_UNLESS_TOLD = 20
+MADE_ANEW = "to have it made as the URL says, let it run empty and delete it"
 _DIFFERENCE = re.compile(
     r"inequivalent arg '([^']+)' .* but current is (?:none|(?:the value )?'([^']*)'(?: of type '(\w+)')?)"
 )
@@ -24,14 +28,14 @@ def examine(topology: Topology, queues: Iterable[str], until: float) -> list[Rem
     """
     server = topology.line.wire(until).server
     is_quorum = topology.naming.is_quorum
-    remarks = [_version(server), _durability(is_quorum), _consumer_timeout()]
-    if is_quorum and version(server) < (4,):
+    remarks = [_version(server), _durability(is_quorum), _consumer_timeout(topology.line.address.consumer_timeout)]
+    if is_quorum and version(server) < UNLIMITED_IF_TOLD:
         remarks.append(
             Remark(Weight.FINE, "delivery limit", "this version has none unless a policy sets one; 4.0 and later do")
         )
     for queue in queues:
         topology.present(queue, MAIN, until)
-    remarks += [_other(full, _kind(topology, full, until)) for full in sorted(topology.others)]
+    remarks += [_other(full, *_kind(topology, full, until), server) for full in sorted(topology.others)]
     dropped, _ = topology.count(topology.naming.dropped, until)
     if dropped:
         remarks.append(
@@ -66,17 +70,27 @@ def _durability(is_quorum: bool) -> Remark:
     )  # fmt: skip
 
 
-def _other(full: str, kind: str) -> Remark:
-    if kind == "quorum":
-        return Remark(Weight.FINE, "queue type", f"{full!r} is a quorum queue, as somebody declared it")
-    return Remark(
-        Weight.RISK, "queue type", f"{full!r} is {kind}, as somebody declared it, and keeps its messages as such do",
-        "to have it made as the URL says, let it run empty and delete it",
-    )  # fmt: skip
+def _other(full: str, kind: str, limit: int | None, server: dict[str, Any]) -> Remark:
+    """``limit``: after how many losses the queue drops a message; None if it does not say."""
+    if kind != "quorum":
+        return Remark(
+            Weight.RISK, "queue type",
+            f"{full!r} is {kind}, as somebody declared it, and keeps its messages as such do", MADE_ANEW,
+        )  # fmt: skip
+    text = f"{full!r} is a quorum queue, as somebody declared it"
+    if limit is None and version(server) >= UNLIMITED_IF_TOLD:
+        limit = LIMIT_UNLESS_TOLD
+    if limit is not None and limit >= 0:
+        text += f" (before an upgrade?), and gives up a message that was lost more than {limit} times"
+        return Remark(Weight.RISK, "queue type", text, MADE_ANEW)
+    return Remark(Weight.FINE, "queue type", text)
 
 
-def _kind(topology: Topology, full: str, until: float) -> str:
-    """What a queue really is: AMQP tells it only by saying in which argument a declaration differs, one at a time."""
+def _kind(topology: Topology, full: str, until: float) -> tuple[str, int | None]:
+    """What a queue really is, and its delivery limit: AMQP tells only in which argument a declaration differs.
+
+    One at a time, so this asks until a declaration is right.
+    """
     arguments = topology.naming.arguments(topology.line.wire(until).server)
     seen: set[str] = set()
     while True:
@@ -86,29 +100,39 @@ def _kind(topology: Topology, full: str, until: float) -> str:
         except Refused as refused:
             found = _DIFFERENCE.search(refused.text)
             if refused.code != PRECONDITION_FAILED or found is None or found[1] in seen:
-                return f"of a kind that cannot be seen ({refused.text})"
+                return f"of a kind that cannot be seen ({refused.text})", None
             name, value, type = found.groups()
             seen.add(name)
             if name == "x-queue-type":
-                return _called(value)
+                if value != "quorum":
+                    return _called(value), None
+                arguments.pop("x-max-priority", None)  # quorum queues refuse it
             if name in {"durable", "auto_delete", "exclusive"}:
-                return f"a queue that does not outlive everything ({name} is {value})"
+                return f"a queue that does not outlive everything ({name} is {value})", None
             if value is None:
                 arguments.pop(name, None)
             else:
                 arguments[name] = int(value) if value.isdecimal() and type != "longstr" else value
         else:
-            return _called(arguments.get("x-queue-type"))
+            return _called(arguments.get("x-queue-type")), arguments.get("x-delivery-limit")
 
 
 def _called(type: Any) -> str:
     return "quorum" if type == "quorum" else f"a {type or 'classic'} queue"
 
 
-def _consumer_timeout() -> Remark:
+def _consumer_timeout(stated: float | None) -> Remark:
+    """A remark only: it is a risk to tasks that take so long, and how long a task takes is not known here."""
+    if stated == 0:
+        return Remark(Weight.FINE, "consumer_timeout", "the URL says that the broker has none")
+    if stated is not None:
+        span = f"{stated:g} seconds, as the URL says"
+    else:
+        span = "30 minutes unless rabbitmq.conf says otherwise, which cannot be read over AMQP"
     return Remark(
-        Weight.RISK, "consumer_timeout",
-        "the broker takes back what is not acked within its consumer_timeout, 30 minutes by default (its value cannot"
-        " be read over AMQP); a task that runs longer is started a second time",
-        "for longer tasks set consumer_timeout in rabbitmq.conf above the longest of them",
+        Weight.FINE, "consumer_timeout",
+        f"the broker takes back what is not acked within its consumer_timeout, {span}; a task that runs longer is"
+        " started a second time, others are not concerned",
+        "for longer tasks set consumer_timeout in rabbitmq.conf above the longest of them, and state it in the URL in"
+        " seconds: ?consumer_timeout=7200",
     )  # fmt: skip
