@@ -58,7 +58,9 @@ def fields(file: str, class_name: str) -> Iterator[tuple[str, str, str]]:
 
 
 def default_text(value: ast.expr) -> str:
-    """A default as a reader would write it."""
+    """A default as a reader would write it, that of a ``field(default=...)`` included."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "field":
+        value = next(each.value for each in value.keywords if each.arg == "default")
     try:
         return repr(ast.literal_eval(value)).replace("'", '"')
     except ValueError:
