@@ -32,6 +32,8 @@ class Context:
 
     ``attempt`` counts from 1. ``fencing_token`` grows with every delivery of this message: hand it to a store that
     refuses smaller ones, and a stale attempt cannot write there. ``idempotency_key`` is the same for every attempt.
+    ``conceal`` is for middleware that tells others of an error: the text without secrets, those among the arguments of
+    this call too. Outside of a worker it changes nothing.
     """
 
     task_id: str
@@ -44,6 +46,7 @@ class Context:
     headers: Mapping[str, str] = field(default_factory=lambda: NO_HEADERS)
     is_stopping: Callable[[], bool] = bool
     voice: Any = field(default=None, repr=False, compare=False)
+    conceal: Callable[[str], str] = field(default=str, repr=False, compare=False)
 
     @property
     def idempotency_key(self) -> str:

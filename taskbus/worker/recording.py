@@ -7,10 +7,11 @@ from taskbus.codec import decode as decoded
 from taskbus.context import Progress
 from taskbus.errors import DecodeError
 from taskbus.logs import trace_of
-from taskbus.message import CHUNK, FLOW, SCHEDULE, Message
+from taskbus.message import FLOW, SCHEDULE, Message
+from taskbus.monitor.concealing import ShownCall, shown_call
 from taskbus.monitor.redaction import Redactor
 from taskbus.monitor.report import TaskRecord
-from taskbus.monitor.wording import MAX_BYTES, call_of, celery_headers, shortened
+from taskbus.monitor.wording import MAX_BYTES, celery_headers, shortened
 from taskbus.outcome import Dead, Failure, Reason, Replaced, Retrying, Revoked, State, Succeeded
 from taskbus.worker.options import TaskSpec
 from taskbus.worker.settlement import Held
@@ -57,7 +58,7 @@ class Recorder:
         """How far an attempt that runs has come, as ``Running`` says it."""
         if held.message is None or not held.progress or not Progress(*held.progress).note:
             return held.progress or ()
-        return self._progress(held.progress, self._call(held.message, held.inputs is not None)[2])
+        return self._progress(held.progress, self._call(held.message, held.inputs is not None).secrets)
 
     def _progress(self, told: Sequence[Any] | None, secrets: Sequence[str]) -> Sequence[Any]:
         if not told:
@@ -65,19 +66,10 @@ class Recorder:
         progress = Progress(*told)
         return tuple(progress._replace(note=self._redactor.text(progress.note, secrets)))
 
-    def _call(self, message: Message, has_inputs: bool) -> tuple[str, str, Sequence[str]]:
+    def _call(self, message: Message, has_inputs: bool) -> ShownCall:
         spec = self._specs.get(message.task)
         parameters = spec.parameters if spec is not None else ()
-        args, kwargs = call_of(message)
-        if has_inputs:
-            parameters = parameters[1:]
-        if CHUNK in message.headers and len(args) == 1 and isinstance(args[0], list):
-            named = [dict(zip(parameters, call, strict=False)) for call in args[0][:20] if isinstance(call, list)]
-            _, _, secrets = self._redactor.call((), {"calls": named}, ())
-            shown, kwargs_text, more = self._redactor.call(args, kwargs, ())
-            return shortened(self._redactor.text(shown, secrets)), shortened(kwargs_text), [*secrets, *more]
-        shown, kwargs_text, secrets = self._redactor.call(args, kwargs, parameters)
-        return shortened(shown), shortened(kwargs_text), secrets
+        return shown_call(self._redactor, message, parameters, has_inputs=has_inputs)
 
     def _ending(self, outcome: Any, secrets: Sequence[str]) -> dict[str, Any]:
         match outcome:

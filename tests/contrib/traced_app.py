@@ -32,6 +32,7 @@ def told(span: ReadableSpan) -> dict:
         "status": span.status.status_code.name,
         "attributes": dict(span.attributes),
         "events": [event.name for event in span.events],
+        "said": "\n".join([str(span.status.description), *(str(dict(event.attributes)) for event in span.events)]),
         "pid": os.getpid(),
     }
 
@@ -42,7 +43,7 @@ def set_up() -> None:
     trace.set_tracer_provider(provider)
 
 
-app = TaskBus("traced", middleware=[OpenTelemetry(set_up, style=os.environ.get("STYLE", "semconv"))])
+app = TaskBus("traced", redact=["plate"], middleware=[OpenTelemetry(set_up, style=os.environ.get("STYLE", "semconv"))])
 
 
 @app.task
@@ -77,3 +78,13 @@ def broken(gate: str) -> str:
     if not os.path.exists(gate):
         raise LookupError("no gate")
     return "well"
+
+
+@app.task(retry=RetryPolicy.never())
+def refused(password: str, plate: str) -> None:
+    raise LookupError(f"refused {password} of {plate}")
+
+
+@app.task(retry=RetryPolicy.never())
+async def arefused(password: str, plate: str) -> None:
+    raise LookupError(f"refused {password} of {plate}")

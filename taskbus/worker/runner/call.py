@@ -7,6 +7,8 @@ from typing import Any
 from taskbus import codec
 from taskbus.context import Context
 from taskbus.message import Message
+from taskbus.monitor.concealing import shown_call
+from taskbus.monitor.redaction import Redactor
 from taskbus.task import Task
 from taskbus.wire import celery
 from taskbus.workflow.failed import FailedTask
@@ -27,6 +29,13 @@ def chunk_of(task: AnyTask, message: Message, inputs: Any) -> list[Arguments]:
     """The arguments of each call of a chunk; each is given what the flow gives. Raises as ``Task.unpack``."""
     before = () if inputs is None else (value_of(inputs),)
     return task.arguments.unpack_chunk(message.body, message.content_type, before)
+
+
+def concealed(task: AnyTask, message: Message, has_inputs: bool, text: str) -> str:
+    """The text without secrets, by the names that the application adds too, and without those of this call."""
+    redactor = Redactor(task.sender.config.redact if task.sender is not None else ())
+    parameters = list(task.arguments.signature.parameters)
+    return redactor.ends(text, shown_call(redactor, message, parameters, has_inputs=has_inputs).secrets)
 
 
 def as_called(task: AnyTask, message: Message) -> AnyTask:

@@ -7,6 +7,7 @@ task does, what comes out is a ``Report``: this is the one place of TaskBus that
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from contextvars import copy_context
+from functools import partial
 from time import monotonic, perf_counter
 from typing import Any, NamedTuple
 
@@ -30,7 +31,7 @@ from taskbus.middleware import Middleware, running
 from taskbus.outcome import Dead, Outcome, Reason, Retrying, Succeeded
 from taskbus.outcome import Replaced as ReplacedBy
 from taskbus.wire import formats
-from taskbus.worker.runner.call import AnyTask, arguments_of, as_called, chunk_of, in_turn
+from taskbus.worker.runner.call import AnyTask, arguments_of, as_called, chunk_of, concealed, in_turn
 from taskbus.worker.runner.failing import failure_of
 from taskbus.worker.runner.limits import hard_message, soft_message, within
 from taskbus.worker.runner.protocol import Job, Report
@@ -215,6 +216,7 @@ class Executor:
             message.headers,
             self._is_stopping,
             self._voices.of(job.tag) if self._voices is not None else None,
+            partial(concealed, task, message, job.inputs is not None) if self._middleware else str,
         )
         if is_chunk:
             return Attempt(message, in_turn(task, calls, context), (), {}, context)

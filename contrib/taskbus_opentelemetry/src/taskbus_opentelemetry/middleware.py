@@ -3,8 +3,10 @@
 import os
 import socket
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 from opentelemetry import context as otel
@@ -15,6 +17,8 @@ from taskbus import Context, Middleware, Reject
 from taskbus.errors import Replaced, RetryRequested
 from taskbus.logs import bound
 from taskbus.message import Message
+from taskbus.monitor.concealing import shown_call
+from taskbus.monitor.redaction import Redactor
 from taskbus_opentelemetry import naming
 from taskbus_opentelemetry.naming import Style
 
@@ -24,6 +28,9 @@ LONGEST_CHILD = 60.0
 SENT_AT = "traceparent-sent-at"
 """Header with the time of the send that the trace context is of. A replayed message is sent at another time."""
 _SCOPE = "taskbus"
+_REDACTOR = Redactor()
+
+Conceal = Callable[[str], str]
 
 
 class OpenTelemetry(Middleware):
@@ -40,7 +47,7 @@ class OpenTelemetry(Middleware):
         system: ``messaging.system`` of all spans; "" leaves it to be told from nothing, as ``taskbus``.
 
     A task that fails has a span with the error recorded; one that asks to be retried, or rejects itself, has its
-    reason as an event. What costs nothing to say is said; no argument and no result is.
+    reason as an event. No argument and no result is told but for what an error quotes, and of that no secret.
 
     Raises ``ValueError`` for another propagation or style.
     """
@@ -74,6 +81,8 @@ class OpenTelemetry(Middleware):
             naming.name_of_send(self._style, message),
             kind=SpanKind.PRODUCER,
             attributes=naming.of_send(self._style, self._system, message),
+            record_exception=False,
+            set_status_on_exception=False,
         ) as span:
             carrier: dict[str, str] = {}
             propagate.inject(carrier)
@@ -82,8 +91,7 @@ class OpenTelemetry(Middleware):
             try:
                 yield message._replace(headers={**message.headers, **carrier}) if carrier else message
             except BaseException as raised:
-                error = _named(raised)
-                span.set_attribute("error.type", error)
+                error = _failed(span, raised, partial(_concealed, message))
                 raise
             finally:
                 said = naming.of_metrics(self._system, "send", message.task, message.queue)
@@ -114,7 +122,7 @@ class OpenTelemetry(Middleware):
                     with _logged(span):
                         yield
                 except BaseException as error:
-                    said["error.type"] = _judged(span, error)
+                    said["error.type"] = _judged(span, error, context.conceal)
                     raise
         finally:
             otel.detach(token)
@@ -180,24 +188,51 @@ def _logged(span: Span) -> AbstractContextManager[None]:
     return bound(trace_id=trace.format_trace_id(context.trace_id), span_id=trace.format_span_id(context.span_id))
 
 
-def _judged(span: Span, error: BaseException) -> str:
+def _judged(span: Span, error: BaseException, conceal: Conceal) -> str:
     """Note on the span how an attempt ended that did not return; the error's name.
 
     To ask for another attempt, or for another task in one's place, is no fault.
     """
-    name = _named(error)
     if isinstance(error, Replaced):
         span.add_event("replaced")
-        return name
-    if isinstance(error, RetryRequested):
-        span.add_event("retry", {"message": str(error)})
-    elif isinstance(error, Reject):
-        span.add_event("reject", {"message": str(error)})
-    else:
-        span.record_exception(error)
+        return _named(error)
+    if not isinstance(error, RetryRequested | Reject):
+        return _failed(span, error, conceal)
+    reason = _cleared(str(error), conceal)
+    span.add_event("retry" if isinstance(error, RetryRequested) else "reject", {"message": reason})
+    return _marked(span, error, reason)
+
+
+def _failed(span: Span, error: BaseException, conceal: Conceal) -> str:
+    """Record the error; its name. By ``record_exception`` its message and traceback would be told with all secrets."""
+    message = _cleared(str(error), conceal)
+    trace_text = "".join(traceback.format_exception(error))
+    span.add_event(
+        "exception",
+        {
+            "exception.type": _named(error),
+            "exception.message": message,
+            "exception.stacktrace": _cleared(trace_text, conceal),
+        },
+    )
+    return _marked(span, error, message)
+
+
+def _marked(span: Span, error: BaseException, message: str) -> str:
+    name = _named(error)
     span.set_attribute("error.type", name)
-    span.set_status(Status(StatusCode.ERROR, str(error)))
+    span.set_status(Status(StatusCode.ERROR, message))
     return name
+
+
+def _cleared(text: str, conceal: Conceal) -> str:
+    """The text without the secrets of this call, and without what looks like one."""
+    return _REDACTOR.ends(conceal(text))
+
+
+def _concealed(message: Message, text: str) -> str:
+    """The text without the secrets of a call that is sent: by their names there, for its task is not known here."""
+    return _REDACTOR.ends(text, shown_call(_REDACTOR, message, (), has_inputs=False).secrets)
 
 
 def _named(error: BaseException) -> str:
