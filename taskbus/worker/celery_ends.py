@@ -24,6 +24,7 @@ from taskbus.store.base import Bury, SaveResult
 from taskbus.wire import celery as wire
 from taskbus.worker.celery_desk import CeleryDesk
 from taskbus.worker.settlement import Ended, settlement
+from taskbus.worker.telling import fields_of
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class CeleryEnds:
             if type(ended.outcome) is not Succeeded:  # its body cannot be read: there is nobody to tell
                 bare = message._replace(body=b"[[], {}, {}]", content_type=body_codec.kind(body_codec.JSON))
                 return self._followed(place, ended, bare, extended.settlements[place], now)
-            logger.error("task %s %s has failed: %s", message.task, message.id, error)
+            logger.error("task %s %s has failed: %s", message.task, message.id, error, extra=fields_of(ended.held))
             failure = Failure(f"taskbus.errors.{type(error).__name__}", str(error))
             failed = ended._replace(outcome=Dead(Reason.BAD_RESULT, failure))
             extended.settlements[place] = settlement(failed, self._desk.worker, now, self._desk.config)

@@ -17,6 +17,7 @@ from taskbus.store.flows import Begun, EndNode, Inputs, Kept, NodeState, Start, 
 from taskbus.wire import compact
 from taskbus.worker.runner.protocol import MAX_FRAME
 from taskbus.worker.settlement import Ended, Held
+from taskbus.worker.telling import fields_of
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,9 @@ def _start(held: Held, now: float) -> Start:
 def _forgotten(held: Held) -> Settlement:
     """All of its flow had ended before the flow was forgotten, so this can only be a message that came twice."""
     name = held.message and f"{held.message.task} {held.message.id}"
-    logger.warning("%s is dropped: the store knows nothing of its workflow %s (any more)", name, held.flow)
+    logger.warning(
+        "%s is dropped: the store knows nothing of its workflow %s (any more)", name, held.flow, extra=fields_of(held)
+    )
     return Settlement(held.delivery)
 
 

@@ -16,6 +16,7 @@ from taskbus.worker.mourning import TERMINATED
 from taskbus.worker.realm import Active, Realm
 from taskbus.worker.settlement import Ended, Held
 from taskbus.worker.standing import REVOKED
+from taskbus.worker.telling import fields_of
 
 logger = logging.getLogger(__name__)
 Reply = Any
@@ -77,7 +78,7 @@ def _withdraw(realm: Realm, reserved: Iterable[Held]) -> list[Held]:
 def _terminate(realm: Realm, running: Sequence[Active], number: int) -> list[Held]:
     """Kill the runners of these attempts: their own end is the only one that no code can refuse."""
     for active in running:
-        logger.warning("terminating %s (signal %d asked for)", _id(active.held), number)
+        logger.warning("terminating %s (signal %d asked for)", _id(active.held), number, extra=fields_of(active.held))
         active.runner.killed_for[active.held.tag] = TERMINATED
         active.runner.kill()
     return [active.held for active in running]

@@ -44,7 +44,7 @@ from taskbus.worker.settlement import Ended, Held, brings_more, settlement
 from taskbus.worker.signals import Signals
 from taskbus.worker.standing import Standing
 from taskbus.worker.telemetry import Telemetry
-from taskbus.worker.telling import counted, tell
+from taskbus.worker.telling import Teller, counted
 from taskbus.worker.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -138,6 +138,7 @@ class Supervisor:
             lambda: self._on_broker(0),
         )  # fmt: skip
         contacts = (self._patience.contact, self._leases.contact)
+        self._teller = Teller(config.redact)
         self._observers = Observers(realm, broker.url, hello["results"], contacts, beat)
         self._closing.callback(self._observers.close)
         self._selector.register(self._observers.fileno(), selectors.EVENT_READ, self._observers.serve)
@@ -275,7 +276,7 @@ class Supervisor:
             if stale:
                 logger.warning("%s: another worker has it by now; nothing was done", counted(len(stale), "task"))
             gone = {delivery.tag for delivery in stale}
-            tell(ended, gone)
+            self._teller.tell(ended, gone)
             self._observers.settled(ended, results, gone)
 
     def _keep_lease(self, now: float) -> None:
