@@ -31,6 +31,7 @@ def command() -> None:
     --where takes terms that must all match:
         task:mail.*  queue:images  reason:poison  error:ValueError
         text:"no such file"  age>1d  age<2h  id:...
+        time>=2026-11-28T10:00  time<2026-11-29
     """
 
 

@@ -35,6 +35,7 @@ def command() -> None:
     --where takes terms that must all match:
         state:failure  task:mail.*  queue:images  worker:box1*  error:ValueError
         text:"no such file"  args:42  flow:...  age<1h  ran>5s  waited>1m  id:...
+        time>=2026-11-28T10:00  time<2026-11-29
     state:started are those that run now, state:pending those that wait in queues.
     What has ended is looked for in the history, which `taskbus web` keeps; without one, among the dead letters.
     """

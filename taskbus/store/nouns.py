@@ -29,11 +29,15 @@ class Key(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """The fields that ``key>1h`` and ``key<1h`` set. ``is_age``: to the instant that was so long ago."""
+    """The fields that ``key>1h`` and ``key<1h`` set. ``is_age``: to the instant that was so long ago.
+
+    ``is_time``: to the instant that is given, as a date or a date with a time.
+    """
 
     over: str
     under: str
     is_age: bool = False
+    is_time: bool = False
 
 
 class Noun(NamedTuple):
@@ -75,7 +79,10 @@ def _state_of(states: Iterable[str]) -> Callable[[str], str]:
 
 
 _ID = Key("ids", is_many=True)
-_AGE = Compared("older_than", "newer_than", is_age=True)
+_WHEN = {
+    "age": Compared("older_than", "newer_than", is_age=True),
+    "time": Compared("newer_than", "older_than", is_time=True),
+}
 
 LETTERS = Noun(
     Filter,
@@ -88,7 +95,7 @@ LETTERS = Noun(
         "error": Key("error"),
         "text": Key("text"),
     },
-    {"age": _AGE},
+    _WHEN,
 )
 TASKS = Noun(
     TaskFilter,
@@ -108,7 +115,7 @@ TASKS = Noun(
         "schedule": Key("schedule"),
     },
     {
-        "age": _AGE,
+        **_WHEN,
         "ran": Compared("ran_over", "ran_under"),
         "waited": Compared("waited_over", "waited_under"),
     },
@@ -134,6 +141,6 @@ FLOWS = Noun(
     FlowFilter,
     "write terms like name:import-* state:failure age<1d id:...",
     {"id": _ID, "name": Key("name"), "state": Key("states", _state_of(FlowState), separator=",")},
-    {"age": _AGE},
+    _WHEN,
 )
 NOUNS = (LETTERS, TASKS, NODES, QUEUES, SCHEDULES, FLOWS)

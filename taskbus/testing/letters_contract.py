@@ -2,15 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
+from math import inf, nextafter
 from typing import Any
 
 import pytest
 
 from taskbus.outcome import Failure, Reason, State
 from taskbus.store.base import Bury, Change, Exhume, Filter, ForgetFailure, Purge, Store
+from taskbus.store.where import parse
 from taskbus.testing.clock import START
 from taskbus.testing.records import FAILURE, Basis, attempted, dead, saved
 
+AT_1, AT_3 = (datetime.fromtimestamp(START + after, UTC).isoformat() for after in (1, 3))
 FILTERS: Sequence[tuple[Filter, str]] = [
     (Filter(), "abcdef"),
     (Filter(task_ids=("b", "d", "missing")), "bd"),
@@ -32,6 +36,10 @@ FILTERS: Sequence[tuple[Filter, str]] = [
     (Filter(older_than=START + 2), "abc"),
     (Filter(newer_than=START + 3), "def"),
     (Filter(newer_than=START + 1, older_than=START + 1), "b"),
+    (Filter(older_than=nextafter(START + 2, -inf)), "ab"),
+    (Filter(newer_than=nextafter(START + 3, inf)), "ef"),
+    (parse(f"time>={AT_1} time<{AT_3}", START), "bc"),
+    (parse(f"time>{AT_1} time<={AT_3}", START), "cd"),
     (Filter(task="mail.*", error="ValueError", older_than=START), "a"),
 ]
 

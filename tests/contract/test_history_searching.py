@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from math import inf, nextafter
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ FILTERS = [
     TaskFilter(args="user=7"),
     TaskFilter(older_than=NOW - 200),
     TaskFilter(newer_than=NOW - 200, older_than=NOW - 100),
+    TaskFilter(newer_than=nextafter(NOW - 200, inf), older_than=nextafter(NOW - 100, -inf)),
     TaskFilter(ran_over=2.0, ran_under=6.0),
     TaskFilter(waited_over=3.0),
     TaskFilter(waited_under=0.5, task="*"),

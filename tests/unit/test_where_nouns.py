@@ -1,5 +1,7 @@
 """The language of filters, for every noun; that of dead letters has a file of its own."""
 
+from math import inf, nextafter
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,8 @@ from taskbus.store.where import (
 )
 
 NOW = 1_800_000_000.0
+"""2027-01-15T08:00, by UTC."""
+MIDNIGHT = nextafter(NOW + 16 * 3600, -inf)
 PARSERS = {
     Filter: parse, TaskFilter: parse_tasks, NodeFilter: parse_nodes, QueueFilter: parse_queues,
     ScheduleFilter: parse_schedules, FlowFilter: parse_flows,
@@ -38,6 +42,7 @@ PARSERS = {
         ('args:"user 42" text:"no such"', TaskFilter(args="user 42", text="no such")),
         ("flow:f1 parent:p1 schedule:nightly", TaskFilter(flow="f1", parent="p1", schedule="nightly")),
         ("age>1h age<1d", TaskFilter(older_than=NOW - 3600, newer_than=NOW - 86_400)),
+        ("time>=2027-01-15T08:00 time<2027-01-16", TaskFilter(older_than=MIDNIGHT, newer_than=NOW)),
         ("ran>10s ran<1m30s", TaskFilter(ran_over=10.0, ran_under=90.0)),
         ("waited>250ms waited<1h", TaskFilter(waited_over=0.25, waited_under=3600.0)),
         ("reason:time-limit error:ValueError", TaskFilter(reason="time_limit", error="ValueError")),
@@ -67,7 +72,7 @@ def test_terms_mean_nodes_queues_schedules_and_flows() -> None:
         (parse_tasks, "state:FAILUR", "no state 'FAILUR' in a filter like this; did you mean FAILURE"),
         (parse_tasks, "state:begun", "there are SUCCESS, RETRY"),
         (parse_tasks, "state:,", "has no value"),
-        (parse_tasks, "task>a", "only age, ran, waited can be compared; write task:a"),
+        (parse_tasks, "task>a", "only age, time, ran, waited can be compared; write task:a"),
         (parse_tasks, "ran:1s", "compare a duration, as in ran>1d or ran<2h"),
         (parse_tasks, "ran>1", "cannot read the duration '1'"),
         (parse_tasks, "ran>1s ran>2s", "twice"),
@@ -153,5 +158,7 @@ def test_what_is_in_memory_is_matched_by_patterns() -> None:
     assert parse_schedules("task:a.*").matches(name="n", task="a.b", is_paused=True)
     flow = {"id": "f", "name": "import", "state": "FAILURE", "sent_at": NOW - 10}
     assert parse_flows("state:failure age<1m", NOW).matches(**flow)  # type: ignore[arg-type]
+    assert parse_flows("time>2027-01-15T07:59 time<2027-01-15T08:00", NOW).matches(**flow)  # type: ignore[arg-type]
+    assert not parse_flows("time>=2027-01-15T08:00", NOW).matches(**flow)  # type: ignore[arg-type]
     assert not parse_flows("age>1m", NOW).matches(**flow)  # type: ignore[arg-type]
     assert {noun.make for noun in NOUNS} == set(PARSERS)

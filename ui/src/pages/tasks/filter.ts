@@ -54,6 +54,8 @@ export function taskKeys(known: Known): FilterKey[] {
     { key: "id:", hint: "a task's id; may stand several times" },
     { key: "age<", hint: "not older than", values: DURATIONS },
     { key: "age>", hint: "older than", values: DURATIONS },
+    { key: "time>=", hint: "from then on: 2026-11-28T10:00, by UTC" },
+    { key: "time<", hint: "before then: a date, or one with a time" },
     { key: "ran>", hint: "ran longer than", values: SHORT },
     { key: "waited>", hint: "waited longer than", values: SHORT },
     { key: "reason:", hint: "why it was given up", values: REASONS },
@@ -65,7 +67,7 @@ export function taskKeys(known: Known): FilterKey[] {
 
 /** What may stand in a filter for dead letters. */
 export function letterKeys(known: Known): FilterKey[] {
-  const shared = ["reason:", "task:", "queue:", "error:", "text:", "id:", "age<", "age>"];
+  const shared = ["reason:", "task:", "queue:", "error:", "text:", "id:", "age<", "age>", "time>=", "time<"];
   return taskKeys(known).filter((each) => shared.includes(each.key));
 }
 
