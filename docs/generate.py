@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import celery_tables
+import filter_tables
 import rich_click as click
 
 ROOT = Path(__file__).parents[1]
@@ -187,10 +188,15 @@ def cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
+def filters_page() -> str:
+    """The language of filters, by the parser's own tables."""
+    return filter_tables.filters_page(NOTE.format(source="taskbus/store/nouns.py").strip())
+
+
 SHARED = {"app", "broker", "results", "config", "output", "quiet", "verbose", "help"}
 """Options described once, at the top of the page."""
 
-PAGES = {"config.md": config_page, "errors.md": errors_page, "cli.md": cli_page}
+PAGES = {"config.md": config_page, "errors.md": errors_page, "cli.md": cli_page, "filters.md": filters_page}
 
 
 def main() -> int:

@@ -4,9 +4,12 @@ import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from taskbus_opentelemetry import OpenTelemetry
 
 from taskbus.testing.transport_basis import decoded
 from tests.shape.pages import ROOT, Block, Reader, blocks, forget_modules_of, taskbus
@@ -85,6 +88,19 @@ def test_the_programs_about_schedules_run(tmp_path: Path, monkeypatch: pytest.Mo
             "report of the south",
         }
         assert [size.ready for size in app.broker.queues()] == [1]
+
+
+@pytest.mark.parametrize("page", ["history_logs_and_secrets", "trace_with_opentelemetry"])
+def test_the_programs_about_logs_and_traces_run(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exporter = ModuleType("exporter")  # which is not in the development group, and would send things to somebody
+    exporter.OTLPSpanExporter = InMemorySpanExporter  # type: ignore[attr-defined]  # a module made here
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", exporter)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {"__name__": "shop"}
+    for block in python_blocks(ROOT / f"docs/howto/{page}.md"):
+        exec(compile(block.text, page, "exec"), names)
+    with names["app"] as app:
+        assert isinstance(app.middleware[0], OpenTelemetry) if page.startswith("trace") else app.tasks["shop.export"]
 
 
 def test_the_programs_about_outages_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
