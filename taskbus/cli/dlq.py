@@ -41,12 +41,12 @@ def command() -> None:
 @shared_options("app", "broker", "results", "config", "output", "verbose")
 @click.pass_context
 def list_letters(ctx: click.Context, where: str, ids: tuple[str, ...], limit: int) -> None:
-    """List dead letters, the oldest first. What are secrets in their errors is left out."""
+    """List dead letters, the newest first. What are secrets in their errors is left out."""
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
         wanted = read_filter(where, ids, app.clock())
         dead = dead_letters_of(app)
-        letters, showing = list(dead.list(wanted, limit)), Showing(app)
+        letters, showing = list(dead.list(wanted, limit, is_newest_first=True)), Showing(app)
         said = [(letter, showing.error(letter)) for letter in letters]
         place = place_of(app)
 

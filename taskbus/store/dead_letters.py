@@ -54,13 +54,15 @@ class DeadLetters:
         self._max_message_bytes = max_message_bytes
         self._apart = apart
 
-    def list(self, where: Filter = EVERYTHING, limit: int | None = None) -> Iterator[DeadLetter]:
-        """The letters that match, oldest first, at most ``limit``; read page by page as they are asked for."""
+    def list(
+        self, where: Filter = EVERYTHING, limit: int | None = None, *, is_newest_first: bool = False
+    ) -> Iterator[DeadLetter]:
+        """The letters that match, oldest or newest first, up to ``limit``; read page by page as they are asked for."""
         after: tuple[float, str] | None = None
         left = limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            page = self._store.dead_letters(where, limit=size, after=after)
+            page = self._store.dead_letters(where, limit=size, after=after, is_newest_first=is_newest_first)
             yield from page
             if len(page) < size:
                 return

@@ -54,15 +54,16 @@ def ready() -> int:
     return sum(item["ready"] for item in taskbus("queues", "-o", "json").json["items"])
 
 
-def test_letters_are_listed_oldest_first_and_by_filter() -> None:
-    assert ids() == ["a-1", "b-2", "c-3"]
+def test_letters_are_listed_newest_first_as_on_the_page_and_by_filter() -> None:
+    assert ids() == ["c-3", "b-2", "a-1"]
     assert ids("--where", "task:shop.b* error:KeyError") == ["c-3"]
-    assert ids("--id", "b-2", "--id", "a-1") == ["a-1", "b-2"]
-    assert ids("--limit", "1") == ["a-1"]
+    assert ids("--id", "b-2", "--id", "a-1") == ["b-2", "a-1"]
+    assert ids("--limit", "1") == ["c-3"]
     assert ids("--where", "age<1h") == []
     shown = taskbus("dlq", "list", "--limit", "2")
     assert "1 more dead letter" in shown.err
-    assert "ValueError: cannot send a-1" in shown.out
+    assert "KeyError: cannot send c-3" in shown.out and "cannot send a-1" not in shown.out
+    assert ids("--where", "time<1970-01-01T00:03:20Z") == ["a-1"], "b-2 died in that very second"
 
 
 def test_a_filter_that_cannot_be_read_is_a_usage_error() -> None:
@@ -174,7 +175,7 @@ def test_a_purge_deletes_what_it_said_and_only_when_told(tmp_path: Path) -> None
     assert "Delete 2 dead letters for good" in refused.err
     assert len(ids()) == 3
     assert taskbus("dlq", "purge", "--where", "task:shop.mail", "--limit", "1", "--yes").status == 0
-    assert ids() == ["b-2", "c-3"]
+    assert ids() == ["c-3", "b-2"]
     assert taskbus("dlq", "purge", "--yes", "-o", "json").json["deleted"] == 2
     assert taskbus("dlq", "list").err == f"No dead letters in sqlite:///{tmp_path}/taskbus.db.\n"
 
