@@ -14,6 +14,7 @@ from taskbus.monitor.redaction import Redactor
 from taskbus.web.answers import encoded
 from taskbus.web.house import House, Visit
 from taskbus.web.routes import Endpoint
+from taskbus.web.shapes.basis import Changed
 
 log = logging.getLogger(__name__)
 LONGEST = 1000
@@ -31,7 +32,7 @@ def perform(endpoint: Endpoint, visit: Visit, given: dict[str, Any]) -> Any:
     try:
         result = endpoint.call(visit, **given)
         outcome = ""
-        visit.noted.setdefault("count", getattr(result, "count", getattr(result, "total", 1)))
+        visit.noted.setdefault("count", _changed(result))
         return result
     except Exception as error:
         outcome = f"failed: {error}; " if isinstance(error, TaskBusError) else outcome
@@ -45,7 +46,6 @@ def refuse(endpoint: Endpoint, visit: Visit, path: dict[str, Any], why: str) -> 
     """Tell of a change that somebody was not allowed to make. In a thread."""
     target = _target(endpoint, path)
     log.warning("%r (%s) is refused %s of %r: %s", visit.user.name, visit.user.role_name, endpoint.name, target, why)
-    visit.noted["count"] = 0
     _keep(endpoint, visit, target, f"refused: {why}")
 
 
@@ -54,13 +54,23 @@ def _keep(endpoint: Endpoint, visit: Visit, target: str, detail: str) -> None:
     where = f"from {visit.address}" if visit.address else ""
     text = f"{detail[:LONGEST]} {where}".strip()
     entry = AuditEntry(
-        house.clock(), user.name, user.role_name, endpoint.name, target[:LONGEST], text, visit.noted.get("count", 1)
+        house.clock(), user.name, user.role_name, endpoint.name, target[:LONGEST], text, visit.noted.get("count", 0)
     )
     try:
         if house.history is not None:
             house.history.note(entry)
     except TaskBusError as error:
         log.error("the audit log cannot be written (%s); the entry was %s", error, entry)
+
+
+def _changed(result: Any) -> int:
+    """How much was changed, by what the endpoint answers: as much as it counts, else one, if it was done."""
+    if getattr(result, "error", None) or not getattr(result, "changed", True):
+        return 0
+    if isinstance(result, Changed):
+        return result.count or 1
+    count: int = getattr(result, "count", getattr(result, "total", 1))
+    return count
 
 
 def _target(endpoint: Endpoint, given: dict[str, Any]) -> str:

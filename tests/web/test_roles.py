@@ -132,6 +132,23 @@ def test_a_change_is_in_the_audit_log_with_who_and_what(visitor: Visitor) -> Non
     )
 
 
+def test_the_audit_log_counts_what_was_changed(visitor: Visitor) -> None:
+    operator = visitor(Role.OPERATOR)
+    for _ in range(2):
+        operator.post("/api/v1/queues/mail/pause", json={})
+    operator.post("/api/v1/tasks", json={"task": "shop.pay"})
+    operator.post("/api/v1/tasks/unknown/retry", json={})
+    assert operator.post("/api/v1/nodes/nobody/grow", json={"n": 1}).status_code == 404
+    counts = [(entry["action"], entry["count"]) for entry in reversed(audited(visitor))]
+    assert counts == [
+        ("queues.pause", 1),
+        ("queues.pause", 0),
+        ("tasks.send_one", 1),
+        ("tasks.retry", 0),
+        ("nodes.grow", 0),
+    ]
+
+
 def test_a_refused_change_is_in_the_audit_log_too(visitor: Visitor) -> None:
     assert visitor(Role.VIEWER).post("/api/v1/queues/mail/pause", json={}).status_code == 403
     (entry,) = audited(visitor)

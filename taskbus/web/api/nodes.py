@@ -49,15 +49,15 @@ def show(visit: Visit, name: str) -> work.NodeDetail:
 @nodes.post("/nodes/{name}/grow")
 def grow(visit: Visit, name: str, body: work.Many) -> work.Answer:
     """Have so many runners more."""
-    visit.note(target=name, detail=f"by {body.n}", count=body.n)
-    return _answer(commanding.grow(visit.house.reports, name, body.n, **_waiting(visit)))
+    visit.note(target=name, detail=f"by {body.n}")
+    return _resized(visit, body.n, commanding.grow(visit.house.reports, name, body.n, **_waiting(visit)))
 
 
 @nodes.post("/nodes/{name}/shrink")
 def shrink(visit: Visit, name: str, body: work.Many) -> work.Answer:
     """Have so many runners less, once they have finished what they run."""
-    visit.note(target=name, detail=f"by {body.n}", count=body.n)
-    return _answer(commanding.shrink(visit.house.reports, name, body.n, **_waiting(visit)))
+    visit.note(target=name, detail=f"by {body.n}")
+    return _resized(visit, body.n, commanding.shrink(visit.house.reports, name, body.n, **_waiting(visit)))
 
 
 @nodes.post("/nodes/{name}/stop", role=Role.ADMIN)
@@ -97,6 +97,13 @@ def ask(visit: Visit, name: str, body: work.Command) -> work.Answer:
 
 def _waiting(visit: Visit) -> dict[str, Any]:
     return {"timeout": TIMEOUT, "clock": visit.house.clock}
+
+
+def _resized(visit: Visit, n: int, reply: Any) -> work.Answer:
+    """The answer; so many runners were changed, unless it says why not."""
+    answer = _answer(reply)
+    visit.note(count=0 if answer.error else n)
+    return answer
 
 
 def _answer(reply: Any) -> work.Answer:
