@@ -19,6 +19,7 @@ from taskbus.beat.ticks import tick_of
 from taskbus.errors import BrokerError, ConfigError, DecodeError, EncodeError, PublishFailed, StoreError
 from taskbus.message import new_id
 from taskbus.monitor.pulse import Contact, Pulse
+from taskbus.monitor.wording import counted
 from taskbus.schedule.spec import from_text
 from taskbus.schedule.timetable import Timetable
 from taskbus.store.schedules import Advance, Overlap, Row, Schedule
@@ -170,7 +171,7 @@ class Beat:
         self._know(all_rows(self._schedules))
         self._may_be_pending = True
         self.is_leading = True
-        logger.info("beat %s leads, with %d schedules", self.name, len(self._rows))
+        logger.info("beat %s leads, with %s", self.name, counted(len(self._rows), "schedule"))
 
     def _hear(self) -> None:
         """Take in what was changed by others."""
@@ -211,7 +212,7 @@ class Beat:
                 if now >= self._renew_at:
                     break
         except (PublishFailed, StoreError) as error:
-            logger.warning("beat: %s were not sent: %s", f"{len(rows)} schedules", error)
+            logger.warning("beat: cannot send %s: %s", counted(len(rows), "schedule"), error)
             self._contact.failed(self.pulse.turned_at, "send what is due", error)
             self._may_be_pending = True
             self._not_before = now + PAUSE

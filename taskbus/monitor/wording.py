@@ -61,6 +61,11 @@ def error_text(failure: Failure) -> str:
     return shortened(f"{failure.type.rpartition('.')[2] or 'Exception'}({failure.message!r})")
 
 
+def counted(number: int, thing: str) -> str:
+    """ "1 task", "2 tasks"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def shortened(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."
 

@@ -20,6 +20,7 @@ from taskbus.clock import wall_clock
 from taskbus.database.urls import redacted
 from taskbus.errors import LeaseLost
 from taskbus.monitor.naming import node_name
+from taskbus.monitor.wording import counted
 from taskbus.outcome import Released
 from taskbus.store.opening import open_store
 from taskbus.worker import inspection
@@ -44,7 +45,7 @@ from taskbus.worker.settlement import Ended, Held, brings_more, settlement
 from taskbus.worker.signals import Signals
 from taskbus.worker.standing import Standing
 from taskbus.worker.telemetry import Telemetry
-from taskbus.worker.telling import Teller, counted
+from taskbus.worker.telling import Teller
 from taskbus.worker.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class Supervisor:
         beat = self._closing.enter_context(beside) if options.beat else None
         self._selector.register(self._consumer.fileno(), selectors.EVENT_READ, self._on_broker)
         self.info = WorkerInfo(
-            app=options.app, name=self.name, pid=os.getpid(), broker=broker.safe_url,
+            app=hello["app"], name=self.name, pid=os.getpid(), broker=broker.safe_url,
             results=redacted(hello["results"]) if not self._shares else broker.safe_url, is_shared=self._shares,
             pool=options.pool, processes=self._crew.size, threads=config.threads, coroutines=config.coroutines,
             queues=queues, tasks=own, lease=config.lease, grace=config.grace, started_in=time.monotonic() - started,

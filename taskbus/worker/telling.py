@@ -62,8 +62,3 @@ def fields_of(held: Held) -> Mapping[str, object]:
     if message is None:
         return {"queue": queue}
     return {"task_id": message.id, "task": message.task, "attempt": message.attempt, "queue": queue}
-
-
-def counted(number: int, thing: str) -> str:
-    """ "1 task", "2 tasks"."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -57,7 +57,7 @@ def test_a_worker_is_there_while_it_works_and_gone_once_it_has_stopped(
     worker = start_worker("-c", "2", "--name", "ann@home")
     wait_until(lambda: states(reports), what="a report")
     (state,) = states(reports)
-    assert (state.kind, state.name, state.pid, state.app) == ("worker", "ann@home", worker.pid, "sample:app")
+    assert (state.kind, state.name, state.pid, state.app) == ("worker", "ann@home", worker.pid, "sample")
     assert "sample.add" in state.tasks
     assert state.queues == ["default"]
     wait_until(lambda: len(states(reports)[0].runners) == 2, what="its runners")
