@@ -5,7 +5,7 @@
     python -m workshop 50            # orders, in another one; `python -m workshop` sends some for ever
 
 Orders are workflows: parts are made side by side, then put together, painted and packed. The paint shop, a queue of its
-own, runs out of paint now and then, and is tried again; whoever orders glass gets a dead letter.
+own, runs out of paint now and then, and is tried again; whoever orders glass gets a dead letter at once.
 """
 
 import random
@@ -25,7 +25,7 @@ class OutOfPaint(Exception):
     """The paint shop waits for paint."""
 
 
-@app.task
+@app.task(retry=RetryPolicy.never())
 def make(ctx: Context, part: str, seconds: float = 2.0) -> str:
     """Make a part, and tell how far it is."""
     steps = 20

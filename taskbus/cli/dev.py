@@ -33,8 +33,9 @@ PARTS = {"web": ("starlette", "uvicorn", "msgspec", "itsdangerous"), "reload": (
 def command(ctx: click.Context, /, **given: Any) -> None:
     """Run a worker, a beat and the web page, all of your application, and start again when a .py file changes.
 
-    For development: each is a process of its own, and ends when this one does. Without -b all is kept in the file
-    taskbus.db in the working folder. Ctrl-C stops; running tasks have five seconds, and run again next time.
+    For development: worker and page are processes of their own, which end when this one does; the beat is a thread of
+    the worker. Without -b all is kept in the file taskbus.db in the working folder.
+    Ctrl-C stops; running tasks have five seconds, and run again next time.
     """
     scope = scope_of(ctx)
     if not scope.app:
