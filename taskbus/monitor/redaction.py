@@ -77,8 +77,22 @@ class Redactor:
         return self.text(repr(tuple(shown))), self.text(repr(named)), sorted(found, key=len, reverse=True)
 
     def value(self, value: Any) -> Any:
-        """The same value without the secrets in it; plain containers, as they come off a wire."""
+        """The same value without those that are secrets by their name; plain containers, as they come off a wire."""
         return _Walk(self, set()).value(value, 0)
+
+    def cleared(self, value: Any) -> Any:
+        """The same value without secrets of either kind: each text in it is cleared too, keys as well."""
+        return self._without_looks(self.value(value))
+
+    def _without_looks(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, Mapping):
+            return {self._without_looks(key): self._without_looks(item) for key, item in value.items()}
+        if isinstance(value, list | tuple):
+            return type(value)(self._without_looks(item) for item in value)
+        written = repr(value)  # the number of a card, or a password in bytes
+        return value if self.text(written) == written else MASK
 
     # --- texts ---------------------------------------------------------------------------------------------------
 

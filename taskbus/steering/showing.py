@@ -61,7 +61,7 @@ class Showing:
 
     def value(self, value: Any) -> Any:
         """A value without the secrets in it."""
-        return self._redactor.value(value)
+        return self._redactor.cleared(value)
 
     def values(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Arguments of a call of that task as values: no secret by its name, nor one by its look within a text."""
@@ -95,9 +95,9 @@ class Showing:
     def _cleared(
         self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]
     ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        named = self._redactor.value(dict(zip(self._parameters(task), args, strict=False)))
-        shown = [*named.values(), *self._redactor.value(list(args[len(named) :]))]
-        return shown, self._redactor.value(dict(kwargs))
+        named = self.value(dict(zip(self._parameters(task), args, strict=False)))
+        shown = [*named.values(), *self.value(list(args[len(named) :]))]
+        return shown, self.value(dict(kwargs))
 
     def _with_texts(self, value: Any) -> Any:
         """``value``, as ``Redactor.value`` bounds it, with each text in it made fit to be shown."""

@@ -93,6 +93,23 @@ def test_what_waits_runs_and_died_is_found_and_told_in_detail(house: House, view
     assert shown["python"] == "app.send('shop.mail', ['carl'], queue='default', priority=3)"
 
 
+def test_a_call_is_offered_to_be_copied_without_the_secrets_in_its_texts(house: House, viewer: TestClient) -> None:
+    url, token, card = "https://bob:s3cr3tpw@bank.example/pay", "Bearer c2VjcmV0LXRva2Vu", 4111111111111111
+    texts = [url, f"call it with {token}", {"headers": {url: [token, b"password=s3cr3tpw"]}}, "password=s3cr3tpw"]
+    for number, value in enumerate(texts):
+        bury(house.app, f"dead-{number}", value, text=value)
+    bury(house.app, "dead-all", "to", *texts, card)
+    sent = house.app.send("shop.mail", [url]).id
+    for task_id in (*(f"dead-{number}" for number in range(len(texts))), "dead-all", sent):
+        shown = str(get(viewer, f"/tasks/{task_id}"))
+        for secret in ("s3cr3tpw", "c2VjcmV0LXRva2Vu", str(card)):
+            assert secret not in shown
+    shown = get(viewer, "/tasks/dead-0")
+    call = "'shop.mail', ['https://bob:***@bank.example/pay'], {'text': 'https://bob:***@bank.example/pay'}"
+    assert call in shown["python"]
+    assert '"https://bob:***@bank.example/pay"' in shown["cli"]
+
+
 def test_what_has_ended_is_found_in_the_history_page_by_page_and_shown_with_its_attempts(
     house: House, viewer: TestClient
 ) -> None:
