@@ -82,11 +82,13 @@ def _state(packed: bytes) -> NodeState | None:
 def find_node(reports: ReportStore, name: str, now: float) -> SeenNode:
     """The node of that name, or of that node id; of several of one name the one that is alive.
 
-    A name without its ``@host`` will do where one living node has it, or none living and one silent. Raises
-    ``NotThere``, and ``Refusal`` where a short name could mean several.
+    ``host:pid`` will do, which is what failed attempts and ``taskbus status`` call a worker without a name; and a name
+    without its ``@host`` where one living node has it, or none living and one silent. Raises ``NotThere``, and
+    ``Refusal`` where a short name could mean several.
     """
     nodes = seen_nodes(reports, now)
     found = [seen for seen in nodes if name == seen.node] or [seen for seen in nodes if name == seen.name]
+    found = found or [seen for seen in nodes if name == f"{seen.state.host}:{seen.state.pid}"]
     found = found or _of_short_name(nodes, name)
     if not found:
         advice = near(name, {seen.name for seen in nodes}) if nodes else "no node reports: is a worker running?"

@@ -65,12 +65,12 @@ class Showing:
 
     def values(self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
         """Arguments of a call of that task as values: no secret by its name, nor one by its look within a text."""
-        shown, named = self._cleared(task, args, kwargs)
-        return self._with_texts(shown), self._with_texts(named)
+        named = self.value(dict(zip(self._parameters(task), args, strict=False)))
+        return [*named.values(), *self.value(list(args[len(named) :]))], self.value(dict(kwargs))
 
     def detail(self, detail: Detail, message: Message | None) -> Detail:
         """The same without secrets; a call that holds one is offered to be copied without it."""
-        python, cli = again(message, self._cleared) if message is not None else ("", "")
+        python, cli = again(message, self.values) if message is not None else ("", "")
         secrets = self.secrets([message])
         return replace(
             detail,
@@ -91,25 +91,6 @@ class Showing:
             traceback=self.text(attempt.traceback, secrets),
             logs=[self.text(line, secrets) for line in attempt.logs],
         )
-
-    def _cleared(
-        self, task: str, args: Sequence[Any], kwargs: Mapping[str, Any]
-    ) -> tuple[Sequence[Any], Mapping[str, Any]]:
-        named = self.value(dict(zip(self._parameters(task), args, strict=False)))
-        shown = [*named.values(), *self.value(list(args[len(named) :]))]
-        return shown, self.value(dict(kwargs))
-
-    def _with_texts(self, value: Any) -> Any:
-        """``value``, as ``Redactor.value`` bounds it, with each text in it made fit to be shown."""
-        match value:
-            case str():
-                return self.text(value)
-            case dict():
-                return {self._with_texts(key): self._with_texts(item) for key, item in value.items()}
-            case list() | tuple():
-                return [self._with_texts(item) for item in value]
-            case _:
-                return value
 
     def _parameters(self, task: str) -> Sequence[str]:
         """Names of the positional parameters of a task, as far as the application knows it."""

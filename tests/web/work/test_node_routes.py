@@ -43,6 +43,16 @@ class Obedient:
         return self._house.reports.post(Report(self._node, self._number, now, pack_state(state)), self._seen, answers)
 
 
+@pytest.mark.parametrize("name", ["taskbus-77@box", "box:77", "taskbus-77@box-1"])
+def test_a_worker_without_a_name_is_found_by_what_its_failed_attempts_call_it(
+    house: House, viewer: TestClient, name: str
+) -> None:
+    report(house, "taskbus-77@box", host="box", pid=77)
+    report(house, "taskbus-7@box", host="box", pid=7)
+    assert get(viewer, f"/nodes/{quote(name)}")["node"]["name"] == "taskbus-77@box"
+    get(viewer, "/nodes/box:78", 404)
+
+
 @pytest.mark.parametrize(
     ("act", "body", "order"),
     [
