@@ -15,6 +15,12 @@ TASK_STATES = ("SUCCESS", "RETRY", "FAILURE", "REVOKED", "EXPIRED", "REJECTED")
 NOW_STATES = ("STARTED", "PENDING")
 """Of tasks that run or wait now: they have no record yet, and are asked of workers and brokers."""
 
+SPOKEN = {
+    "FAILED": "FAILURE", "SUCCEEDED": "SUCCESS", "RETRIED": "RETRY", "RETRYING": "RETRY", "RUNNING": "STARTED",
+    "WAITING": "PENDING",
+}  # fmt: skip
+"""What the page calls states; a filter takes these words too."""
+
 
 class Key(NamedTuple):
     """``field`` of the filter that ``key:value`` sets, to what ``read`` makes of the value.
@@ -69,6 +75,7 @@ def _state_of(states: Iterable[str]) -> Callable[[str], str]:
 
     def read(value: str) -> str:
         name = value.upper()
+        name = name if name in known else SPOKEN.get(name, name)
         if name in known:
             return name
         near = difflib.get_close_matches(name, known, n=1)

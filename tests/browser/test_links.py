@@ -14,14 +14,6 @@ from tests.browser.test_every_page import PAGES, settled
 LISTS = {"tasks": "tasks", "dead-letters": "dlq"}
 """Pages that a filter leads to, and what of the API reads it."""
 
-WRONG = {
-    "overview": "Overview.tsx links to state:failed and state:retried, which are no states",
-    "queue": "Queue.tsx links to state:running, which is no state",
-    "waiting": "Queue.tsx links to state:running, which is no state",
-    "schedules": "Schedules.tsx puts no quotes around a name with blanks",
-}
-"""Pages with a link that leads to a refused filter; who mends one takes it from here."""
-
 
 @pytest.fixture(scope="module")
 def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
@@ -41,12 +33,7 @@ def paths(stack: Stack) -> dict[str, str]:
     return fill(stack)
 
 
-def known(name: str) -> object:
-    """The page as a case; one that is known to be wrong must fail."""
-    return pytest.param(name, marks=pytest.mark.xfail(reason=WRONG[name], strict=True)) if name in WRONG else name
-
-
-@pytest.mark.parametrize("name", [known(name) for name in PAGES])
+@pytest.mark.parametrize("name", PAGES)
 def test_every_filter_that_a_page_links_to_can_be_read(
     name: str, stack: Stack, paths: dict[str, str], visit: Open
 ) -> None:

@@ -111,14 +111,14 @@ function Figures({ shown, live, nodes }: { shown: Shown; live: Snapshot | null; 
         value={rate(rates.failed)}
         unit="/s"
         note={`${grouped(counts.failed)}${ended ? ` · ${percent(counts.failed / ended)}` : ""}`}
-        href={at.tasks("state:failed")}
+        href={at.tasks("state:FAILURE")}
       />
       <Stat
         label="Retried"
         value={rate(rates.retried)}
         unit="/s"
         note={`${grouped(counts.retried)} in range`}
-        href={at.tasks("state:retried")}
+        href={at.tasks("state:RETRY")}
       />
       <Stat label="Ready" value={grouped(ready)} note={`${grouped(delayed)} delayed`} href={to("queues")} />
       <Stat label="Time in the queue" value={duration(wait.p50)} note={`p95 ${duration(wait.p95)}`} />
@@ -182,7 +182,7 @@ const FAILING: Column<Failing>[] = [
     title: "Failed",
     isNumber: true,
     show: (failing) => (
-      <a href={at.tasks(`state:failed ${term("task", failing.task)}`)}>
+      <a href={at.tasks(`state:FAILURE ${term("task", failing.task)}`)}>
         {grouped(failing.failed)}
         <span class="cell-sub">{failing.total ? percent(failing.failed / failing.total) : ""}</span>
       </a>

@@ -133,7 +133,7 @@ function Figures({ queue }: { queue: Shown }) {
         label="In work"
         value={grouped(queue.held)}
         note="taken by workers"
-        href={at.tasks(`state:running ${term("queue", queue.name)}`)}
+        href={at.tasks(`state:STARTED ${term("queue", queue.name)}`)}
       />
       <Stat label="In" value={rate(queue.rate_in)} unit="/s" note="sent" />
       <Stat label="Out" value={rate(queue.rate_out)} unit="/s" note="ended" />

@@ -11,7 +11,7 @@ import { Time } from "../components/Time";
 import { duration, grouped, plural } from "../format";
 import { useAsked, useQuery } from "../hooks";
 import { now } from "../live";
-import { at, to } from "../place";
+import { at, term } from "../place";
 import { act } from "../toasts";
 import { Next } from "./schedules/Next";
 
@@ -102,7 +102,7 @@ function Last({ schedule }: { schedule: Schedule }) {
 }
 
 function Tally({ schedule }: { schedule: Schedule }) {
-  const runs = to("tasks", { where: `schedule:${schedule.name}` });
+  const runs = at.tasks(term("schedule", schedule.name));
   return (
     <dl class="tally">
       <div>
