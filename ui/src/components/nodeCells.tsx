@@ -26,6 +26,11 @@ export function poolWords(node: Node): string {
   return `${node.pool} × ${node.slots}${processes}`;
 }
 
+/** Tasks that it has taken and not begun. */
+export function prefetched(node: Node): number {
+  return Math.max(0, node.held - node.active);
+}
+
 export function Busy({ node }: { node: Node }) {
   if (!node.slots) return <span class="faint">–</span>;
   return (
@@ -82,8 +87,8 @@ export const NODE_DETAILS: Column<Node>[] = [
     title: "Prefetched",
     isNumber: true,
     from: "wide",
-    by: (node) => node.held,
-    show: (node) => node.held,
+    by: prefetched,
+    show: prefetched,
   },
   {
     key: "cpu",

@@ -6,7 +6,7 @@ import { ApiError, api, type Node, type NodeDetail } from "../api";
 import { Button } from "../components/Button";
 import { Empty, Failure, Loading } from "../components/Empty";
 import { Name } from "../components/Name";
-import { NodeBadges, poolWords, RUNNING_COLUMNS } from "../components/nodeCells";
+import { NodeBadges, poolWords, prefetched, RUNNING_COLUMNS } from "../components/nodeCells";
 import { Facts, Page, Panel } from "../components/Page";
 import { Meter } from "../components/Progress";
 import { Stat, Stats } from "../components/Stat";
@@ -19,8 +19,10 @@ import { at, to } from "../place";
 import { cancelQueue, grow, shrink, stop } from "../workerActs";
 
 export function Worker() {
-  const name = useRoute().params.name ?? "";
-  const asked = useAsked((signal) => api.node(name, signal), [name], 5);
+  const called = useRoute().params.name ?? "";
+  const asked = useAsked((signal) => api.node(called, signal), [called], 5);
+  // A worker goes by more than one name: failed attempts know it as "host:pid".
+  const name = asked.value?.node.name ?? called;
   const live = useLive("nodes").value;
   const node = live?.nodes?.find((each) => each.name === name) ?? asked.value?.node;
   const isGone = asked.error instanceof ApiError && asked.error.status === 404;
@@ -124,7 +126,7 @@ function Body({ node, detail, running, reload }: BodyProps) {
             />
           }
         />
-        <Stat label="Prefetched" value={grouped(node.held)} note="taken, not begun" />
+        <Stat label="Prefetched" value={grouped(prefetched(node))} note="taken, not begun" />
         <Stat label="CPU" value={percent(node.cpu_share)} note={`load of the host ${node.load.toFixed(1)}`} />
         <Stat label="Memory" value={bytes(node.rss)} note={plural(detail.runners.length, "process", "processes")} />
         <Stat label="Up" value={<Since at={node.started_at} />} note={instant(node.started_at).slice(0, 16)} />

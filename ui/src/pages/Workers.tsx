@@ -5,7 +5,7 @@ import { useLocation } from "preact-iso";
 import { api, type Node, type Running } from "../api";
 import { Empty, Failure, Loading } from "../components/Empty";
 import { QuickFilter } from "../components/FilterBar";
-import { NODE_COLUMNS, NODE_DETAILS, NodeBadges, RUNNING_COLUMNS } from "../components/nodeCells";
+import { NODE_COLUMNS, NODE_DETAILS, NodeBadges, prefetched, RUNNING_COLUMNS } from "../components/nodeCells";
 import { Page, Panel } from "../components/Page";
 import { Stat, Stats } from "../components/Stat";
 import { type Column, Table } from "../components/Table";
@@ -118,7 +118,7 @@ function Figures({ workers }: { workers: Node[] }) {
         unit={`of ${grouped(sum((node) => node.slots))}`}
         note="tasks that run now"
       />
-      <Stat label="Prefetched" value={grouped(sum((node) => node.held))} note="taken, not begun" />
+      <Stat label="Prefetched" value={grouped(sum(prefetched))} note="taken, not begun" />
       <Stat
         label="CPU"
         value={sum((node) => node.cpu_share).toFixed(1)}
