@@ -21,11 +21,11 @@ export function dismiss(id: number): void {
 }
 
 function show(toast: Omit<Toast, "id">): void {
-  const same = toasts.value.some((shown) => shown.kind === toast.kind && shown.text === toast.text);
-  if (same && toast.kind === "error") return;
+  const isSame = (shown: Toast) => toast.kind === "error" && shown.kind === "error" && shown.text === toast.text;
   last += 1;
   const id = last;
-  toasts.value = [...toasts.value, { ...toast, id }].slice(-MOST);
+  // An error that is told again takes the place of the first: whoever looks for what is new sees it.
+  toasts.value = [...toasts.value.filter((shown) => !isSame(shown)), { ...toast, id }].slice(-MOST);
   if (toast.kind === "done") setTimeout(() => dismiss(id), STAYS_FOR);
 }
 

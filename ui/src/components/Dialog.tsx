@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { grouped } from "../format";
-import { complain } from "../toasts";
+import { complain, dismiss, toasts } from "../toasts";
 import { Button } from "./Button";
 
 interface DialogProps {
@@ -46,10 +46,34 @@ export function Dialog({ title, onClose, children, foot, isWide }: DialogProps) 
           <h2 id={heading}>{title}</h2>
           <Button kind="quiet" icon="close" label="Close" onClick={onClose} />
         </header>
-        <div class="dialog-body">{children}</div>
+        <div class="dialog-body">
+          {children}
+          <Troubles />
+        </div>
         {foot && <footer class="dialog-foot">{foot}</footer>}
       </div>
     </dialog>
+  );
+}
+
+/** Errors that came while the dialog is open: the page's notes lie behind it, where nobody reads or closes them. */
+function Troubles() {
+  const first = useRef((toasts.value.at(-1)?.id ?? 0) + 1).current;
+  const shown = useRef<number[]>([]);
+  const troubles = toasts.value.filter((toast) => toast.kind === "error" && toast.id >= first);
+  useEffect(() => {
+    shown.current = troubles.map((toast) => toast.id);
+  });
+  useEffect(() => () => shown.current.forEach(dismiss), []);
+  if (!troubles.length) return null;
+  return (
+    <div>
+      {troubles.map((toast) => (
+        <p key={toast.id} class="field-error" role="alert">
+          {toast.text} {toast.advice}
+        </p>
+      ))}
+    </div>
   );
 }
 

@@ -10,7 +10,7 @@ import { Command, Copy, Empty, Failure, Loading } from "../components/Empty";
 import { Json } from "../components/Json";
 import { Facts, Page, Panel } from "../components/Page";
 import { ProgressBar } from "../components/Progress";
-import { Duration, Time } from "../components/Time";
+import { Duration, Since, Time } from "../components/Time";
 import { short } from "../format";
 import { useAsked, useLive } from "../hooks";
 import { now } from "../live";
@@ -24,13 +24,31 @@ import { Timeline } from "./task/Timeline";
 const UP = { href: to("tasks"), text: "Tasks" };
 /** Seconds between two looks at a task that runs or waits. */
 const WATCH = 1.5;
+/** Seconds after a task's end within which its worker still may report how the last attempt went. */
+const RECORD_COMES = 30;
+const OPEN_STATES = ["PENDING", "STARTED", "RETRY"];
+const OF_FLOW =
+  "If it takes what the task before it in its workflow returned, that value came before these arguments. It is not kept here.";
+
+/** Whether it has ended, and the record of its last attempt is still to come. */
+function isOnItsWay(detail: TaskDetail): boolean {
+  const { row, attempts } = detail;
+  if (detail.is_running || detail.is_waiting || OPEN_STATES.includes(row.state)) return false;
+  const isTold = attempts.length > 0 && !OPEN_STATES.includes(attempts.at(-1)?.state ?? "");
+  return !isTold && row.ended_at !== null && now.value - row.ended_at < RECORD_COMES;
+}
+
+function nothingTried(detail: TaskDetail): string {
+  if (isOnItsWay(detail)) return "It has ended; the record of it is on its way.";
+  return OPEN_STATES.includes(detail.row.state) ? "It has not been tried yet." : "Nothing is kept of its attempts.";
+}
 
 export function Task() {
   const id = useRoute().params.id as string;
   const [isOpen, setOpen] = useState(true);
   const asked = useAsked((signal) => api.task(id, signal), [id], isOpen ? WATCH : 0);
   const detail = asked.value;
-  const goesOn = !detail || detail.is_running || detail.is_waiting;
+  const goesOn = !detail || detail.is_running || detail.is_waiting || isOnItsWay(detail);
   if (goesOn !== isOpen) setOpen(goesOn);
   if (!detail) {
     return (
@@ -70,7 +88,13 @@ function Shown({ detail, reload }: { detail: TaskDetail; reload: () => void }) {
     <Page title={row.task} up={UP} beside={beside} actions={<Actions detail={detail} reload={reload} />} isName>
       {(detail.is_running || detail.progress) && <Underway detail={detail} />}
       <Panel title="Attempts" beside={attempts.length > 1 ? String(attempts.length) : undefined} testid="attempts">
-        <Timeline attempts={attempts} now={now.value} chosen={attempt?.attempt ?? 0} onChoose={setWanted} />
+        <Timeline
+          attempts={attempts}
+          now={now.value}
+          chosen={attempt?.attempt ?? 0}
+          onChoose={setWanted}
+          none={nothingTried(detail)}
+        />
       </Panel>
       <div class="columns columns-wide-left">
         <div>
@@ -85,8 +109,9 @@ function Shown({ detail, reload }: { detail: TaskDetail; reload: () => void }) {
             </Panel>
           )}
           <Panel title="Arguments" testid="arguments">
-            <Given label="Positional" text={row.args} none="()" />
-            <Given label="Named" text={row.kwargs} none="{}" />
+            <Given label="Positional" text={row.args} none="()" unknown={unknown(detail)} />
+            <Given label="Named" text={row.kwargs} none="{}" unknown={unknown(detail)} />
+            {(detail.flow || row.flow) && <p class="note">{OF_FLOW}</p>}
           </Panel>
         </div>
         <div>
@@ -94,25 +119,56 @@ function Shown({ detail, reload }: { detail: TaskDetail; reload: () => void }) {
             <About detail={detail} />
           </Panel>
           <Relations detail={detail} />
-          <Panel title="Send it again" testid="again">
-            <h3>In Python</h3>
-            <Command text={detail.python} />
-            <h3>In a terminal</h3>
-            <Command text={detail.cli} />
-          </Panel>
+          {!detail.is_running && (
+            <Panel title="Send it again" testid="again">
+              <Again detail={detail} />
+            </Panel>
+          )}
         </div>
       </div>
     </Page>
   );
 }
 
-function Given({ label, text, none }: { label: string; text: string; none: string }) {
-  const isNone = !text || text === none || text === "[]";
+/** What is said in the place of what nobody has told yet: workers say what a task was given when it has ended. */
+function unknown(detail: TaskDetail): string {
+  return detail.is_running ? "known once it has ended" : "not known";
+}
+
+function Given({ label, text, none, unknown }: { label: string; text: string; none: string; unknown: string }) {
+  const isNone = text === none || text === "[]";
   return (
     <div class="given">
       <h3>{label}</h3>
-      {isNone ? <p class="faint">none</p> : <Json value={text} label={`${label} arguments`} />}
+      {text && !isNone ? (
+        <Json value={text} label={`${label} arguments`} />
+      ) : (
+        <p class="faint">{isNone ? "none" : unknown}</p>
+      )}
     </div>
+  );
+}
+
+function Again({ detail }: { detail: TaskDetail }) {
+  if (!detail.python && !detail.cli) {
+    return (
+      <p class="faint">
+        Its message is gone, and what is kept of its arguments is text for people. Send again, above, takes them from
+        you.
+      </p>
+    );
+  }
+  return (
+    <>
+      <h3>In Python</h3>
+      {detail.python ? <Command text={detail.python} /> : <p class="faint">It is too long to be copied.</p>}
+      <h3>In a terminal</h3>
+      {detail.cli ? (
+        <Command text={detail.cli} />
+      ) : (
+        <p class="faint">Its arguments cannot be written in a command line.</p>
+      )}
+    </>
   );
 }
 
@@ -151,11 +207,22 @@ function About({ detail }: { detail: TaskDetail }) {
       </a>,
     ],
     ["Priority", detail.priority],
-    ["Sent", <Time key="sent" at={row.sent_at} />],
+    ["Sent", <Time key="sent" at={row.sent_at} none={unknown(detail)} />],
     ...(detail.due_at ? [["Due", <Time key="due" at={detail.due_at} />] as [string, ComponentChildren]] : []),
     ["Ended", <Time key="ended" at={row.ended_at} none="not yet" />],
-    ["Waited", <Duration key="waited" seconds={row.waited} />],
-    ["Ran", <Duration key="ran" seconds={row.ran_for} />],
+    [
+      "Waited",
+      detail.is_running && row.waited === null ? (
+        <span key="waited" class="faint">
+          {unknown(detail)}
+        </span>
+      ) : (
+        <Duration key="waited" seconds={row.waited} />
+      ),
+    ],
+    detail.is_running
+      ? ["Runs for", <Since key="since" at={row.started_at} />]
+      : ["Ran", <Duration key="ran" seconds={row.ran_for} />],
   ];
   if (row.weight > 1) items.push(["Sampled", `stands for ${row.weight} that went as well`]);
   return <Facts items={items} />;
@@ -221,6 +288,7 @@ function Actions({ detail, reload }: { detail: TaskDetail; reload: () => void })
           needsAll={!hasMessage}
           args={row.args}
           kwargs={row.kwargs}
+          note={!hasMessage && (detail.flow || row.flow) ? OF_FLOW : ""}
           onClose={() => setEditing(false)}
           onSend={(edited) => act(() => api.retryTask(row.id, edited), sent)}
         />

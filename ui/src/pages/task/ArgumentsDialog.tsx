@@ -12,12 +12,14 @@ interface Props {
   kwargs: string;
   /** Whether the message is gone, so that all of its arguments must be given; else what is not changed is left out. */
   needsAll?: boolean;
+  /** What else is to be known before editing. */
+  note?: string;
   onClose: () => void;
   /** Sends; true if it was sent, and the dialog may close. */
   onSend: (edited: Edited) => Promise<boolean>;
 }
 
-export function ArgumentsDialog({ title, verb, args, kwargs, needsAll = false, onClose, onSend }: Props) {
+export function ArgumentsDialog({ title, verb, args, kwargs, needsAll = false, note = "", onClose, onSend }: Props) {
   const draft = useMemo(() => draftOf(args, kwargs, needsAll), [args, kwargs, needsAll]);
   const [list, setList] = useState(draft.args);
   const [names, setNames] = useState(draft.kwargs);
@@ -43,9 +45,9 @@ export function ArgumentsDialog({ title, verb, args, kwargs, needsAll = false, o
   );
   return (
     <Dialog title={title} onClose={onClose} foot={foot} isWide>
-      {draft.notes.map((note) => (
-        <p key={note} class="note">
-          {note}
+      {[...draft.notes, note].filter(Boolean).map((each) => (
+        <p key={each} class="note">
+          {each}
         </p>
       ))}
       <JsonField label="Positional arguments, a JSON array" text={list} onInput={setList} wrong={wrong[0]} was={args} />

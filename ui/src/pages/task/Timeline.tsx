@@ -16,12 +16,14 @@ interface Props {
   /** Marks the attempt that is shown below; a click on a row chooses another. */
   chosen: number;
   onChoose: (attempt: number) => void;
+  /** What is said where there is nothing to draw. */
+  none?: string;
 }
 
-export function Timeline({ attempts, now, chosen, onChoose }: Props) {
+export function Timeline({ attempts, now, chosen, onChoose, none = "Nothing is kept of its attempts." }: Props) {
   const spans = spansOf(attempts, now);
   const [wanted, setWanted] = useState<"scale" | "even" | "">("");
-  if (!spans.length) return <p class="faint">It has not been tried yet.</p>;
+  if (!spans.length) return <p class="faint">{none}</p>;
   const shape = wanted || (isUneven(spans) ? "even" : "scale");
   const scale = shape === "even" ? evenScale(spans) : linearScale(spans);
   const total = sums(spans);
