@@ -8,7 +8,7 @@ from shop import picture, publish, resize
 
 from taskbus import chain, group
 from tests.browser.acts import confirm, heading, press, told
-from tests.browser.conftest import Open
+from tests.browser.conftest import Complaints, Open
 from tests.browser.stack import Stack, wait_until
 
 
@@ -45,6 +45,41 @@ def test_a_workflow_is_drawn_and_what_failed_in_it_is_sent_again(stack: Stack, v
     told(page, "Sent again what failed")
     wait_until(lambda: "publish 50" in stack.notes(), "the flow to end")
     expect(page.locator(".badge", has_text="succeeded").first).to_be_visible()
+    (stack.folder / "thirteen").unlink()
+
+
+def test_workflows_are_found_by_a_filter_that_stands_in_the_address(
+    stack: Stack, visit: Open, complaints: Complaints
+) -> None:
+    complaints.allowed.append("400")
+    well, badly = begin(stack, 12), begin(stack, 13)
+    wait_until(lambda: stack.ask(f"flows/{well}").get("flow", {}).get("state") == "SUCCESS", "one to succeed")
+    wait_until(lambda: stack.ask(f"flows/{badly}").get("flow", {}).get("state") == "FAILURE", "one to fail")
+    page = visit("workflows")
+    page.get_by_test_id("filter").fill("state:failed age<1h")
+    page.get_by_test_id("filter").press("Enter")
+    page.wait_for_url("**where=*")
+    for _ in range(2):
+        expect(page.get_by_test_id("flows").locator(f"a[href$='{badly}']")).to_be_visible()
+        expect(page.get_by_test_id("flows").locator(f"a[href$='{well}']")).to_have_count(0)
+        page.reload()
+    page.get_by_test_id("filter").fill("state:done")
+    with page.expect_response(lambda answer: "flows?" in answer.url and answer.status == 400):
+        page.get_by_test_id("filter").press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("there is no state 'done'")
+
+
+def test_failed_tasks_of_a_workflow_are_counted_alike_above_and_below(stack: Stack, visit: Open) -> None:
+    flow_id = begin(stack, 13)
+    wait_until(lambda: stack.ask(f"flows/{flow_id}").get("flow", {}).get("state") == "FAILURE", "the flow to fail")
+    nodes = [node for node in stack.ask(f"flows/{flow_id}")["nodes"] if node["kind"] == "task"]
+    failed = sum(node["state"] == "FAILURE" for node in nodes)
+    page = visit(f"workflows/{flow_id}")
+    expect(page.get_by_role("list", name="Tasks by state")).to_contain_text(f"{failed} failed")
+    stat = page.locator(".stat", has_text="Failed")
+    expect(stat).to_contain_text(str(failed))
+    assert failed > 1
+    expect(stat).to_contain_text("1 by itself, the others could not run")
 
 
 def test_a_workflow_is_cancelled(stack: Stack, visit: Open) -> None:
@@ -84,6 +119,9 @@ def test_the_system_page_tells_what_it_stands_on_and_who_changed_what(stack: Sta
     expect(page.get_by_test_id("results")).to_contain_text("with the broker, in one transaction")
     expect(page.get_by_test_id("history")).to_contain_text("Records of tasks")
     expect(page.get_by_test_id("settings")).to_contain_text("web_tokens")
+    expect(page.get_by_test_id("settings")).not_to_contain_text("max_spool_bytes")
+    page.get_by_test_id("settings").get_by_role("button", name="Show all").click()
+    expect(page.get_by_test_id("settings")).to_contain_text("max_spool_bytes")
     expect(page.locator("main")).not_to_contain_text("sha256$")
     expect(page.get_by_test_id("audit")).to_contain_text("schedules.run")
 

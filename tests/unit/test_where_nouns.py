@@ -39,7 +39,10 @@ PARSERS = {
         ("state:failure,Retry task:mail.*", TaskFilter(states=("FAILURE", "RETRY"), task="mail.*")),
         ("state:EXPIRED", TaskFilter(states=("EXPIRED",))),
         ("state:failed,Retried,succeeded", TaskFilter(states=("FAILURE", "RETRY", "SUCCESS"))),
-        ("state:running,waiting,retrying,failed,failure", TaskFilter(states=("STARTED", "PENDING", "RETRY", "FAILURE"))),
+        (
+            "state:running,waiting,retrying,failed,failure",
+            TaskFilter(states=("STARTED", "PENDING", "RETRY", "FAILURE")),
+        ),
         ("id:a id:b worker:celery@*", TaskFilter(ids=("a", "b"), worker="celery@*")),
         ('args:"user 42" text:"no such"', TaskFilter(args="user 42", text="no such")),
         ("flow:f1 parent:p1 schedule:nightly", TaskFilter(flow="f1", parent="p1", schedule="nightly")),

@@ -537,7 +537,7 @@ export const api = {
   cancelQueue: (name: string, queue: string) => post<Answer>(`nodes/${part(name)}/cancel_queue`, { queue }),
   askNode: (name: string, command: string) => post<Answer>(`nodes/${part(name)}/ask`, { command }),
 
-  flows: (window: Window, signal?: AbortSignal) => get<List<Flow>>("flows", { ...window }, signal),
+  flows: (window: Window & { where?: string }, signal?: AbortSignal) => get<List<Flow>>("flows", { ...window }, signal),
   flow: (id: string, signal?: AbortSignal) => get<FlowDetail>(`flows/${part(id)}`, {}, signal),
   cancelFlow: (id: string) => post<Changed>(`flows/${part(id)}/cancel`),
   retryFlow: (id: string) => post<Changed>(`flows/${part(id)}/retry`),

@@ -23,6 +23,7 @@ export function System() {
       {!asked.value && asked.isLoading && <Loading lines={10} />}
       {asked.value && <Shown system={asked.value} />}
       <Audit />
+      {asked.value && <Settings config={asked.value.config} />}
     </Page>
   );
 }
@@ -42,7 +43,6 @@ function Shown({ system }: { system: Whole }) {
           <Facts items={Object.entries(system.versions)} />
         </Panel>
       </div>
-      <Settings config={system.config} />
     </>
   );
 }

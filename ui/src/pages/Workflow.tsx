@@ -60,6 +60,8 @@ function Shown({ detail, reload }: { detail: FlowDetail; reload: () => void }) {
   const [chosen, setChosen] = useQuery<string>("node", "");
   const graph = useMemo(() => collapsed(detail.nodes, detail.edges), [detail]);
   const counts = useMemo(() => countsOf(tasksOf(detail.nodes)), [detail]);
+  // Tasks that could not run because of another are FAILURE too; of a large workflow not all may be listed.
+  const failed = Math.max(flow.dead, counts.find(([state]) => state === "FAILURE")?.[1] ?? 0);
   const node = graph.nodes.find((each) => each.id === chosen);
   return (
     <Page
@@ -74,7 +76,16 @@ function Shown({ detail, reload }: { detail: FlowDetail; reload: () => void }) {
           value={flow.total ? percent(flow.done / flow.total) : "–"}
           note={`${grouped(flow.done)} of ${grouped(flow.total)} tasks`}
         />
-        <Stat label="Failed" value={grouped(flow.dead)} {...(flow.dead ? { tone: "bad" as const } : {})} />
+        <Stat
+          label="Failed"
+          value={grouped(failed)}
+          note={
+            failed > flow.dead
+              ? `${grouped(flow.dead)} by ${flow.dead === 1 ? "itself" : "themselves"}, the others could not run`
+              : ""
+          }
+          {...(failed ? { tone: "bad" as const } : {})}
+        />
         <Stat label={flow.ended_at === null ? "Runs for" : "Took"} value={<Took flow={flow} />} />
         <Stat label="Begun" value={<Time at={flow.created_at} />} note={<Id id={flow.id} />} />
       </Stats>

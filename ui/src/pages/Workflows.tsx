@@ -3,16 +3,24 @@ import { useLocation } from "preact-iso";
 import { api, type Flow } from "../api";
 import { StateBadge } from "../components/Badge";
 import { Empty, Failure, Loading } from "../components/Empty";
+import { FilterBar, type FilterKey, isUnreadable } from "../components/FilterBar";
 import { Page, Panel } from "../components/Page";
 import { ProgressBar } from "../components/Progress";
 import { type Column, Table } from "../components/Table";
 import { Duration, Since, Time } from "../components/Time";
 import { capped, grouped, short } from "../format";
-import { usePages } from "../hooks";
+import { usePages, useQuery } from "../hooks";
 import { at } from "../place";
 
 const PAGE = 50;
 const REFRESH = 3;
+const KEYS: FilterKey[] = [
+  { key: "state:", hint: "how it stands", values: ["RUNNING", "SUCCESS", "FAILURE", "REVOKED"] },
+  { key: "name:", hint: "its name; * stands for anything" },
+  { key: "age<", hint: "begun no longer ago than", values: ["15m", "1h", "6h", "1d", "7d"] },
+  { key: "age>", hint: "begun longer ago than", values: ["15m", "1h", "6h", "1d", "7d"] },
+  { key: "id:", hint: "a workflow's id; may stand several times" },
+];
 
 const COLUMNS: Column<Flow>[] = [
   {
@@ -42,7 +50,14 @@ const COLUMNS: Column<Flow>[] = [
     title: "Failed",
     isNumber: true,
     from: "medium",
-    show: (flow) => (flow.dead ? <span class="text-bad">{grouped(flow.dead)}</span> : <span class="faint">0</span>),
+    show: (flow) =>
+      flow.dead ? (
+        <span class="text-bad" title="Tasks that failed by themselves">
+          {grouped(flow.dead)}
+        </span>
+      ) : (
+        <span class="faint">0</span>
+      ),
   },
   { key: "created", title: "Begun", from: "medium", show: (flow) => <Time at={flow.created_at} /> },
   { key: "took", title: "Took", isNumber: true, show: (flow) => <Took flow={flow} /> },
@@ -60,11 +75,19 @@ export function Took({ flow }: { flow: Flow }) {
 
 export function Workflows() {
   const { route } = useLocation();
-  const pages = usePages((after, signal) => api.flows({ after, limit: PAGE }, signal), [], REFRESH);
+  const [where, setWhere] = useQuery<string>("where", "");
+  const pages = usePages((after, signal) => api.flows({ where, after, limit: PAGE }, signal), [where], REFRESH);
   return (
     <Page title="Workflows">
+      <FilterBar
+        value={where}
+        onApply={setWhere}
+        keys={KEYS}
+        placeholder="Search workflows: state:RUNNING name:import-* age<1d"
+        error={pages.error}
+      />
       <Panel isFlush title="Newest first" beside={pages.list && capped(pages.list.count, pages.list.is_capped)}>
-        {pages.error && <Failure error={pages.error} reload={pages.reload} />}
+        {pages.error && !isUnreadable(pages.error) && <Failure error={pages.error} reload={pages.reload} />}
         {!pages.items && pages.isLoading && <Loading lines={8} />}
         {pages.items && (
           <Table
@@ -76,13 +99,21 @@ export function Workflows() {
             more={pages.more}
             isLoadingMore={pages.isLoadingMore}
             foot={pages.list?.note}
-            empty={<NothingYet />}
+            empty={where ? <NothingFound /> : <NothingYet />}
             rowHeight={52}
             testid="flows"
           />
         )}
       </Panel>
     </Page>
+  );
+}
+
+function NothingFound() {
+  return (
+    <Empty title="No workflow matches" icon="search">
+      Take a term away, or look further back. Workflows are kept for a while after they have ended.
+    </Empty>
   );
 }
 

@@ -1,4 +1,5 @@
 /** The settings in force, without secrets, and where each comes from. */
+import { useState } from "preact/hooks";
 import type { System } from "../../api";
 import { Empty } from "../../components/Empty";
 import { QuickFilter } from "../../components/FilterBar";
@@ -31,10 +32,12 @@ const COLUMNS: Column<Setting>[] = [
 
 export function Settings({ config }: { config: Setting[] }) {
   const [words, setWords] = useQuery<string>("setting", "");
+  const [isWhole, setWhole] = useState(false);
   const fits = (each: Setting) =>
     `${each.name} ${each.value} ${each.origin}`.toLowerCase().includes(words.toLowerCase());
   // What somebody has set comes first: the rest is as it is everywhere.
-  const rows = config.filter(fits).sort((a, b) => Number(a.origin === "default") - Number(b.origin === "default"));
+  const found = isWhole || words ? config : config.filter((each) => each.origin !== "default");
+  const rows = found.filter(fits).sort((a, b) => Number(a.origin === "default") - Number(b.origin === "default"));
   return (
     <Panel
       isFlush
@@ -48,8 +51,13 @@ export function Settings({ config }: { config: Setting[] }) {
         columns={COLUMNS}
         rows={rows}
         rowKey={(each) => each.name}
-        empty={<Empty title="No such setting" icon="search" />}
+        empty={<Empty title={words ? "No such setting" : "All are as by default"} icon={words ? "search" : "check"} />}
       />
+      {!words && (
+        <button type="button" class="button button-quiet running-more" onClick={() => setWhole(!isWhole)}>
+          {isWhole ? "Show those that are set only" : `Show all ${config.length}`}
+        </button>
+      )}
     </Panel>
   );
 }
