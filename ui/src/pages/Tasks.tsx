@@ -12,13 +12,15 @@ import { at, to } from "../place";
 import { Acting } from "./tasks/Acting";
 import { TASK_COLUMNS } from "./tasks/columns";
 import { Facets, type TaskSort } from "./tasks/Facets";
-import { taskKeys } from "./tasks/filter";
+import { stateOf, taskKeys } from "./tasks/filter";
 import { useKnown } from "./tasks/known";
 import { Running } from "./tasks/Running";
 import { Views } from "./tasks/Views";
 
 const PAGE = 100;
 const REFRESH = 5;
+/** What a list is called whose tasks have not ended. */
+const STAGES: Record<string, string> = { STARTED: "Running now", PENDING: "Waiting" };
 
 export function Tasks() {
   const [where, setWhere] = useQuery<string>("where", "");
@@ -33,6 +35,7 @@ export function Tasks() {
     chosen.size ? 0 : REFRESH,
   );
   useEffect(() => setChosen(new Set()), [where, sort]);
+  const stage = STAGES[stateOf(where)];
   const views = (
     <Views
       where={where}
@@ -50,16 +53,16 @@ export function Tasks() {
         error={pages.error}
       />
       <Facets where={where} onChange={setWhere} known={known} sort={sort} onSort={setSort} />
-      <Running where={where} />
+      {!stage && <Running where={where} />}
       {chosen.size > 0 && (
         <Acting rows={(pages.items ?? []).filter((row) => chosen.has(row.id))} onEnd={() => setChosen(new Set())} />
       )}
-      <Panel isFlush title="Ended" beside={pages.list && <Counted list={pages.list} />}>
+      <Panel isFlush title={stage ?? "Ended"} beside={pages.list && <Counted list={pages.list} />}>
         {pages.error && !isUnreadable(pages.error) && <Failure error={pages.error} reload={pages.reload} />}
         {!pages.items && pages.isLoading && <Loading lines={8} />}
         {pages.items && (
           <Table
-            caption="Tasks that ended"
+            caption={stage ? `Tasks: ${stage.toLowerCase()}` : "Tasks that ended"}
             columns={TASK_COLUMNS}
             rows={pages.items}
             rowKey={(row: TaskRow) => row.id}

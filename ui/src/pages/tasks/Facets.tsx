@@ -1,9 +1,11 @@
 /** What a list of tasks is narrowed by with the mouse; each writes its term into the filter. */
 import { Choice } from "../../components/Page";
-import { type Known, termValue, withTerm } from "./filter";
+import { type Known, stateOf, termValue, withTerm } from "./filter";
 
 const SHOWN = [
   ["", "All"],
+  ["STARTED", "Running"],
+  ["PENDING", "Waiting"],
   ["FAILURE", "Failed"],
   ["RETRY", "Retrying"],
   ["SUCCESS", "Succeeded"],
@@ -34,7 +36,7 @@ interface Props {
 
 export function Facets({ where, onChange, known, sort, onSort }: Props) {
   const set = (key: string, value: string) => onChange(withTerm(where, key, value));
-  const state = termValue(where, "state").toUpperCase() as (typeof SHOWN)[number][0];
+  const state = stateOf(where) as (typeof SHOWN)[number][0];
   const names = [
     ["queue", "Any queue", known.queues],
     ["task", "Any task", known.tasks],

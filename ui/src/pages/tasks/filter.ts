@@ -16,6 +16,21 @@ export interface Term {
 }
 
 export const STATES = ["FAILURE", "SUCCESS", "RETRY", "REVOKED", "EXPIRED", "REJECTED", "STARTED", "PENDING"];
+const SPOKEN: Record<string, string> = {
+  FAILED: "FAILURE",
+  SUCCEEDED: "SUCCESS",
+  RETRIED: "RETRY",
+  RETRYING: "RETRY",
+  RUNNING: "STARTED",
+  WAITING: "PENDING",
+};
+
+/** The state that a filter asks for, by the server's name for it; "" for all. The server reads the same words. */
+export function stateOf(where: string): string {
+  const said = termValue(where, "state").toUpperCase();
+  return SPOKEN[said] ?? said;
+}
+
 export const REASONS = [
   "retries_exhausted",
   "not_retryable",
