@@ -63,3 +63,18 @@ export function timeLines(series: Series, kind: "wait" | "run"): ChartLine[] {
     { label: "p99", colour: "grey", values: series[`${kind}_p99`], isDashed: true },
   ];
 }
+
+/** Steps in which people count durations, in seconds. */
+export const CLOCK_STEPS = [
+  ...[-5, -4, -3, -2, -1, 0].flatMap((power) => [1, 2, 5].map((digit) => digit * 10 ** power)),
+  ...[10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200],
+  ...[1, 2, 5, 10, 20, 50, 100].map((days) => days * 86_400),
+];
+
+/** Where values stand that have none beside them: a line draws nothing there, so a point is. */
+export function alone(values: ArrayLike<number | null | undefined>): number[] {
+  const isThere = (at: number) => values[at] !== null && values[at] !== undefined;
+  return Array.from({ length: values.length }, (_, at) => at).filter(
+    (at) => isThere(at) && !isThere(at - 1) && !isThere(at + 1),
+  );
+}

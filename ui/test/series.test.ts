@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Series, Snapshot } from "../src/api";
-import { extended } from "../src/series";
+import { alone, CLOCK_STEPS, extended } from "../src/series";
 
 const flat = (value: number | null) => [value, value, value] as never[];
 
@@ -42,4 +42,18 @@ test("no column is longer than the instants", () => {
   for (const [name, column] of Object.entries(grown)) {
     if (Array.isArray(column)) assert.equal(column.length, grown.t.length, name);
   }
+});
+
+test("values that have none beside them are found, for a line draws nothing there", () => {
+  assert.deepEqual(alone([]), []);
+  assert.deepEqual(alone([1]), [0]);
+  assert.deepEqual(alone([null, 2, undefined, 3, 4, null, 0]), [1, 6]);
+});
+
+test("durations are counted in growing steps, and none of them is odd", () => {
+  assert.deepEqual(
+    CLOCK_STEPS,
+    [...CLOCK_STEPS].sort((a, b) => a - b),
+  );
+  for (const odd of [20, 50, 100, 200, 500, 1000]) assert.ok(!CLOCK_STEPS.includes(odd), String(odd));
 });

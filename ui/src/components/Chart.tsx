@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import { clock, instant } from "../format";
+import { alone } from "../series";
 import { isDark } from "../settings";
 
 export type Colour = "blue" | "green" | "red" | "amber" | "violet" | "grey";
@@ -26,6 +27,8 @@ interface Props {
   group?: string;
   /** Lowest height of the scale, so that noise does not look like a storm. */
   atLeast?: number;
+  /** Steps that the values' axis may take, if they are not those of decimal numbers. */
+  steps?: number[];
 }
 
 function colourOf(name: string): string {
@@ -44,14 +47,14 @@ function ticks(values: number[]): string[] {
   });
 }
 
-function options({ lines, format, height = 180, group, atLeast = 0 }: Props, width: number): uPlot.Options {
+function options({ lines, format, height = 180, group, atLeast = 0, steps }: Props, width: number): uPlot.Options {
   const faint = colourOf("--faint");
   const grid = { stroke: colourOf("--line-soft"), width: 1 };
   const font = `11px ${colourOf("--sans")}`;
   return {
     width,
     height,
-    padding: [8, 8, 0, 0],
+    padding: [8, 20, 0, 0],
     legend: { show: false },
     cursor: {
       points: { size: 7 },
@@ -76,6 +79,7 @@ function options({ lines, format, height = 180, group, atLeast = 0 }: Props, wid
         font,
         size: 58,
         space: 34,
+        ...(steps ? { incrs: steps } : {}),
         values: (_, at) => at.map((value) => format(value).replace(/\.0+(?= |$)/, "")),
       },
     ],
@@ -87,7 +91,7 @@ function options({ lines, format, height = 180, group, atLeast = 0 }: Props, wid
           label: line.label,
           stroke: colour,
           width: 1.75,
-          points: { show: false },
+          points: { show: false, size: 5, fill: colour, filter: (u, at) => alone(u.data[at] ?? []) },
           ...(line.isFilled ? { fill: faded(colour) } : {}),
           ...(line.isDashed ? { dash: [4, 4] } : {}),
         };

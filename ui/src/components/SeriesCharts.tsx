@@ -3,7 +3,7 @@ import { useMemo } from "preact/hooks";
 import type { Range, Series } from "../api";
 import { duration, rate } from "../format";
 import { useQuery } from "../hooks";
-import { rateLines, timeLines } from "../series";
+import { CLOCK_STEPS, rateLines, timeLines } from "../series";
 import { Chart } from "./Chart";
 import { Choice, Panel, RANGES } from "./Page";
 
@@ -40,6 +40,7 @@ export function SeriesCharts({ series, group, height = 190 }: { series: Series; 
           group={group}
           height={height}
           atLeast={0.01}
+          steps={CLOCK_STEPS}
         />
       </Panel>
     </div>

@@ -13,6 +13,7 @@ import { Time } from "../components/Time";
 import { count, duration, grouped, percent, rate } from "../format";
 import { useAsked, useQuery } from "../hooks";
 import { at, term, to } from "../place";
+import { CLOCK_STEPS } from "../series";
 import { SendDialog } from "./types/SendDialog";
 import { endedOf, failureShare } from "./types/shares";
 
@@ -73,7 +74,7 @@ function Shown({ type, series }: { type: TaskType; series: Series }) {
         <Stat
           label="Failed"
           value={share === null ? "–" : percent(share)}
-          note={`${count(type.counts.failed)} dead, ${count(type.counts.retried)} retries`}
+          note={`${count(type.counts.failed)} dead, ${count(type.counts.retried)} ${type.counts.retried === 1 ? "retry" : "retries"}`}
           href={failed}
           {...(share && share >= 0.05 ? { tone: "bad" as const } : {})}
         />
@@ -139,6 +140,7 @@ function Times({ title, series, kind }: { title: string; series: Series; kind: "
         label={`How long it ${title.toLowerCase()}`}
         t={series.t}
         format={duration}
+        steps={CLOCK_STEPS}
         group="type"
         height={170}
         lines={[

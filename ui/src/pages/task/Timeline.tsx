@@ -27,12 +27,14 @@ export function Timeline({ attempts, now, chosen, onChoose, none = "Nothing is k
   const shape = wanted || (isUneven(spans) ? "even" : "scale");
   const scale = shape === "even" ? evenScale(spans) : linearScale(spans);
   const total = sums(spans);
+  const tones = [...new Set(spans.filter((span) => span.kind === "run").map((span) => stateWord(span.state)[1]))];
   return (
     <div class="timeline">
       <div class="timeline-head">
         <ul class="timeline-legend">
           {KINDS.filter((kind) => total[kind] > 0).map((kind) => (
-            <li key={kind} class={`key key-${kind}`}>
+            <li key={kind} class={kind === "run" ? "" : `key key-${kind}`}>
+              {kind === "run" && tones.map((tone) => <span key={tone} class={`key key-run key-${tone}`} />)}
               {WORDS[kind]} <strong class="number">{duration(total[kind])}</strong>
             </li>
           ))}
