@@ -30,8 +30,8 @@ def must_be_safe(host: str, config: Config, *, is_insecure: bool) -> None:
         return
     where = host or "every address"
     raise ConfigError(
-        f"web: {where} can be reached by others, and nobody is asked who he is; choose a way to find out "
-        "(--auth token, see taskbus web token --help), listen on 127.0.0.1, or take the risk (--insecure)"
+        f"web: {where} can be reached by others, and would let everybody in: no way to sign in is set; set one "
+        "(--auth token, see taskbus web token --help), listen on 127.0.0.1, or let everybody in (--insecure)"
     )
 
 

@@ -209,7 +209,7 @@ def test_without_its_extras_it_names_what_to_install(options: tuple[str, ...], m
         ((), "give -A module:app, or set TASKBUS_APP"),
         (("-A", "nowhere:app"), "there is no module 'nowhere'"),
         (("-A", "shop:app", "-b", "memory://a"), "memory://a lives inside one process"),
-        (("-A", "shop:app", "--host", "0.0.0.0"), "nobody is asked who he is"),
+        (("-A", "shop:app", "--host", "0.0.0.0"), "would let everybody in: no way to sign in is set; set one"),
     ],
 )
 def test_what_cannot_be_ends_it_with_the_reason(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:

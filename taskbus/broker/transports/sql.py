@@ -45,7 +45,7 @@ FEATURES = Features(
     processes=True,
     notes=(
         "one file on one host: not on a network file system",
-        "synchronous=NORMAL: a power cut may undo the last commits; ?synchronous=FULL survives that too",
+        "synchronous=NORMAL: a power cut may undo the last commits; in an address, ?synchronous=FULL prevents that",
     ),
 )
 

@@ -73,7 +73,11 @@ function Problems({ problems }: { problems: Shown["problems"] }) {
         <li key={problem.kind + problem.text} class={`problem problem-${problem.severity}`}>
           <Icon name="warning" />
           <p>
-            <strong>{problem.text}</strong> {problem.advice}
+            <strong>
+              {problem.text}
+              {problem.advice && ":"}
+            </strong>{" "}
+            {problem.advice}
           </p>
           {problem.link && (
             <a class="button" href={inside(problem.link)} aria-label={`Look at: ${problem.text}`}>

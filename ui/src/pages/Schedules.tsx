@@ -172,8 +172,9 @@ function NothingYet() {
       icon="schedules"
       command="taskbus schedule add nightly shop.reports.build --cron '30 2 * * *'"
     >
-      A schedule sends a task at set times: written in the application with <code>@app.schedule</code>, or added while
-      it runs. A beat must be running to send them: <code>taskbus beat</code>, or <code>taskbus worker -B</code>.
+      A schedule sends a task at set times: written in the application, as{" "}
+      <code>@app.task(schedule=cron("30 2 * * *"))</code> or <code>app.schedule(name, call, timetable)</code>, or added
+      while it runs. A beat must be running to send them: <code>taskbus beat</code>, or <code>taskbus worker -B</code>.
     </Empty>
   );
 }

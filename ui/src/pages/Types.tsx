@@ -8,7 +8,7 @@ import { Choice, Page, Panel, RANGES } from "../components/Page";
 import { Spark } from "../components/Spark";
 import { type Column, Table } from "../components/Table";
 import { Duration } from "../components/Time";
-import { grouped, percent, plural, rate } from "../format";
+import { percent, plural, rate } from "../format";
 import { useAsked, useQuery } from "../hooks";
 import { at } from "../place";
 import { failureShare, worstOf } from "./types/shares";
@@ -160,7 +160,8 @@ function Worst({ type }: { type: TaskType }) {
         {worst.error.split(".").at(-1)}
       </a>
       <span class="second">
-        {grouped(worst.count)} times{type.errors.length > 1 && `, and ${type.errors.length - 1} other`}
+        {plural(worst.count, "time")}
+        {type.errors.length > 1 && `, and ${plural(type.errors.length - 1, "other")}`}
       </span>
     </>
   );

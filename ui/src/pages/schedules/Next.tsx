@@ -1,6 +1,7 @@
 /** The next runs of a schedule, by the clocks of its zone and of the reader's. */
 import type { Schedule } from "../../api";
 import { Time } from "../../components/Time";
+import { now } from "../../live";
 import { inZone, isSameTime, localZone, zoneName } from "./zoned";
 
 export function Next({ schedule }: { schedule: Schedule }) {
@@ -12,7 +13,7 @@ export function Next({ schedule }: { schedule: Schedule }) {
   return (
     <details class="next">
       <summary>
-        <Time at={first} />
+        {first <= now.value ? <span>due now</span> : <Time at={first} />}
         <span class="second">
           {inZone(first, schedule.zone)} {zoneName(first, schedule.zone)}
         </span>
