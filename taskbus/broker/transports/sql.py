@@ -45,7 +45,7 @@ FEATURES = Features(
     processes=True,
     notes=(
         "one file on one host: not on a network file system",
-        "synchronous=NORMAL: a power cut may undo the last commits; in an address, ?synchronous=FULL prevents that",
+        "synchronous=NORMAL: a power cut may undo the last commits, not with synchronous=FULL in the address",
     ),
 )
 

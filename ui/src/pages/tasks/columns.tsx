@@ -45,7 +45,7 @@ export const TASK_COLUMNS: Column<TaskRow>[] = [
     show: (row) => (
       <>
         <code class="cut" title={callOf(row)}>
-          {callOf(row) || <span class="faint">no arguments</span>}
+          {callOf(row) || <span class="faint">{row.args ? "no arguments" : "arguments not known"}</span>}
         </code>
         {row.error && (
           <span class="second text-bad cut" title={`${row.error}: ${row.message}`}>
