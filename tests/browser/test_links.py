@@ -50,7 +50,7 @@ def test_every_filter_that_a_page_links_to_can_be_read(
     assert refused == {}
 
 
-@pytest.mark.parametrize("name", ["overview", "queue", "task", "worker", "workflow", "dead letter", "schedules"])
+@pytest.mark.parametrize("name", PAGES)
 def test_every_link_of_a_page_leads_to_something(name: str, stack: Stack, paths: dict[str, str], visit: Open) -> None:
     page = visit(paths[name])
     settled(page)
