@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from taskbus.outcome import Reason
 from taskbus.store.flows import FlowState
-from taskbus.store.nouns import FLOWS, LETTERS, NODES, NOW_STATES, QUEUES, SCHEDULES, TASK_STATES, TASKS, Noun
+from taskbus.store.nouns import FLOWS, LETTERS, NODES, NOW_STATES, QUEUES, SCHEDULES, SPOKEN, TASK_STATES, TASKS, Noun
 from taskbus.store.where import (
     MAX_LENGTH,
     MAX_TERMS,
@@ -34,6 +34,7 @@ _NAMES: Rows = {
 }
 _STATES = ", ".join(f"`{state.lower()}`" for state in TASK_STATES)
 _NOW = " and ".join(f"`{state.lower()}`" for state in NOW_STATES)
+_SPOKEN = ", ".join(f"`{word.lower()}`" for word in SPOKEN)
 _FLOW_STATES = ", ".join(f"`{state.lower()}`" for state in FlowState)
 
 SECTIONS = (
@@ -46,7 +47,8 @@ SECTIONS = (
             "id": ("id:01a1fe1b id:01a1fe1c", "one of these ids"),
             "state": (
                 "state:failure,retry",
-                f"how the attempt ended: {_STATES}; {_NOW}, alone, are those that run and those that wait now",
+                f"how the attempt ended: {_STATES}; {_NOW}, alone, are those that run and those that wait now. "
+                f"The page's words are read too: {_SPOKEN}",
             ),
             "worker": ("worker:celery@web-*", f"the worker that ran it, {PATTERN}"),
             "args": ("args:42", "what the arguments contain, as they are shown"),

@@ -59,7 +59,7 @@ class Driver(Protocol):
 class ServerDatabase:
     """See the module's docstring. All that lead to the same place have the same connection in a thread."""
 
-    def __init__(self, place: Place, timeout: float, driver: Driver) -> None:
+    def __init__(self, place: Place, timeout: float, driver: Driver, *, is_apart: bool = False) -> None:
         self.location = place
         self.dialect: Dialect = driver.dialect
         self.identity = place.identity
@@ -68,7 +68,7 @@ class ServerDatabase:
         self.errors = driver.errors
         self.driver = driver
         self._tables = _tables.setdefault(place.identity, Tables())
-        self._needed: Set[Group] = frozenset()
+        self._own: Set[Group] | None = frozenset() if is_apart else None
         self._connections = connections_to(place)
 
     def __repr__(self) -> str:
@@ -78,12 +78,14 @@ class ServerDatabase:
 
     def require(self, tables: Collection[str], metadata: "Callable[[], MetaData]") -> None:
         """These tables are made, where they are missing, by whatever connects next."""
-        self._tables.know(tuple(tables), metadata)
-        self._needed |= {tuple(tables)}
+        group = tuple(tables)
+        self._tables.know(group, metadata, is_common=self._own is None)
+        if self._own is not None:
+            self._own |= {group}
 
     def apart(self) -> "ServerDatabase":
         """The same database for those whose tables nobody else shall wait for: only who uses this object makes them."""
-        return ServerDatabase(self.location, self.timeout, self.driver)
+        return ServerDatabase(self.location, self.timeout, self.driver, is_apart=True)
 
     def cursor(self) -> Any:
         """This thread's cursor, with ``timeout`` seconds from now."""
@@ -205,8 +207,9 @@ class ServerDatabase:
         if link is None:
             link = held.open(self.driver.connect(self.location, self.timeout, deadline))
         link.deadline = deadline
-        if not self._needed <= held.there:
-            held.there = self._tables.make(self.driver, link, self.location, self._needed)
+        needed = self._tables.common if self._own is None else self._own
+        if not needed <= held.there:
+            held.there = self._tables.make(self.driver, link, self.location, needed)
         return link
 
     @property
@@ -225,15 +228,21 @@ class ServerDatabase:
 
 
 class Tables:
-    """Which tables somebody in this process needs in one database; looked for on each new connection."""
+    """Which tables somebody in this process needs in one database; looked for on each new connection.
+
+    ``common``: those of all who are not apart, who may do each other's work in one transaction, as broker and store do.
+    """
 
     def __init__(self) -> None:
+        self.common: Set[Group] = frozenset()
         self._known: dict[Group, Callable[[], MetaData]] = {}
         self._lock = threading.Lock()
 
-    def know(self, group: Group, metadata: "Callable[[], MetaData]") -> None:
+    def know(self, group: Group, metadata: "Callable[[], MetaData]", *, is_common: bool) -> None:
         with self._lock:
             self._known.setdefault(group, metadata)
+            if is_common:
+                self.common |= {group}
 
     def make(self, driver: Driver, link: Link, place: Place, needed: Set[Group]) -> Set[Group]:
         """Make what is missing of the needed ones; returns all that are there now."""

@@ -136,7 +136,7 @@ def test_work_goes_on_while_a_slot_moves_to_another_node(cluster: RedisCluster, 
 def test_the_least_privileges_are_enough_on_a_cluster(cluster: RedisCluster, url: str) -> None:
     prefix = url.partition("prefix=")[2]
     page = (Path(__file__).parents[2] / "docs" / "howto" / "secure_redis.md").read_text()
-    (line,) = [line for line in page.splitlines() if line.startswith("ACL SETUSER worker")]
+    line, _ = [line for line in page.splitlines() if line.startswith("ACL SETUSER worker")]  # with remote control first
     (more,) = re.findall(r"On a cluster add `(.*?)`", page)
     for node in cluster.nodes:
         node.cli(*line.replace("shop", prefix).split(), *more.split())
