@@ -51,9 +51,9 @@ screenshots: $(VENV)/dev.stamp ## take the pictures of the page that the docs sh
 	@$(BIN)/python hatch_build.py build
 	$(BIN)/python tests/browser/screenshots.py docs/images
 
-crash: $(VENV)/dev.stamp ## run the whole crash suite: kill everything at every step, count what was lost
+crash: $(VENV)/dev.stamp ## run the whole crash suite: kill everything at every step, count what was lost; and the slow tests
 	$(BIN)/python -m tests.crash $(ARGS)
-	$(BIN)/pytest -n 2 -m slow tests/crash/test_every_zone.py
+	$(BIN)/pytest -n 2 --dist loadfile -m slow --ignore-glob 'tests/crash/test_suite*'
 
 bench: $(VENV)/dev.stamp ## measure tasks a second and latency on this machine
 	$(BIN)/taskbus bench --broker sqlite:///bench.db $(ARGS)

@@ -74,9 +74,7 @@ def main() -> int:
             for play, row in _played(again, town, 1):
                 _again(rows, play.cell, tell(row))
     rows += [_left_out(ground, missing[ground.name], cells) for ground in grounds if ground.name in missing]
-    return _report(
-        rows, folder, time.monotonic() - begin, is_whole=not asked.words and asked.shard == (1, 1), as_json=asked.json
-    )
+    return _report(rows, folder, time.monotonic() - begin, tells_all=not asked.words and part == 1, as_json=asked.json)
 
 
 def _again(rows: list[Row], cell: Playable, second: Row) -> None:
@@ -215,10 +213,10 @@ def _why(row: Row) -> str:
     return row.get("error") or str({name: value for name, value in row.items() if name not in known and value})
 
 
-def _report(rows: list[Row], folder: Path, took: float, *, is_whole: bool, as_json: bool) -> int:
+def _report(rows: list[Row], folder: Path, took: float, *, tells_all: bool, as_json: bool) -> int:
     failed = [row for row in rows if not row.get("good", True)]
     skipped = [(row["case"], row["not_run"]) for row in rows if "not_run" in row]
-    if is_whole:
+    if tells_all:
         skipped += [(f"case {number}", why) for number, why in not_run()]
     if as_json:
         for name, why in skipped:
