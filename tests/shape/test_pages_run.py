@@ -17,6 +17,16 @@ from tests.shape.pages import ROOT, Block, Reader, blocks, forget_modules_of, ta
 README = ROOT / "README.md"
 
 
+@pytest.fixture(autouse=True)
+def modules_as_before() -> Iterator[None]:
+    """Pages have modules of their own, some called as those of other tests in this process."""
+    before = dict(sys.modules)
+    yield
+    for name, module in before.items():
+        if sys.modules.get(name) is not module:
+            sys.modules[name] = module
+
+
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Reader]:
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -38,7 +38,7 @@ def test_a_worker_says_what_runs_when_it_is_ready(tmp_path: Path) -> None:
         for text in (
             "worker mine",
             f"pid {worker.pid}",
-            "sample:app",
+            "app       sample",
             f"sqlite:///{tmp_path}/queue.db",
             "default, images",
         ):

@@ -151,7 +151,7 @@ def test_workflows(bus: TaskBus) -> None:
     ("command", "where", "says"),
     [
         (("dlq", "list"), "tsk:a", "did you mean 'task'?"),
-        (("tasks", "list"), "state:failed", "did you mean FAILURE?"),
+        (("tasks", "list"), "state:fialure", "did you mean FAILURE?"),
         (("nodes", "list"), "task:a", "known: name, kind, queue, host, app"),
         (("schedule", "list"), "is:full", "is:paused"),
         (("queues", "list"), "name>5", "nothing can be compared"),
