@@ -13,7 +13,7 @@ import pytest
 from taskbus.broker.monitoring.asking import ask
 from taskbus.broker.monitoring.place import place_of
 from tests.interop.stage import NODE, Place, Stage, open_place, wait_until
-from tests.servers.postgres_server import new_url, shared_server
+from tests.servers.postgres_server import server_of_its_own
 from tests.servers.redis_server import RedisServer
 from tests.servers.server import own_folder
 
@@ -53,13 +53,15 @@ def rabbitmq() -> Iterator[tuple[str, Names]]:
 
 @contextmanager
 def postgresql() -> Iterator[tuple[str, Names]]:
-    def names() -> list[str]:
-        rows = shared_server().run(
-            "SELECT application_name FROM pg_stat_activity WHERE datname = 'taskbus' AND pid <> pg_backend_pid()"
-        )
-        return sorted(name for (name,) in rows)
+    with server_of_its_own() as server:  # on the shared one are connections of other tests
 
-    yield new_url(), names
+        def names() -> list[str]:
+            rows = server.run(
+                "SELECT application_name FROM pg_stat_activity WHERE datname = 'taskbus' AND pid <> pg_backend_pid()"
+            )
+            return sorted(name for (name,) in rows)
+
+        yield server.url(), names
 
 
 @pytest.mark.parametrize(
