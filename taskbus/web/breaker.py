@@ -5,12 +5,13 @@ second, for a single call, and closes with the first call that is answered.
 """
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, cast
-from urllib.parse import urlsplit
 
+from taskbus.database.urls import redacted
 from taskbus.errors import BrokerError, SendError, StoreError, TaskBusError
 
 log = logging.getLogger(__name__)
@@ -128,8 +129,8 @@ class Breakers:
         scheme = url.partition(":")[0].partition("+")[0]
         if scheme in ("sqlite", "memory"):
             return None
-        parts = urlsplit(url)
-        place = parts.netloc.rpartition("@")[2] or parts.path
+        where = redacted(url).partition("://")[2].rpartition("@")[2]
+        place = re.split("[/?#]", where, maxsplit=1)[0] or where
         with self._lock:
             return self._known.setdefault(place, Breaker(f"{scheme} at {place}"))
 

@@ -135,3 +135,11 @@ def test_one_server_has_one_breaker_and_a_file_none() -> None:
     assert breakers.of("redis://:a@here:1/0") is breakers.of("redis://here:1/1?x=y")
     assert breakers.of("redis://here:1/0") is not breakers.of("redis://here:2/0")
     assert breakers.of("sqlite:///a.db") is None and breakers.of("memory://") is None
+
+
+@pytest.mark.parametrize("password", ["hunter/2", "hunter?2", "hunter#2", "[hunter2", "hunter@2"])
+def test_a_server_is_called_by_its_host_whatever_its_password_has_in_it(password: str) -> None:
+    breakers = Breakers()
+    breaker = breakers.of(f"redis://ann:{password}@db:6379/0")
+    assert breaker is not None and breaker is breakers.of("redis://bob:other@db:6379/1")
+    assert breaker._place == "redis at db:6379"
