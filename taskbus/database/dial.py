@@ -11,7 +11,8 @@ from typing import Any
 def reach(host: str, port: int, deadline: float) -> socket.socket:
     """A TCP connection to the first address of ``host`` that answers; a silent one leaves time for those after it.
 
-    Each has an even share of what is left until ``deadline`` (monotonic), so that the last has all of it.
+    Each has an even share of what is left until ``deadline`` (monotonic), so that the last has all of it. What is
+    written to it leaves at once, and a peer that is gone is noticed in the end.
 
     Raises:
         OSError: what the last address said; ``TimeoutError`` at the deadline.
@@ -33,6 +34,8 @@ def _connected(family: int, kind: int, protocol: int, address: Any, timeout: flo
     made = socket.socket(family, kind, protocol)
     try:
         made.settimeout(timeout)
+        made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         made.connect(address)
         if made.getsockname() == made.getpeername():
             # With nobody listening on a port of the ephemeral range, TCP may connect a socket to itself.

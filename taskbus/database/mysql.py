@@ -269,13 +269,10 @@ def _connected(place: Place, host: str, port: int, deadline: float) -> Connectio
 
 def _reached(host: str, port: int, deadline: float) -> socket.socket:
     try:
-        reached = reach(host, port, deadline)
+        return reach(host, port, deadline)
     except OSError as error:
         said = f"Can't connect to MySQL server on {host!r} ({error})"
         raise pymysql.OperationalError(CR.CR_CONN_HOST_ERROR, said) from error
-    reached.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    reached.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return reached
 
 
 def _indexes(link: Link, table: str) -> set[str]:

@@ -159,8 +159,6 @@ class Wire:
 def _connect(address: Address, place: RedisPlace, deadline: float) -> socket.socket:
     connected = reach(*address, deadline)
     try:
-        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE:
             if hasattr(socket, name):
                 connected.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

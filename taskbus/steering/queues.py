@@ -56,13 +56,8 @@ def queue_views(
     dead = dead_by_queue(app, names) if dead is None else dead
     empty = QueueSize("", 0, 0, 0, None)
     return [
-        QueueView(
-            name, size.ready, size.delayed, size.running, size.oldest_at, name in paused, serving.get(name, 0),
-            dead.get(name, 0),
-        )
-        for name in names
-        for size in [sizes.get(name, empty)]
-    ]  # fmt: skip
+        _view(name, sizes.get(name, empty), name in paused, serving.get(name, 0), dead.get(name, 0)) for name in names
+    ]
 
 
 def queue_view(app: TaskBus, reports: ReportStore | None, queue: str, now: float) -> QueueView:
@@ -75,11 +70,11 @@ def queue_view(app: TaskBus, reports: ReportStore | None, queue: str, now: float
 
 def unlisted(app: TaskBus, queues: Iterable[str]) -> list[QueueView]:
     """Those of ``queues`` that are there, by name, where the broker lists none and no worker tells of them."""
-    return [
-        QueueView(size.name, size.ready, size.delayed, size.running, size.oldest_at, False, 0, 0)
-        for size in _sizes(app, sorted(queues))
-        if size.name in queues
-    ]
+    return [_view(size.name, size) for size in _sizes(app, sorted(queues)) if size.name in queues]
+
+
+def _view(name: str, size: QueueSize, is_paused: bool = False, workers: int = 0, dead: int = 0) -> QueueView:
+    return QueueView(name, size.ready, size.delayed, size.running, size.oldest_at, is_paused, workers, dead)
 
 
 def is_meant(queue: QueueView | QueueSize, where: QueueFilter, *, is_paused: bool) -> bool:

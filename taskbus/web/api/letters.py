@@ -6,11 +6,11 @@ from taskbus.errors import ConfigError
 from taskbus.steering import bulk
 from taskbus.steering import jobs as working
 from taskbus.steering.detail import attempts_of
-from taskbus.steering.letters import dead_letters_of
+from taskbus.steering.letters import dead_letters_of, examples_of
 from taskbus.steering.refusal import NotThere
 from taskbus.steering.showing import Showing
 from taskbus.steering.tracing import Trace, message_of
-from taskbus.store.base import DeadLetter, Filter, Group, Store
+from taskbus.store.base import DeadLetter, Group
 from taskbus.web.api.paging import after, position
 from taskbus.web.api.tasks import attempt_shape, edit_of
 from taskbus.web.house import Visit
@@ -43,7 +43,7 @@ def list_groups(visit: Visit, query: records.Where) -> list[records.LetterGroup]
     house = visit.house
     showing = Showing(house.app)
     found: Sequence[Group] = house.store.dead_letter_groups(bulk.letters_meant(house.app, query.where))
-    examples = {each.task_id: each for each in examples_of(house.store, found)}
+    examples = {each.task_id: each for each in examples_of(house.app, found)}
     return [
         records.LetterGroup(
             task=group.task,
@@ -132,12 +132,6 @@ def _counted(visit: Visit, where: str) -> records.Number:
     count = bulk.count(visit.house.app, where)
     visit.note(target=where, detail="dry run", count=count)
     return records.Number(count=count)
-
-
-def examples_of(store: Store, groups: Sequence[Group]) -> Sequence[DeadLetter]:
-    """The letters that stand for these groups."""
-    ids = [group.example for group in groups]
-    return store.dead_letters(Filter(task_ids=tuple(ids)), limit=len(ids)) if ids else ()
 
 
 def shape_of(letter: DeadLetter, showing: Showing) -> records.Letter:

@@ -302,8 +302,6 @@ def _connected(address: Address, host: tuple[str, int], until: float) -> socket.
     except OSError as error:
         raise WireLost(f"{name}:{port}: {error.strerror or error}") from error
     try:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         context = address.context()
         if context is not None:
             connection.settimeout(max(0.001, until - time.monotonic()))
