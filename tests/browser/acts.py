@@ -13,6 +13,14 @@ def confirm(page: Page) -> None:
     page.get_by_test_id("confirm").click()
 
 
+def send_edited(page: Page, args: str, kwargs: str = '{"card": "good"}') -> None:
+    """Put other arguments into the dialog that is open, as JSON, and send the call."""
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Positional arguments").fill(args)
+    dialog.get_by_label("Named arguments").fill(kwargs)
+    press(page, "send-edited")
+
+
 def told(page: Page, text: str) -> None:
     """Wait until the page says that it was done, in a toast."""
     expect(page.locator(".toast", has_text=text).first).to_be_visible()

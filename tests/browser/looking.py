@@ -1,6 +1,9 @@
 """A little of everything to look at, and the addresses of all pages."""
 
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from shop import HOSTILE, charge, hostile, mail, picture, publish, resize
 
@@ -9,6 +12,19 @@ from tests.browser.stack import Stack, wait_until
 
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>'\"&lt;"
 """What must be shown as the text it is, wherever it stands."""
+
+
+@contextmanager
+def lived_in(folder: Path) -> Iterator[Stack]:
+    """A stack with a page and a worker that is a beat too, for ``fill``."""
+    stack = Stack(folder)
+    try:
+        stack.start_worker("ann", "-B")
+        stack.start_web()
+        yield stack
+    finally:
+        stack.make("released")
+        stack.close()
 
 
 def fill(stack: Stack) -> dict[str, str]:

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import PHONE, WIDE, Complaints, Open, must_have
-from tests.browser.looking import EVIL, fill
+from tests.browser.looking import EVIL, fill, lived_in
 from tests.browser.stack import Stack
 
 AXE = Path(__file__).parents[2] / "ui" / "node_modules" / "axe-core" / "axe.min.js"
@@ -27,15 +27,8 @@ CHANGING = (
 
 @pytest.fixture(scope="module")
 def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A worker that is a beat too."""
-    stack = Stack(tmp_path_factory.mktemp("pages"))
-    try:
-        stack.start_worker("ann", "-B")
-        stack.start_web()
+    with lived_in(tmp_path_factory.mktemp("pages")) as stack:
         yield stack
-    finally:
-        stack.make("released")
-        stack.close()
 
 
 @pytest.fixture(scope="module")

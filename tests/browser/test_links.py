@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Open
-from tests.browser.looking import fill
+from tests.browser.looking import fill, lived_in
 from tests.browser.stack import Stack
 from tests.browser.test_every_page import PAGES, settled
 
@@ -17,15 +17,8 @@ LISTS = {"tasks": "tasks", "dead-letters": "dlq"}
 
 @pytest.fixture(scope="module")
 def stack(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """A worker that is a beat too."""
-    stack = Stack(tmp_path_factory.mktemp("links"))
-    try:
-        stack.start_worker("ann", "-B")
-        stack.start_web()
+    with lived_in(tmp_path_factory.mktemp("links")) as stack:
         yield stack
-    finally:
-        stack.make("released")
-        stack.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.acts import confirm, press, told
+from tests.browser.acts import confirm, press, send_edited, told
 from tests.browser.conftest import Complaints, Open
 from tests.browser.stack import Stack, wait_until
 from tests.servers.redis_server import RedisServer
@@ -92,10 +92,7 @@ def test_a_task_is_sent_again_with_other_arguments_that_the_worker_is_given(stac
     stack.wait_for(task_id, "FAILURE")
     page = visit(f"tasks/{task_id}")
     press(page, "retry-edited")
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Positional arguments").fill("[61]")
-    dialog.get_by_label("Named arguments").fill('{"card": "good"}')
-    press(page, "send-edited")
+    send_edited(page, "[61]")
     told(page, "Sent again.")
     stack.wait_for(task_id)
     assert [note for note in stack.notes() if note.startswith("charge 6")] == ["charge 61"]
@@ -118,10 +115,7 @@ def test_a_letter_is_replayed_with_other_arguments_and_what_does_not_fit_stays_o
     assert [letter.task_id for letter in stack.letters()] == [task_id]
     page = visit(f"dead-letters/{task_id}")
     press(page, "replay-edited")
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Positional arguments").fill("[72]")
-    dialog.get_by_label("Named arguments").fill('{"card": "good"}')
-    press(page, "send-edited")
+    send_edited(page, "[72]")
     told(page, "Sent again.")
     stack.wait_for(task_id)
     assert [note for note in stack.notes() if note.startswith("charge 7")] == ["charge 72"]

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import expect
 
-from tests.browser.acts import confirm, heading, press, row, told
+from tests.browser.acts import confirm, heading, press, row, send_edited, told
 from tests.browser.conftest import Complaints, Open
 from tests.browser.stack import Stack, wait_until
 
@@ -109,10 +109,7 @@ def test_a_task_is_sent_again_with_arguments_that_were_edited(stack: Stack, visi
     stack.wait_for(task_id, "FAILURE")
     page = visit(f"tasks/{task_id}")
     press(page, "retry-edited")
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Positional arguments").fill("[61]")
-    dialog.get_by_label("Named arguments").fill('{"card": "good"}')
-    press(page, "send-edited")
+    send_edited(page, "[61]")
     told(page, "Sent again.")
     wait_until(lambda: "charge 61" in stack.notes(), "the edited task")
 
@@ -123,10 +120,7 @@ def test_a_task_that_went_well_is_sent_anew_with_all_its_arguments(stack: Stack,
     page = visit(f"tasks/{task_id}")
     expect(page.get_by_test_id("result")).to_contain_text("mailed once")
     press(page, "retry")
-    dialog = page.get_by_role("dialog")
-    dialog.get_by_label("Positional arguments").fill('["twice"]')
-    dialog.get_by_label("Named arguments").fill("{}")
-    press(page, "send-edited")
+    send_edited(page, '["twice"]', "{}")
     told(page, "Sent again.")
     wait_until(lambda: "mail twice" in stack.notes(), "the new task")
     page.wait_for_url(lambda url: "/tasks/" in url and task_id not in url)

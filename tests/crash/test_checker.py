@@ -245,13 +245,19 @@ def test_a_send_of_unknown_outcome_may_run_or_not() -> None:
     assert (verdict.unknown, verdict.recovered) == (2, ("x",))
 
 
-def test_a_replayed_task_may_run_once_more_and_end_otherwise() -> None:
+def replayed() -> Story:
+    """A healthy one, and ``x``, which was buried and whose replay has begun."""
     story = healthy()
     story.send("x", expect="dead")
     story.run("x", 1.0, 1.1, how="err")
     story.add("dlq_seen", "x", 1.2, reason="rejected")
     story.result("x", 1.2, "FAILURE", None)
     story.add("replay_begin", "x", 2.0)
+    return story
+
+
+def test_a_replayed_task_may_run_once_more_and_end_otherwise() -> None:
+    story = replayed()
     story.result("x", 2.1, "PENDING", None)
     story.run("x", 2.2, 2.3, token=2)
     story.result("x", 2.4, token=2)
@@ -264,11 +270,7 @@ def test_a_replayed_task_may_run_once_more_and_end_otherwise() -> None:
 
 
 def test_the_failure_of_the_life_before_may_be_seen_once_more_while_a_replay_begins() -> None:
-    story = healthy()
-    story.send("x", expect="dead")
-    story.run("x", 1.0, 1.1, how="err")
-    story.add("dlq_seen", "x", 1.2, reason="rejected")
-    story.add("replay_begin", "x", 2.0)
+    story = replayed()
     story.result("x", 2.1, "FAILURE", None)
     story.run("x", 2.2, 2.3, token=2)
     story.result("x", 2.4, token=2)
@@ -276,11 +278,7 @@ def test_the_failure_of_the_life_before_may_be_seen_once_more_while_a_replay_beg
 
 
 def test_a_failure_of_this_life_that_becomes_a_success_is_none_of_that() -> None:
-    story = healthy()
-    story.send("x", expect="dead")
-    story.run("x", 1.0, 1.1, how="err")
-    story.add("dlq_seen", "x", 1.2, reason="rejected")
-    story.add("replay_begin", "x", 2.0)
+    story = replayed()
     story.run("x", 2.2, 2.3, token=2)
     story.result("x", 2.4, "FAILURE", None)
     story.result("x", 2.5, token=2)
