@@ -1,12 +1,10 @@
 """``taskbus dlq``: look at dead letters, send them again, delete them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import starmap
 
 import rich_click as click
 
-from taskbus.app import TaskBus
 from taskbus.cli.dead_letter_view import draw_letter, letter_item, letter_summary
 from taskbus.cli.dlq_acts import purge, replay
 from taskbus.cli.dlq_options import filter_options, place_of, read_filter
@@ -16,7 +14,7 @@ from taskbus.cli.options import scope_of, shared_options
 from taskbus.cli.output import emit_items, emit_one
 from taskbus.cli.phrase import ago, count, shortened
 from taskbus.cli.tables import draw, say
-from taskbus.steering.letters import dead_letters_of, examples_of
+from taskbus.steering.letters import dead_letters_of
 from taskbus.steering.showing import Showing
 from taskbus.store.base import DeadLetter, Group
 
@@ -66,7 +64,7 @@ def groups(ctx: click.Context, where: str, ids: tuple[str, ...]) -> None:
     """Count dead letters by task, reason and kind of error, each with its latest error and the id of an example."""
     scope = scope_of(ctx)
     with open_existing(scope, "results") as app:
-        found = _without_secrets(app, dead_letters_of(app).groups(read_filter(where, ids, app.clock())))
+        found = Showing(app).groups(dead_letters_of(app).groups(read_filter(where, ids, app.clock())))
         place = place_of(app)
         emit_items(
             scope.output,
@@ -98,15 +96,6 @@ def show(ctx: click.Context, task_id: str) -> None:
 
 command.add_command(replay)
 command.add_command(purge)
-
-
-def _without_secrets(app: TaskBus, groups: Sequence[Group]) -> list[Group]:
-    """The same, their latest errors as they are to be shown."""
-    showing, examples = Showing(app), {letter.task_id: letter for letter in examples_of(app, groups)}
-    return [
-        replace(group, message=showing.text(group.message, showing.secrets([examples.get(group.example)])))
-        for group in groups
-    ]
 
 
 def _draw_list(said: Sequence[tuple[DeadLetter, str]], now: float, place: str, empty: str) -> None:

@@ -11,7 +11,7 @@ from taskbus.broker.delivery import Settlement
 from taskbus.codec import celery as body_codec
 from taskbus.errors import BadArguments, DecodeError
 from taskbus.message import CHUNK, FLOW, TAKES, Message
-from taskbus.store.base import AnyChange, DeadLetter, Filter, Group
+from taskbus.store.base import AnyChange
 from taskbus.store.dead_letters import DeadLetters
 from taskbus.wire import celery
 
@@ -25,12 +25,6 @@ def dead_letters_of(app: TaskBus) -> DeadLetters:
 
     apart = not app.shares_database
     return DeadLetters(app.store, transact, app.clock, app.config.max_message_bytes, apart=apart)
-
-
-def examples_of(app: TaskBus, groups: Sequence[Group]) -> Sequence[DeadLetter]:
-    """The letters that stand for these groups."""
-    ids = tuple(group.example for group in groups)
-    return app.store.dead_letters(Filter(task_ids=ids), limit=len(ids)) if ids else ()
 
 
 @dataclass(frozen=True, slots=True)

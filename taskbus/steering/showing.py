@@ -14,7 +14,7 @@ from taskbus.outcome import Failure
 from taskbus.steering.detail import Attempt, Detail, again
 from taskbus.steering.letters import call_of
 from taskbus.steering.tracing import message_of
-from taskbus.store.base import DeadLetter
+from taskbus.store.base import DeadLetter, Filter, Group
 
 
 class Showing:
@@ -53,6 +53,16 @@ class Showing:
     def error(self, letter: DeadLetter) -> str:
         """What the error of a dead letter says."""
         return self.text(letter.failure.message, self.secrets([letter]))
+
+    def groups(self, groups: Sequence[Group]) -> list[Group]:
+        """The same; of their latest errors what is shown of the letters that stand for them."""
+        ids = tuple(group.example for group in groups)
+        letters = self._app.store.dead_letters(Filter(task_ids=ids), limit=len(ids)) if ids else ()
+        examples = {letter.task_id: letter for letter in letters}
+        return [
+            replace(group, message=self.text(group.message, self.secrets([examples.get(group.example)])))
+            for group in groups
+        ]
 
     def failure(self, failure: Failure, secrets: Iterable[str] = ()) -> Failure:
         """The same without secrets; ``secrets``: what is known to be some."""

@@ -1,16 +1,14 @@
 """Dead letters: to look at, and to send again or delete as many as a filter means."""
 
-from collections.abc import Sequence
-
 from taskbus.errors import ConfigError
 from taskbus.steering import bulk
 from taskbus.steering import jobs as working
 from taskbus.steering.detail import attempts_of
-from taskbus.steering.letters import dead_letters_of, examples_of
+from taskbus.steering.letters import dead_letters_of
 from taskbus.steering.refusal import NotThere
 from taskbus.steering.showing import Showing
 from taskbus.steering.tracing import Trace, message_of
-from taskbus.store.base import DeadLetter, Group
+from taskbus.store.base import DeadLetter
 from taskbus.web.api.paging import after, position
 from taskbus.web.api.tasks import attempt_shape, edit_of
 from taskbus.web.house import Visit
@@ -41,21 +39,19 @@ def list_all(visit: Visit, query: Found) -> Listing[records.Letter]:
 def list_groups(visit: Visit, query: records.Where) -> list[records.LetterGroup]:
     """Dead letters that match, by task, reason and kind of error; the largest group first."""
     house = visit.house
-    showing = Showing(house.app)
-    found: Sequence[Group] = house.store.dead_letter_groups(bulk.letters_meant(house.app, query.where))
-    examples = {each.task_id: each for each in examples_of(house.app, found)}
+    found = house.store.dead_letter_groups(bulk.letters_meant(house.app, query.where))
     return [
         records.LetterGroup(
             task=group.task,
             reason=str(group.reason),
             error=group.error,
-            message=showing.text(group.message, showing.secrets([examples.get(group.example)])),
+            message=group.message,
             count=group.count,
             first_at=group.first_at,
             last_at=group.last_at,
             example=group.example,
         )
-        for group in found
+        for group in Showing(house.app).groups(found)
     ]
 
 
