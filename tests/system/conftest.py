@@ -1,7 +1,7 @@
 """A real worker on a SQLite file, shared by the tests of one module where they cannot disturb each other."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 import sample
-from worker_process import Worker
+from worker_process import StartWorker, Worker
 
 from taskbus import TaskBus
 
@@ -22,9 +22,6 @@ def bus(tmp_path: Path) -> Iterator[TaskBus]:
         for task in sample.app.tasks.values():
             made._adopt(task)
         yield made
-
-
-StartWorker = Callable[..., Worker]
 
 
 @pytest.fixture

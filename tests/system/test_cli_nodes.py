@@ -7,8 +7,7 @@ from contextlib import closing
 import pytest
 import sample
 from cli_runs import taskbus
-from conftest import StartWorker
-from worker_process import wait_until
+from worker_process import StartWorker, wait_until
 
 from taskbus import TaskBus
 from taskbus.monitor.report import NodeState, pack_state

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import sample
 from cli_runs import taskbus
-from conftest import StartWorker
-from worker_process import wait_until
+from worker_process import StartWorker, wait_until
 
 from taskbus import TaskBus, chain
 from taskbus.store.flows import FlowState

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 import sample
 from cli_runs import Run, taskbus
-from conftest import StartWorker
-from worker_process import wait_until
+from worker_process import StartWorker, wait_until
 
 from taskbus import TaskBus
 from taskbus.outcome import State

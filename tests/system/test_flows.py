@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import sample_flows as tasks
 from cli_runs import taskbus
-from conftest import StartWorker
 from evidence import letters, lines
-from worker_process import Worker, wait_until
+from worker_process import StartWorker, Worker, wait_until
 
 from taskbus import Signature, State, TaskBus, chain, chord, group
 from taskbus.errors import FlowFailed, TaskRevoked

@@ -13,9 +13,8 @@ import pytest
 import sample
 from cli_runs import HERE
 from cli_runs import taskbus as command
-from conftest import StartWorker
 from watching import is_ok, probe, series, summed, url_of
-from worker_process import Worker, wait_until
+from worker_process import StartWorker, Worker, wait_until
 
 from taskbus import TaskBus
 from taskbus.monitor.probes import unpack

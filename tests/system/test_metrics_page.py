@@ -12,9 +12,8 @@ import pytest
 import sample
 import yaml
 from cli_runs import taskbus as command
-from conftest import StartWorker
 from watching import Series, get, series, summed, url_of
-from worker_process import Worker, wait_until
+from worker_process import StartWorker, Worker, wait_until
 
 from taskbus import TaskBus
 from taskbus.cli.metrics import shipped

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 import sample
-from conftest import StartWorker
 from runner_rig import Rig
-from worker_process import Worker, is_alive, wait_until
+from worker_process import StartWorker, Worker, is_alive, wait_until
 
 from taskbus import AsyncResult, Task, TaskBus
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import sample
-from conftest import StartWorker
 from evidence import letters, lines
-from worker_process import Worker, wait_until
+from worker_process import StartWorker, Worker, wait_until
 
 from taskbus import Reject, RemoteError, ResultTimeout, State, TaskBus, TimeLimitExceeded, as_completed
 from taskbus.outcome import Reason

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 import sample
-from conftest import StartWorker
 from evidence import letters, lines
-from worker_process import is_alive, wait_until
+from worker_process import StartWorker, is_alive, wait_until
 
 from taskbus import State, TaskBus, as_completed
 from taskbus.outcome import Reason

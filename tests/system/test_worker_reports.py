@@ -10,8 +10,7 @@ from typing import Any
 import msgpack
 import pytest
 import sample
-from conftest import StartWorker
-from worker_process import wait_until
+from worker_process import StartWorker, wait_until
 
 from taskbus import TaskBus
 from taskbus.clock import wall_clock

@@ -80,3 +80,7 @@ def is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+StartWorker = Callable[..., Worker]
+"""What the fixture ``start_worker`` is."""
