@@ -167,10 +167,10 @@ class Reporting:
             self._store.close()
 
     def _ask_first(self) -> None:
-        """Hear of pauses before the first report, which writes: a worker waits for this before it takes a task."""
+        """Hear what there is before the first report, which writes: a worker waits for this before it takes a task."""
         try:
             self._store = self._open_store()
-            self._source.heard(Inbox((), self._store.paused()), is_first=True)
+            self._hear(self._store.inbox(self.node))
         except (StoreError, ConfigError) as error:
             self._failed(error)
         except Exception:
@@ -207,12 +207,15 @@ class Reporting:
             logger.info("reports: the store answers again")
         self._failures = 0
         self._source.posted(report, answers)
+        self._hear(inbox, is_heeded=not report.is_last)
+        return True
+
+    def _hear(self, inbox: Inbox, *, is_heeded: bool = True) -> None:
         self._heard_up_to = max((self._heard_up_to, *(order.number for order in inbox.orders)))
         self._watched_until = inbox.watched_until
         is_first, self._has_heard = not self._has_heard, True
-        if not report.is_last:
+        if is_heeded:
             self._source.heard(inbox, is_first=is_first)
-        return True
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1

@@ -54,13 +54,20 @@ class MemoryReports:
                 self._take(report)
             for answer in answers:
                 self._answers.setdefault((answer.order, answer.node), (report.at, answer))
-            now = self._clock()
-            found = [
-                order
-                for number, order in self._orders.items()
-                if number > orders_after and order.until > now and order.node in ("", report.node)
-            ]
-            return Inbox(found[:MAX_INBOX], frozenset(self._paused), self._watched_until)
+            return self._inbox(report.node, orders_after)
+
+    def inbox(self, node: str, orders_after: int = 0) -> Inbox:
+        with self._lock:
+            return self._inbox(node, orders_after)
+
+    def _inbox(self, node: str, orders_after: int) -> Inbox:
+        now = self._clock()
+        found = [
+            order
+            for number, order in self._orders.items()
+            if number > orders_after and order.until > now and order.node in ("", node)
+        ]
+        return Inbox(found[:MAX_INBOX], frozenset(self._paused), self._watched_until)
 
     def _take(self, report: Report) -> None:
         node, number, at = report.node, report.number, report.at

@@ -105,8 +105,14 @@ local function take(report, keep)
   end
 end
 
+-- `now`: "" for the server's own time.
 local function inbox(name, after, now, limit)
   local orders = {}
+  if now == "" then
+    local time = redis.call("TIME")
+    now = time[1] + time[2] / 1000000
+  end
+  now = tonumber(now)
   for _, number in ipairs(redis.call("ZRANGEBYSCORE", base .. "orders", "(" .. after, "+inf")) do
     local packed = redis.call("HGET", base .. "order", number)
     local order = packed and cmsgpack.unpack(packed)
@@ -238,12 +244,10 @@ end
 
 if what == "post" then
   local report, keep, after, now, limit = unpack(cmsgpack.unpack(ARGV[2]))
-  if now == "" then
-    local time = redis.call("TIME")
-    now = time[1] + time[2] / 1000000
-  end
   take(report, keep)
-  return inbox(report[1], after, tonumber(now), limit)
+  return inbox(report[1], after, now, limit)
+elseif what == "inbox" then
+  return inbox(ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5]))
 elseif what == "nodes" then
   local found = {}
   for _, name in ipairs(redis.call("ZRANGE", base .. "listed", 0, -1)) do

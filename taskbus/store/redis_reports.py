@@ -51,13 +51,13 @@ class RedisReports:
         self.database = database.identity
 
     def post(self, report: Report, orders_after: int, answers: Sequence[Answer] = ()) -> Inbox:
-        now = "" if self._clock is wall_clock else repr(self._clock())
-        payload = pack_raw([_report(report, answers), KEEP, str(orders_after), now, MAX_INBOX])
-        orders, paused, watched_until = self._call("post", payload)
-        found = [_order(number, packed) for number, packed in zip(*[iter(orders)] * 2, strict=True)]
-        return Inbox(found, _names(paused), float(watched_until))
+        payload = pack_raw([_report(report, answers), KEEP, str(orders_after), self._now(), MAX_INBOX])
+        return _inbox(self._call("post", payload))
 
     # --- reading -------------------------------------------------------------------------------------------------
+
+    def inbox(self, node: str, orders_after: int = 0) -> Inbox:
+        return _inbox(self._call("inbox", to_bytes(node), str(orders_after), self._now(), MAX_INBOX))
 
     def nodes(self) -> Sequence[Node]:
         rows = self._call("nodes")
@@ -125,6 +125,10 @@ class RedisReports:
     def close(self) -> None:
         self._database.leave()
 
+    def _now(self) -> str:
+        """The time by the clock that was given; "" for the server's own."""
+        return "" if self._clock is wall_clock else repr(self._clock())
+
     def _call(self, *args: Any, repeatable: bool = True) -> Any:
         """All but an order may be done again when a reply was lost: it changes nothing the second time."""
         with store_errors():
@@ -156,6 +160,12 @@ def _report(report: Report, answers: Sequence[Answer]) -> list[Any]:
         int(report.is_last), [each for minute in report.minutes.items() for each in minute], report.records,
         [each for answer in answers for each in (str(answer.order), to_bytes(answer.node), answer.answer)],
     ]  # fmt: skip
+
+
+def _inbox(answer: Sequence[Any]) -> Inbox:
+    orders, paused, watched_until = answer
+    found = [_order(number, packed) for number, packed in zip(*[iter(orders)] * 2, strict=True)]
+    return Inbox(found, _names(paused), float(watched_until))
 
 
 def _order(number: bytes, packed: bytes) -> Order:

@@ -126,6 +126,9 @@ class ReportStore(Protocol):
         One round trip where the database can. Taking the same report again changes nothing.
         """
 
+    def inbox(self, node: str, orders_after: int = 0) -> Inbox:
+        """What ``post`` would answer to this node; writes nothing."""
+
     def nodes(self) -> Sequence[Node]:
         """Every node that has reported and not said goodbye, by name."""
 

@@ -85,6 +85,10 @@ class SqlReports:
 
     # --- reading -------------------------------------------------------------------------------------------------
 
+    def inbox(self, node: str, orders_after: int = 0) -> Inbox:
+        asked = {"node": storable(node), "orders_after": orders_after, "limit": MAX_INBOX, "now": self._ground.now()}
+        return _inbox(self._read("inbox", asked))
+
     def nodes(self) -> Sequence[Node]:
         return [Node(*row) for row in self._read("nodes", {})]
 

@@ -245,6 +245,19 @@ class ReportContract:
         assert store.resume("slow") and not store.resume("slow") and not store.resume("unknown")
         assert store.post(report(2), 0).paused == store.paused() == {odd}
 
+    def test_an_inbox_can_be_read_without_a_report(self, store: ReportStore, clock: MovableClock) -> None:
+        assert store.inbox("a") == Inbox([], frozenset())
+        for node, ttl in (("", 60.0), ("a", 60.0), ("b", 60.0), ("", 5.0)):
+            store.order(RAW, START, node=node, ttl=ttl)
+        store.pause("slow")
+        store.watch(START + 10.5)
+        clock.advance(6)
+        found = store.inbox("a")
+        assert [(each.node, each.order) for each in found.orders] == [("", RAW), ("a", RAW)]
+        assert found.paused == {"slow"} and found.watched_until == START + 10.5
+        assert store.inbox("a", found.orders[0].number).orders == found.orders[1:]
+        assert store.nodes() == [] and store.post(report(), 0) == found
+
     def test_of_many_who_pause_at_once_one_did(self, store: ReportStore) -> None:
         with ThreadPoolExecutor(6) as pool:
             assert sorted(pool.map(store.pause, ["slow"] * 6)) == [False] * 5 + [True]

@@ -35,7 +35,7 @@ from taskbus.worker.tallying import Tally
 logger = logging.getLogger(__name__)
 
 BRIEFING = 5.0
-"""Seconds that a worker waits at its start to hear which queues are paused."""
+"""Seconds that a worker waits at its start to hear which queues are paused, and what was ordered before it came."""
 LASTING = ("revoke", "revoke_by_stamped_headers", "terminate", "rate_limit", "time_limit")
 """Orders that a worker follows too which starts after they were given. The others were for those that ran then."""
 

@@ -120,12 +120,12 @@ class WorkerSource:
         self._answers = [answer for answer in self._answers if answer.order not in said]
 
     def heard(self, inbox: Inbox, *, is_first: bool) -> None:
-        self._brief(inbox.paused)
         for order in inbox.orders:
             future = self._obey(order, is_first)
             if future is not None:
                 self._asked.append((order, future))
                 future.add_done_callback(lambda _: self.ring())
+        self._brief(inbox.paused)  # last: with it the worker begins to fetch, and what was revoked must not run
 
     def unheard(self, error: Exception) -> None:
         self._brief(None)

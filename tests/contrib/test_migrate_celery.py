@@ -155,6 +155,7 @@ def test_check_tells_by_its_status(tmp_path: Path) -> None:
         assert "@app.task" not in done.stdout
 
 
+@pytest.mark.filterwarnings("ignore")  # a shared task is made at once, and warns, where an app is finalized already
 @pytest.mark.parametrize(
     ("path", "words"),
     [

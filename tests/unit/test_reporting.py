@@ -5,7 +5,7 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,7 +18,8 @@ from taskbus.monitor import reporting as module
 from taskbus.monitor.report import NodeState
 from taskbus.monitor.reporting import Reporting
 from taskbus.store.memory_reports import open_url
-from taskbus.store.reports import Answer, Inbox, Report, ReportStore
+from taskbus.store.reports import Answer, Inbox, Order, Report, ReportStore
+from taskbus.worker.reporting import WorkerSource
 from taskbus.worker.runner.voices import MAX_CHARACTERS, MAX_LINES, Voices, tap
 
 
@@ -158,6 +159,33 @@ def test_orders_come_once_and_those_from_before_its_time_are_told_apart(shaky: S
         heard = [(order.number, is_first) for inbox, is_first in source.inboxes for order in inbox.orders]
         assert heard == [(before, True), (after, False)]
         assert shaky.answers(after) == [Answer(after, made.node, b"yes")]
+
+
+def test_orders_are_heard_before_the_first_report_and_not_again_with_it(shaky: Shaky) -> None:
+    """A worker begins to fetch once it has heard: what was revoked before it came must be known by then."""
+    source = Source()
+    before = shaky.order(b"before", 0.0, ttl=math.inf)
+    shaky.pause("slow")
+    shaky.is_away = True
+    with reporting(source, shaky):
+        source.wait_for(lambda: source.unanswered)
+        shaky.is_away = False
+        source.wait_for(lambda: len(source.inboxes) > 1)
+    (first, is_first), (second, is_second_first), *_ = source.inboxes
+    assert [order.number for order in first.orders] == [before]
+    assert [*second.orders] == []
+    assert first.paused == second.paused == {"slow"}
+    assert (is_first, is_second_first) == (True, False)
+
+
+def test_a_worker_follows_orders_before_it_learns_what_it_may_fetch() -> None:
+    heard: list[Any] = []
+    source = WorkerSource(
+        cast("Any", None), cast("Any", None), cast("Any", None),
+        lambda order, is_first: heard.append((order.number, is_first)), heard.append,
+    )  # fmt: skip
+    source.heard(Inbox([Order(7, "", b"", 1.0)], frozenset({"slow"})), is_first=True)
+    assert heard == [(7, True), {"slow"}]
 
 
 def test_no_two_lives_of_a_process_have_the_same_name(shaky: Shaky) -> None:
