@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 export PYTHONUNBUFFERED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo services test again check ui screenshots crash bench docs clean
+.PHONY: help install demo services test coverage again check ui screenshots crash bench docs clean
 
 help: ## list what make can do
 	@echo "TaskBus: make TARGET"
@@ -26,11 +26,14 @@ demo: $(VENV)/user.stamp ## count every line of Python's standard library, with 
 services: ## install what the tests start: Redis, RabbitMQ, PostgreSQL, MariaDB, Chromium (apt-get, as root or by sudo)
 	@.ci/services
 
-test: $(VENV)/dev.stamp ## run the tests, the fast part of the crash suite included, with coverage
+test: $(VENV)/dev.stamp ## run the tests, the fast part of the crash suite included
 	@.ci/services --soft
 	@$(BIN)/python hatch_build.py build
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" $(ARGS)
+
+coverage: $(VENV)/dev.stamp ## the same, and which lines were run, in every process; takes more than half as long again
 	@rm -f .coverage .coverage.*
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow" --cov --cov-report=term:skip-covered $(ARGS)
+	@$(MAKE) --no-print-directory test ARGS='--cov --cov-report=term:skip-covered $(ARGS)'
 
 again: $(VENV)/dev.stamp ## play what failed last once more, one test at a time
 	$(BIN)/pytest --last-failed --last-failed-no-failures none -m "not slow" $(ARGS)
