@@ -44,7 +44,11 @@ class Message(NamedTuple):
 
 
 FLOW, COPY = f"{OWN_HEADERS}flow", f"{OWN_HEADERS}copy"
-"""Headers of a message of a flow: the flow's id (the node is the task's id), and what tells its copies apart."""
+"""Headers of a message of a flow: the flow's id (the node is the task's id), and what tells its copies apart.
+
+The copies of a task that stands in the place of others (``ctx.replace``) begin with how many those were: ``2/...``. So
+a late copy of one that was replaced is not taken for one of what replaced it, though both have the same id.
+"""
 TAKES = f"{OWN_HEADERS}takes"
 """Header of a message of a flow that means nothing without it: the task is given a value before its own arguments."""
 FOR_CELERY = f"{OWN_HEADERS}for-celery"
@@ -74,6 +78,22 @@ class Recorded(NamedTuple):
     """What a store answers that has written: ``ready`` is to be published by the same step."""
 
     ready: Sequence[Sealed] = ()
+
+
+def generation(copy: str) -> int:
+    """How many tasks stood in the place of the one that is meant by this ``COPY`` before it."""
+    number, slash, _ = copy.partition("/")
+    return int(number) if slash and number.isdecimal() else 0
+
+
+def of_generation(number: int) -> str:
+    """What the copies of a task that so many stood in the place of before it begin with."""
+    return f"{number}/" if number else ""
+
+
+def another_copy(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The headers of a copy that is to be told apart from any other one of the same message."""
+    return {**headers, COPY: of_generation(generation(headers.get(COPY, ""))) + new_id()}
 
 
 def new_id() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from taskbus.message import generation, of_generation
 from taskbus.store.flow_rows import FAILED, FlowRow, Key, Row, Work
 from taskbus.store.flow_waves import add, make_ready, settle
 from taskbus.store.flows import MAX_PATH, Node, NodeState
@@ -101,7 +102,7 @@ def _member_revived(work: Work, join: Row) -> bool:
 
 def _reopen(work: Work, row: Row, state: NodeState) -> None:
     work.end(row, state, 0.0)
-    row.started_at, row.copy, row.value = 0.0, "", None
+    row.started_at, row.copy, row.value = 0.0, of_generation(generation(row.copy)), None
     row.left = 0 if row.node.task else row.left
     work.forget(row)
 
@@ -124,7 +125,7 @@ def replace(work: Work, flow: FlowRow, nodes: Sequence[Node]) -> None:
     nodes = [node._replace(path=_path_inside(place.path, node.path, len(nodes))) for node in nodes]
     new = new._replace(path=_path_inside(place.path, new.path, len(nodes)))
     node = new._replace(after=new.after or place.after, join=place.join, place=place.place, keeps=place.keeps)
-    put = Row(row.flow, node, copy=row.copy)  # by which a message of the one that was here is known
+    put = Row(row.flow, node, copy=of_generation(generation(row.copy) + 1))
     work.replace(put)
     add(work, flow, nodes)
     if not new.after:

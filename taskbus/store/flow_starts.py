@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from taskbus.message import generation
 from taskbus.store.flow_rows import FAILED, Key, Row, Shelf, Work
 from taskbus.store.flows import Begun, Inputs, Kept, NodeState, Start, Verdict
 
@@ -26,8 +27,8 @@ def _begin(work: Work, start: Start) -> Verdict:
         return Verdict.UNKNOWN
     if row.has_ended or row.state is NodeState.WAITING:
         return Verdict.ENDED
-    if row.state is NodeState.READY and row.copy and row.copy == start.copy:
-        return Verdict.ENDED  # the task that was replaced by this one
+    if row.state is NodeState.READY and generation(start.copy) < generation(row.copy):
+        return Verdict.ENDED  # of a task that was replaced by this one
     if row.state is NodeState.STARTED and row.copy != start.copy:
         return Verdict.DUPLICATE
     if work.flows[start.flow].is_cancelled:

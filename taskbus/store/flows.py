@@ -230,9 +230,9 @@ class ReplaceNode(NamedTuple):
     ``after`` if it has one of its own; the ``path`` of all goes on from its. Nodes without ``after`` are published by
     the same step, by their ``wire``. With ``flow`` new, it is begun: the task was in none. Replacing what is replaced
     already, or has ended, changes nothing. (It is replaced already if it is not STARTED, or others of ``nodes`` are
-    there, or it is the only one and has that ``wire``.) While the node WAITS, or is READY and the copy is that of the
-    replaced task, ``begin`` says ENDED of its message; ``EndNode`` of a node that WAITS ends nothing, but publishes
-    again what it waits for and was not STARTED.
+    there, or it is the only one and has that ``wire``.) While the node WAITS, or is READY and the copy is one of an
+    earlier ``message.generation``, ``begin`` says ENDED of its message; ``EndNode`` of a node that WAITS ends nothing,
+    but publishes again what it waits for and was not STARTED.
     """
 
     flow: Flow

@@ -52,6 +52,15 @@ function graph.copy_of(bytes)
   return (struct.unpack(">Hc0", bytes, COPY))
 end
 
+-- How many tasks stood in the place of the one that is meant by this copy before it, and how its copies begin.
+function graph.generation(copy)
+  return tonumber(string.match(copy, "^(%d+)/")) or 0
+end
+
+function graph.of_generation(number)
+  return number > 0 and number .. "/" or ""
+end
+
 -- after, join
 function graph.edges_of(bytes)
   local _, after, join = struct.unpack(">Hc0Hc0Hc0", bytes, COPY)

@@ -283,7 +283,7 @@ local function put_in_place(set, flow, node, each, others)
   count(flow, node, -1)
   local new, ended = put(flow, each), {}
   new.state, new.join, new.place, new.has_kids, new.kids = WAITING, node.join, node.place, node.has_kids, node.kids
-  new.copy = node.copy -- by which a message of the one that was here is known
+  new.copy = graph.of_generation(graph.generation(node.copy) + 1)
   new.gives = new.gives - new.gives % 2 + node.gives % 2
   count(flow, new, 1)
   local is_ready = new.after == ""

@@ -19,8 +19,8 @@ local function start(flow, id, copy, started_at)
   local state = string.byte(bytes)
   if state >= SUCCESS or state == WAITING then
     return ENDED
-  elseif state == READY and copy ~= "" and graph.copy_of(bytes) == copy then
-    return ENDED -- the task that was replaced by this one
+  elseif state == READY and graph.generation(copy) < graph.generation(graph.copy_of(bytes)) then
+    return ENDED -- of a task that was replaced by this one
   elseif state == STARTED and graph.copy_of(bytes) ~= copy then
     return DUPLICATE
   elseif flow.is_cancelled == 1 then

@@ -344,7 +344,8 @@ end
 
 local function reopen(set, flow, node, state)
   stand(flow, node, state)
-  node.started_at, node.ended_at, node.copy, node.cause, node.blame = 0, 0, "", "", nil
+  node.started_at, node.ended_at, node.cause, node.blame = 0, 0, "", nil
+  node.copy = graph.of_generation(graph.generation(node.copy))
   graph.set_rest(flow, "v" .. node.id, false)
   if node.kind == TASK then
     node.left = 0

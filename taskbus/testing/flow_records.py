@@ -110,9 +110,9 @@ class FlowUnderTest:
         (begun,) = self.store.begin([Start(self.id, id, copy, self.clock())])
         return begun
 
-    def given(self, id: str) -> Any:
+    def given(self, id: str, copy: str = "") -> Any:
         """What a node is given that is READY."""
-        begun = self.start(id)
+        begun = self.start(id, copy)
         assert begun.verdict == "run"
         return values(begun.inputs)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from taskbus.store.flows import Flow, FlowState, Node, ReplaceNode, Verdict
+from taskbus.store.flows import Flow, FlowState, Node, ReplaceNode, ReviveNode, Verdict
 from taskbus.testing.clock import START
 from taskbus.testing.flow_records import (
     FAILED,
@@ -41,7 +41,7 @@ class ReplacementContract(FlowBasis):
         assert self.replace(flow, task("x"), task("g-2", after="x")) == ["x"]
         assert flow.states("x", "g-2") == [READY, WAITING]
         assert (flow.end("g-0", "g-1"), flow.end("x")) == ([], ["g-2"])
-        assert flow.given("g-2") == "x"
+        assert flow.given("g-2", "1/copy") == "x"
         assert flow.end("g-2") == ["body"]
         assert flow.given("body") == ["g-0", "g-1", "g-2"]
 
@@ -50,7 +50,7 @@ class ReplacementContract(FlowBasis):
         flow.end("z")
         flow.start("a")
         assert self.replace(flow, *group("g", 3), task("a", after="g")) == ["g-0", "g-1", "g-2"]
-        assert (flow.end("g-0", "g-1", "g-2"), flow.given("a")) == (["a"], ["g-0", "g-1", "g-2"])
+        assert (flow.end("g-0", "g-1", "g-2"), flow.given("a", "1/copy")) == (["a"], ["g-0", "g-1", "g-2"])
         assert (flow.end("a"), flow.end("b"), flow.view().state) == (["b"], [], FlowState.SUCCESS)
 
     @pytest.mark.parametrize("path", ["1.0", "", "9." * 99 + "9"])
@@ -59,7 +59,7 @@ class ReplacementContract(FlowBasis):
         flow.start("a")
         self.replace(flow, task("a", path="0"))
         assert flow.nodes()["a"].node.path == path
-        flow.start("a")
+        flow.start("a", "1/copy")
         members = [node._replace(path=f"0.{n}" if n else "0") for n, node in enumerate(group("g", 2))]
         self.replace(flow, *members, task("a", after="g", path="1"))
         inside = f"{path}." if len(path) == 3 else ""
@@ -72,12 +72,12 @@ class ReplacementContract(FlowBasis):
         flow.begin(task("z"), task("a", after="z"), task("b", after="a"), last="b")
         flow.end("z")
         for number in range(3):
-            assert flow.given("a") == "z"
+            assert flow.given("a", f"{number}/copy") == "z"
             new = task("a", wire=wire("a") + b"%d" % number, takes=True)
             recorded = flow.store.apply([ReplaceNode(FLOW, [new])])
             assert recorded is not None and [sealed.wire for sealed in recorded.ready] == [new.wire]
             assert flow.states("a") == [READY]
-        flow.start("a")
+        flow.start("a", "3/copy")
         assert (flow.apply(ReplaceNode(FLOW, [new])), flow.states("a")) == ([], [STARTED])
         assert flow.end("a") == ["b"]
 
@@ -108,7 +108,7 @@ class ReplacementContract(FlowBasis):
         assert flow.apply(change) == ["g-1"]
         flow.end("g-0", "g-1")
         assert flow.apply(change) == ["a"]
-        flow.start("a")
+        flow.start("a", "1/copy")
         assert flow.apply(change) == []
         flow.end("a")
         assert (flow.apply(change), flow.states("a")) == ([], [SUCCESS])
@@ -124,9 +124,10 @@ class ReplacementContract(FlowBasis):
         assert flow.states("a", "g-0", "g-1") == [WAITING, STARTED, READY]
         flow.start("g-1")
         assert flow.end("g-0", "g-1") == ["a"]
-        assert flow.start("a", "old").verdict is Verdict.ENDED, "what is READY now is another task"
+        for copy in ("old", "late"):  # the other came of a worker that died before: it waited all the time
+            assert flow.start("a", copy).verdict is Verdict.ENDED, "what is READY now is another task"
         assert (flow.end("a", state=SKIPPED), flow.states("a")) == (["a"], [READY])
-        assert flow.start("a", "new").verdict is Verdict.RUN
+        assert flow.start("a", "1/new").verdict is Verdict.RUN
         assert (flow.end("a", state=SKIPPED), flow.states("a")) == ([], [STARTED])
         assert (flow.end("a"), flow.view().state) == ([], FlowState.SUCCESS)
 
@@ -134,12 +135,24 @@ class ReplacementContract(FlowBasis):
         flow.begin(task("z"), task("a", after="z"), task("b", after="a"), last="b")
         flow.end("z")
         flow.start("a", "old")
-        assert flow.apply(ReplaceNode(FLOW, [task("a", wire=wire("another"), takes=False)])) == ["another"]
-        assert flow.start("a", "old").verdict is Verdict.ENDED
-        assert (flow.end("a", state=SKIPPED), flow.states("a")) == (["another"], [READY])
-        assert flow.start("a", "new").verdict is Verdict.RUN
-        assert flow.start("a", "old").verdict is Verdict.DUPLICATE
+        for number, name in ((1, "another"), (2, "and another")):
+            assert flow.apply(ReplaceNode(FLOW, [task("a", wire=wire(name), takes=False)])) == [name]
+            for copy in ("old", "late", f"{number - 1}/late"):
+                assert flow.start("a", copy).verdict is Verdict.ENDED
+            assert (flow.end("a", state=SKIPPED), flow.states("a")) == ([name], [READY])
+            assert flow.start("a", f"{number}/new").verdict is Verdict.RUN
+            assert flow.start("a", "old").verdict is Verdict.DUPLICATE
         assert (flow.end("a"), flow.end("b"), flow.view().state) == (["b"], [], FlowState.SUCCESS)
+
+    def test_nor_does_one_that_comes_when_what_replaced_its_task_was_revived(self, flow: FlowUnderTest) -> None:
+        flow.begin(task("a"), last="a")
+        flow.start("a", "old")
+        self.replace(flow, task("a"))
+        flow.start("a", "1/dead")
+        flow.end("a", state=FAILED)
+        flow.apply(ReviveNode(flow.id, "a", is_sent=True))
+        assert flow.start("a", "late").verdict is Verdict.ENDED
+        assert flow.start("a", "1/replayed").verdict is Verdict.RUN
 
     def test_a_task_that_was_in_no_flow_is_replaced_once_by_a_single_one(self, flow: FlowUnderTest) -> None:
         nodes = [task("a"), join("mark", 0)]

@@ -11,7 +11,7 @@ from taskbus.broker.delivery import Record, Settlement
 from taskbus.codec.limits import MAX_DEPTH
 from taskbus.errors import DecodeError, StoreError
 from taskbus.failpoint import failpoint
-from taskbus.message import COPY, Recorded, Sealed, new_id
+from taskbus.message import COPY, Recorded, Sealed, another_copy
 from taskbus.outcome import Dead, Failure, Reason, Released, Revoked
 from taskbus.store.flows import Begun, EndNode, Inputs, Kept, NodeState, Start, Verdict
 from taskbus.wire import compact
@@ -166,4 +166,4 @@ def _stamped(sealed: Sealed) -> Sealed:
     except DecodeError as error:
         logger.error("a workflow holds what is no message: %s", error)
         return sealed
-    return sealed._replace(wire=compact.encode(message._replace(headers={**message.headers, COPY: new_id()})))
+    return sealed._replace(wire=compact.encode(message._replace(headers=another_copy(message.headers))))

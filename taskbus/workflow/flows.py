@@ -18,7 +18,7 @@ from taskbus.broker.delivery import Record, Settlement
 from taskbus.clock import Clock
 from taskbus.config import Config
 from taskbus.errors import BrokerError, ConfigError, PublishFailed, PublishUnknown, StoreError
-from taskbus.message import COPY, FLOW, Message, Sealed, new_id
+from taskbus.message import FLOW, Message, Sealed, another_copy
 from taskbus.middleware import Middleware, sending
 from taskbus.store.base import AnyChange, Store
 from taskbus.store.cancelling import cancel
@@ -203,7 +203,7 @@ class Flows:
 
 def stamped(message: Message) -> Message:
     """A copy to be told apart from any other one of the same message."""
-    return message._replace(headers={**message.headers, COPY: new_id()})
+    return message._replace(headers=another_copy(message.headers))
 
 
 def _unsent(messages: Sequence[Message], error: Exception) -> Sequence[Message]:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from taskbus import codec
 from taskbus.broker.broker import checked
 from taskbus.errors import BadArguments, ConfigError
-from taskbus.message import CELERY_FLOWS, CHUNK, FLOW, FOR_CELERY, NO_HEADERS, TAKES, Message, new_id
+from taskbus.message import CELERY_FLOWS, CHUNK, COPY, FLOW, FOR_CELERY, NO_HEADERS, TAKES, Message, new_id
 from taskbus.options import PLAIN, CallOptions
 from taskbus.store.flows import MAX_PATH, Flow, Node, When
 from taskbus.workflow.picture import label
@@ -79,6 +79,7 @@ class Weaver:
     ``nodes`` are without ``keeps``: see ``kept``. ``calls``: whose call each node is. ``session``: the one that their
     tasks are to be sent in. ``seals_all``: the store publishes the roots too, so they carry their wire and make no
     messages. ``is_counted``: see ``Node.is_counted``. ``ids`` makes ids; ``has_given_ids``: some are a user's own.
+    ``copies``: how the copies of messages begin (``message.COPY``), by their ids.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Weaver:
         seals_all: bool = False,
         is_counted: bool = True,
         ids: Callable[[], str] = new_id,
+        copies: Mapping[str, str] = NO_HEADERS,
     ) -> None:
         self.flow_id = flow_id
         self.nodes: list[Node] = []
@@ -99,6 +101,7 @@ class Weaver:
         self._seals_all = seals_all
         self._task_size = 0 if is_counted else -1
         self.ids = ids
+        self._copies = copies
         self._headers = {FLOW: flow_id}
         self._taking = {FLOW: flow_id, TAKES: "1"}
         self.session: Any = None
@@ -203,7 +206,7 @@ class Weaver:
             at.id, callee.name, codec.encode_call(args, kwargs, callee.serializer), callee.serializer,
             queue, callee.priority if options.priority is None else options.priority,
             1, self._now, None if is_sealed else resolved.due_at, resolved.expires_at,
-            {**self._headers_of(call, options, takes), **others},
+            {**self._headers_of(call, options, takes), **others, **self._copy_of(at.id)},
         )  # fmt: skip
         wire = checked(message, self._max_bytes)
         if not is_sealed:
@@ -223,6 +226,9 @@ class Weaver:
         if not options.headers and not call.is_chunk:
             return own
         return {**(options.headers or {}), **({CHUNK: "1"} if call.is_chunk else {}), **own}
+
+    def _copy_of(self, id: str) -> Mapping[str, str]:
+        return {COPY: self._copies[id]} if id in self._copies else NO_HEADERS
 
     def _must_be_one_of(self, callee: Callee) -> None:
         sender: Sender = callee.application()

@@ -1,7 +1,7 @@
 """What ``ctx.replace`` puts in the place of a task."""
 
 from taskbus.errors import ConfigError
-from taskbus.message import FLOW, Message
+from taskbus.message import COPY, FLOW, Message, generation, of_generation
 from taskbus.store.flows import Flow, Node
 from taskbus.workflow.graph import Weaver, kept
 from taskbus.workflow.repeating import ids_of
@@ -24,7 +24,8 @@ def replacement(shape: Shape, message: Message, *, now: float, ttl: float) -> tu
         )
     ids = ids_of(message)
     flow_id = ids()
-    weaver = Weaver(message.headers.get(FLOW, flow_id), now, seals_all=True, ids=ids)
+    copies = {message.id: of_generation(generation(message.headers.get(COPY, "")) + 1)}
+    weaver = Weaver(message.headers.get(FLOW, flow_id), now, seals_all=True, ids=ids, copies=copies)
     weaver.weave(shape, id=message.id)
     if FLOW not in message.headers and len(weaver.nodes) == 1:
         weaver.nodes.append(Node(ids()))  # a join of nothing, by which the store knows that this was done before

@@ -7,7 +7,7 @@ import pytest
 
 from taskbus import Context, TaskBus, chain, chord, codec, group
 from taskbus.errors import BadArguments, ConfigError, PayloadTooLarge
-from taskbus.message import CHUNK, FLOW, TAKES, Message
+from taskbus.message import CHUNK, COPY, FLOW, TAKES, Message, generation
 from taskbus.store.flows import Node, Policy, When
 from taskbus.wire import compact
 from taskbus.workflow import graph
@@ -328,6 +328,18 @@ def test_what_replaces_a_task_may_be_replaced_in_its_turn() -> None:
     _, (second, again) = replacement(shape, wires([end])[0], now=NOW + 1, ttl=9.0)
     assert end.id == again.id == "the-task"
     assert first.id != second.id
+
+
+def test_copies_tell_which_of_those_that_replaced_each_other_they_are_of() -> None:
+    """All have one id, and a copy of the first may come when it is the turn of the last."""
+    last = message("its-flow")
+    for number in range(1, 4):
+        _, nodes = replacement(chain(a.s(1), b.s()), last, now=NOW, ttl=9.0)
+        first, end = wires(nodes)
+        assert (generation(first.headers.get(COPY, "")), generation(end.headers[COPY])) == (0, number)
+        last, other = stamped(end), stamped(end)
+        assert generation(last.headers[COPY]) == generation(other.headers[COPY]) == number
+        assert last.headers[COPY] != other.headers[COPY]
 
 
 def test_a_group_alone_cannot_replace_a_task() -> None:
