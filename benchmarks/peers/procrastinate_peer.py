@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from contextlib import ExitStack
 from importlib.metadata import version
 from typing import Any
 
@@ -40,16 +41,18 @@ TASKS: dict[str, Any] = {"noop": noop, "nap": nap, "sum": sum_up}
 
 class ProcrastinatePeer:
     def __init__(self) -> None:
-        self._app: Any = None
+        self._synchronous = ExitStack()
+        self._is_open = False
 
     def _task(self, kind: str) -> Any:
         """The task on a synchronous connection, the tables made the first time."""
-        if self._app is None:
-            self._app = app.with_connector(SyncPsycopgConnector(conninfo=URL))
-            self._app.open()
-            if not self._app.check_connection():
-                self._app.schema_manager.apply_schema()
-        return self._app.tasks[kind]
+        if not self._is_open:
+            self._is_open = True
+            self._synchronous.enter_context(app.replace_connector(SyncPsycopgConnector(conninfo=URL)))
+            app.open()
+            if not app.check_connection():
+                app.schema_manager.apply_schema()
+        return TASKS[kind]
 
     def about(self) -> dict[str, str]:
         return {
@@ -73,7 +76,7 @@ class ProcrastinatePeer:
         return None
 
     def wait(self, sent: Any) -> Any:
-        connector = self._app.connector
+        connector: Any = app.connector
         while connector.execute_query_one("SELECT status FROM procrastinate_jobs WHERE id = %(id)s", id=sent)[
             "status"
         ] in ("todo", "doing"):
