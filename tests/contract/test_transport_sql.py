@@ -1,6 +1,7 @@
 """The SQL transport keeps the contract of all transports, and some promises of its own."""
 
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -149,11 +150,19 @@ def test_a_relative_url_becomes_absolute_at_once(tmp_path: Path, monkeypatch: py
     broker.close()
 
 
-def test_a_file_deleted_while_in_use_is_an_error_and_no_silence(url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fate", ["deleted", "replaced"])
+def test_a_file_deleted_or_replaced_while_in_use_is_an_error_and_no_silence(
+    url: str, tmp_path: Path, fate: str
+) -> None:
     broker = Broker(url)
     consumer = broker.consumer(["default"], name="w", lease=30)
     send(broker, "a")
-    (tmp_path / "broker.db").unlink()
+    file = tmp_path / "broker.db"
+    if fate == "replaced":  # as by a backup that is put back
+        shutil.copy(file, tmp_path / "backup.db")
+        (tmp_path / "backup.db").replace(file)
+    else:
+        file.unlink()
     deadline = time.monotonic() + 20
     with pytest.raises(PublishFailed, match="deleted or replaced"):
         while time.monotonic() < deadline:

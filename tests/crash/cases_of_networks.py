@@ -201,8 +201,21 @@ def blackhole(place: Place) -> Verdict:
     return partition(place, "")
 
 
-def partition(place: Place, mutant: str) -> Verdict:
-    """Cut one worker off while it runs tasks, until another one runs them; then let it end them, and be heard."""
+@case("27", "nothing passes from a worker to the broker for three leases, but from the broker to it")
+def unheard(place: Place) -> Verdict:
+    return partition(place, "", Way.TO_SERVER)
+
+
+@case("27b", "nothing passes from the broker to a worker for three leases, but from it to the broker")
+def unanswered(place: Place) -> Verdict:
+    return partition(place, "", Way.TO_CLIENT)
+
+
+def partition(place: Place, mutant: str, *ways: Way) -> Verdict:
+    """Cut one worker off while it runs tasks, until another one runs them; then let it end them, and be heard.
+
+    ``ways``: those that nothing passes, by default both.
+    """
     with place.wired() as (place, proxy), Cell(place, replace(RULES, slack=BACK_WITHIN)) as cell:
         ids = [cell.new_id(), cell.new_id()]
         for id in ids:
@@ -210,7 +223,7 @@ def partition(place: Place, mutant: str) -> Verdict:
         first = cell.worker(mutant=mutant)
         running(cell, 2)
         with cell.outage("blackhole"):
-            proxy.blackhole()
+            proxy.blackhole(*ways)
             begin = now()
             second = cell.worker(is_direct=True, mutant=mutant)
             cell.until(lambda: len(cell.of("start", *ids)) == 4, "the other worker to run them too", 15.0)

@@ -100,14 +100,13 @@ QUICK_ELSEWHERE: dict[str, tuple[str, ...]] = {
 """What every run of the tests plays on the other brokers; names of cells, or how they begin."""
 
 NEEDS = {
-    "the page, which does not exist yet": "76",
     "hours": "60 61",
     "wheels of two releases": "69",
     "memory limits of the supervisor alone, as `systemd` sets them": "17",
-    "two network namespaces and a pair of virtual interfaces": "27",
 }
 ELSEWHERE = {
     "14": "played by the grid's SIGTERM squares",
+    "44": "a file deleted or replaced under a running process is played by the tests of the transport and the worker",
     "51": "played by the unit tests of cron lines, against an oracle in every zone",
     "52": "played by the unit tests of cron lines",
     "54": "played by case 53",
@@ -119,8 +118,8 @@ ELSEWHERE = {
 NOT_RUN = {
     "68": "no command is cancelled half-way: async sends run in a thread of their own, to their end",
     "73": "sending inside the caller's transaction, its rollback and its commit, are tests of the transports",
-    "44": "deleting and replacing a database file under a running process is a unit test of the database",
     "70": "workers remember what is revoked, brokers do not: what they promise is in tests/interop/test_control.py",
+    "76": "hostile arguments are tests of the page; a page ended beside busy workers is benchmarks/page_under_load.py",
     "75": "commands to one worker, to none and forged ones are tests of remote control; there is none of a flood",
     "64": "queues have no length limit yet",
     "67": "fork safety is a system test of the runners' server",
