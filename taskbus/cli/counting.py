@@ -17,7 +17,8 @@ STRIDE = 8  # in words of 8 bytes: a cache line a cell, so that processes do not
 class Counter:
     """A number that any thread of any process may count up, at the cost of an addition in memory.
 
-    Each thread claims a cell of its own when it first counts, again after a fork. Cell 0 holds how many are claimed.
+    Each thread claims a cell of its own when it first counts, again after a fork, and leaves it to the next one when it
+    ends. Cell 0 holds how many were claimed.
     """
 
     def __init__(self, path: str) -> None:
@@ -25,6 +26,7 @@ class Counter:
         self._cells = memoryview(mmap.mmap(self._fd, CELLS * STRIDE * 8)).cast("Q")
         self._path = path
         self._local = threading.local()
+        self._left: list[int] = []
         os.register_at_fork(after_in_child=self._forget)
 
     @classmethod
@@ -46,13 +48,30 @@ class Counter:
         return sum(self._cells[STRIDE::STRIDE])
 
     def _claim(self) -> int:
+        try:
+            cell = self._left.pop()
+        except IndexError:
+            cell = self._new()
+        self._local.cell, self._local.claim = cell, _Claim(cell, self._left)
+        return cell
+
+    def _new(self) -> int:
         with open(self._path, "rb") as file:  # a description of its own, whose lock no other thread shares
             fcntl.flock(file, fcntl.LOCK_EX)
             number = self._cells[0] = self._cells[0] + 1
         if number >= CELLS:
             raise RuntimeError(f"more than {CELLS - 1} threads count here")
-        self._local.cell = number * STRIDE
         return number * STRIDE
 
     def _forget(self) -> None:
-        self._local = threading.local()
+        self._local, self._left = threading.local(), []
+
+
+class _Claim:
+    """Goes with its thread, and leaves the cell to another one."""
+
+    def __init__(self, cell: int, left: list[int]) -> None:
+        self._cell, self._left = cell, left
+
+    def __del__(self) -> None:
+        self._left.append(self._cell)

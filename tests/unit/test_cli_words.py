@@ -4,6 +4,7 @@ import dataclasses
 import io
 import json
 import math
+import threading
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from taskbus.cli import confirming, phrase, preview
 from taskbus.cli.banner import show_banner
 from taskbus.cli.call import parse_arguments
-from taskbus.cli.counting import Counter
+from taskbus.cli.counting import CELLS, Counter
 from taskbus.cli.exits import USAGE, CommandFailed
 from taskbus.cli.options import Format
 from taskbus.cli.output import emit_items, emit_one, plain
@@ -222,3 +223,13 @@ def test_a_counter_sums_what_every_thread_counted(tmp_path: Path) -> None:
         counter.hit()
     other.hit()
     assert counter.total() == other.total() == 4
+
+
+def test_threads_that_follow_each_other_count_in_one_place(tmp_path: Path) -> None:
+    """Some peers run each task in a thread of its own, and there are not so many places."""
+    counter = Counter.create(str(tmp_path / "counter"))
+    for _ in range(CELLS + 10):
+        thread = threading.Thread(target=counter.hit)
+        thread.start()
+        thread.join()
+    assert counter.total() == CELLS + 10
