@@ -101,7 +101,10 @@ class Database(Protocol):
         """Whether the connection is gone: a statement under way may have been done, or not."""
 
     def server_now(self, timeout: float | None = None) -> float:
-        """What the clock of the database's host says, in Unix seconds; asked in ``timeout`` seconds, if given."""
+        """What the clock of the database's host says, in Unix seconds, at the instant at which this returns.
+
+        Within half a round trip; asked in ``timeout`` seconds, if given.
+        """
 
     def watch(self) -> Watch:
         """A way to sleep until something comes, for this thread."""

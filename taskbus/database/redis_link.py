@@ -179,6 +179,14 @@ class Link:
         """What the server says of itself: version, mode, role."""
         return self._ready(time.monotonic() + self.timeout).hello
 
+    def now(self, deadline: float | None = None) -> float:
+        """What the server's clock says, in Unix seconds, within half a round trip; connecting is no part of that."""
+        deadline = time.monotonic() + self.timeout if deadline is None else deadline
+        self._ready(deadline)
+        asked = time.monotonic()
+        seconds, microseconds = self.call("TIME", repeatable=True, deadline=deadline)
+        return int(seconds) + int(microseconds) / 1e6 + (time.monotonic() - asked) / 2
+
     # --- the connection ---
 
     def drop(self) -> None:

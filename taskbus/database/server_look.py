@@ -92,8 +92,7 @@ def _version(name: str, version: str, oldest: tuple[int, int]) -> Remark:
 
 
 def _skew(database: Database) -> list[Remark]:
-    asked = time.time()
-    skew = database.server_now() - (asked + time.time()) / 2
+    skew = database.server_now() - time.time()
     if abs(skew) <= SKEW:
         return []
     text = f"its clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's"

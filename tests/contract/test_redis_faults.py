@@ -263,6 +263,10 @@ class TestSilence(RedisBasis):
             healer.join()
         assert ids(far_consumer.fetch(5)) == ["a", "b"]
 
+    def test_the_time_is_right_however_long_connecting_takes(self, proxy: Proxy, far: Broker) -> None:
+        proxy.delay(0.1)
+        assert far.now() == pytest.approx(time.time(), abs=0.1)
+
     def test_only_after_a_silence_is_a_server_asked_whether_it_is_there(
         self, proxy: Proxy, far: Broker, monkeypatch: pytest.MonkeyPatch
     ) -> None:

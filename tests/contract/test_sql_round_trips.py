@@ -1,5 +1,6 @@
 """How often the SQL transport and the store on a server go to it and back: what decides on a slow line."""
 
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from types import ModuleType
@@ -52,6 +53,12 @@ def test_a_sweep_that_finds_nothing_asks_the_broker_once_and_the_store_once(prox
         assert consumer.reap() == 0
         assert store.sweep(0.0) == 0
         assert proxy.round_trips - before == 2
+
+
+def test_the_time_is_right_however_long_connecting_takes(proxy: Proxy, url: str) -> None:
+    proxy.delay(0.1)
+    with closing(Broker(by(proxy, url))) as broker:
+        assert broker.now() == pytest.approx(time.time(), abs=0.1)
 
 
 def test_who_sends_makes_no_tables_of_the_reports(servers: ModuleType, proxy: Proxy, url: str) -> None:

@@ -21,7 +21,7 @@ class FarClock:
         if not self.answers:
             raise BrokerError("nobody there")
         self.elapsed += 0.2
-        return self.elapsed + 3600 - 0.1
+        return self.elapsed + 3600
 
 
 @pytest.fixture

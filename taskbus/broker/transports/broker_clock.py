@@ -24,7 +24,8 @@ def _elapsed() -> float:
 class BrokerClock:
     """``now()`` is the broker's time within half a round trip. A clock of the caller's own (a test's) is obeyed.
 
-    ``ask`` makes one round trip and returns what the broker's clock says, or raises ``BrokerError``. While it cannot be
+    ``ask`` makes one round trip and returns what the broker's clock says at the instant at which it returns, or raises
+    ``BrokerError``: it may have to connect first, so that only it knows how long the question took. While it cannot be
     asked, the broker's time is what it was last known to be; the local clock's, if it never was.
     """
 
@@ -59,7 +60,7 @@ class BrokerClock:
             self._silent_until = _elapsed() + SILENT_FOR
             return _elapsed()
         answered = _elapsed()
-        self._offset, self._asked_at = told - (elapsed + answered) / 2, answered
+        self._offset, self._asked_at = told - answered, answered
         return answered
 
     def forget(self) -> None:

@@ -120,9 +120,7 @@ def _role(info: Mapping[str, str] | None) -> list[Remark]:
 
 
 def _skew(link: Link) -> list[Remark]:
-    asked = wall_clock()
-    seconds, microseconds = link.call("TIME", repeatable=True)
-    skew = int(seconds) + int(microseconds) / 1e6 - (asked + wall_clock()) / 2
+    skew = link.now() - wall_clock()
     if abs(skew) <= SKEW:
         return []
     text = f"its clock is {abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} this host's"

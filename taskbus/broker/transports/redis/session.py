@@ -124,10 +124,7 @@ class Session:
     def _ask(self) -> float:
         """The server's time: a quarter of the timeout is all it may take, since a send asks, and then publishes."""
         with self.errors():
-            seconds, microseconds = self.database.link().call(
-                "TIME", repeatable=True, deadline=min(self.deadline(), time.monotonic() + self.timeout / 4)
-            )
-        return int(seconds) + int(microseconds) / 1e6
+            return self.database.link().now(min(self.deadline(), time.monotonic() + self.timeout / 4))
 
 
 class Uses(Protocol):
