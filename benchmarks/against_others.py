@@ -50,11 +50,13 @@ def main() -> None:
         return
     peers = given.peers.split(",") if given.peers else PEERS[given.broker]
     rounds: list[list[Figure]] = []
+    text = ""
     with ground(given.broker) as place:
         about: dict[str, dict[str, str]] = {}
         for peer in peers:
             with field(place, peer, results=False) as each:
                 about[peer] = each.ask("about")
+        machine = {**describe_machine(), "server": place.version}
         for number in range(given.rounds):
             turn = peers[number % len(peers) :] + peers[: number % len(peers)]
             rounds.append([])
@@ -62,9 +64,10 @@ def main() -> None:
                 rounds[-1].append(figure)
                 told = "cannot" if figure.value is None else f"{figure.value:12,.4f} {figure.unit}"
                 print(f"round {number + 1}: {figure.peer:16} {figure.name:36} {told}", file=sys.stderr, flush=True)
-        machine = {**describe_machine(), "server": place.version}
-    text = section(given.broker, given.tasks, about, rounds, machine)
-    write(given.report, given.broker, text)
+            text = section(given.broker, given.tasks, about, rounds, machine)
+            write(
+                given.report, given.broker, text
+            )  # after each round: a run takes long, and may be ended before its end
     if given.output == "table":
         print(text)
     else:
