@@ -1,7 +1,7 @@
 """What a task costs on each broker, how fast that lets tasks go here, and what a million a second would take.
 
     python benchmarks/capacity.py --broker redis           measure, predict, measure again, compare (about a minute)
-    python benchmarks/capacity.py --write                  all four brokers, into docs/explanation/scaling.md
+    python benchmarks/capacity.py --write                  all five brokers, into docs/explanation/scaling.md
     python benchmarks/capacity.py --broker redis --delayed 1000000     a worker's memory beside a million delayed tasks
     python benchmarks/capacity.py --broker redis --backlog 1000000     how fast a long queue drains beside a short one
 
@@ -25,7 +25,7 @@ from model import Costs, claims, demand, predict
 
 from taskbus.cli.machine import describe_machine
 
-BROKERS = ("sqlite", "redis", "rabbitmq", "postgresql")
+BROKERS = ("sqlite", "redis", "rabbitmq", "postgresql", "mysql")
 PAGE = HOME.parent / "docs" / "explanation" / "scaling.md"
 QUICK = 0.3
 MIB = 1 << 20

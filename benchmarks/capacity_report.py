@@ -139,7 +139,10 @@ def _million(found: Sequence[Capacity]) -> Rows:
         ("broker's log, MB/s", [f"{want.log / 1e6:.0f}" for want in wants]),
         ("a minute of backlog, GB", [f"{want.backlog_minute / 1e9:.1f}" for want in wants]),
         (f"remembered ids ({DEDUP_WINDOW:.0f} s), GB", [f"{want.ids / 1e9:.1f}" for want in wants]),
-        ("one queue ends at, tasks/s; PostgreSQL: of 8 cores", [f"{_rounded(want.one_queue):,}" for want in wants]),
+        (
+            "one queue ends at, tasks/s; PostgreSQL, MySQL: of 8 cores",
+            [f"{_rounded(want.one_queue):,}" for want in wants],
+        ),
         (f"so many of them, {BUSY:.0%} busy", [f"{want.shares}" for want in wants]),
     ]
 

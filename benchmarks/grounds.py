@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -132,4 +132,36 @@ class PostgresGround:
         self.server.stop()
 
 
-GROUNDS = {"sqlite": SqliteGround, "redis": RedisGround, "rabbitmq": RabbitGround, "postgresql": PostgresGround}
+class MysqlGround:
+    """One MariaDB with its own defaults, a commit on the disk among them; a database for each figure."""
+
+    results = ""
+
+    def __init__(self, folder: Path) -> None:
+        from tests.servers.mariadb_server import MariadbServer
+
+        defaults = {"innodb_flush_log_at_trx_commit": "1", "innodb_buffer_pool_size": "128M"}
+        self.server = MariadbServer(**defaults, **{"innodb-log-file-size": "96M"})
+        self.server.start()
+        self._numbers = count(1)
+        self.database = ""
+        self.version = f"MariaDB {self.server.run('SELECT version()')[0][0].partition('-')[0]}"
+
+    def fresh(self) -> str:
+        if self.database:
+            self.server.run(f"DROP DATABASE {self.database}")
+        self.database = f"bench{next(self._numbers)}"
+        self.server.run(f"CREATE DATABASE {self.database}")
+        return self.server.url(self.database)
+
+    def close(self) -> None:
+        self.server.stop()
+
+
+GROUNDS: dict[str, Callable[[Path], Any]] = {
+    "sqlite": SqliteGround,
+    "redis": RedisGround,
+    "rabbitmq": RabbitGround,
+    "postgresql": PostgresGround,
+    "mysql": MysqlGround,
+}

@@ -29,9 +29,10 @@ CALLS = 1_000
 PIECES = 8
 WARM = 200
 POLL = 0.0005
-LANES = {"redis": (1, 1), "rabbitmq": (1, 1), "postgresql": (2, 8), "sqlite": (0, 0)}
+LANES = {"redis": (1, 1), "rabbitmq": (1, 1), "postgresql": (2, 8), "mysql": (2, 8), "sqlite": (0, 0)}
 """Cores that one queue can use, here and at most: Redis runs scripts on one; the tests' RabbitMQ has one scheduler; in
-PostgreSQL each client has a process of its own, and eight cores are planned for; SQLite is in its clients."""
+PostgreSQL each client has a process of its own, in MySQL a thread, and eight cores are planned for; SQLite is in its
+clients."""
 
 
 class Bench:

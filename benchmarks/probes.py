@@ -124,7 +124,7 @@ class Host:
             sizes = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relkind = 'r'"
             own = "AND relnamespace = 'public'::regnamespace"
             return int(server.run(f"{sizes} {own}", database=self._ground.database)[0][0])
-        return self._sqlite()
+        return self._mysql() if self.broker == "mysql" else self._sqlite()
 
     def written(self) -> int:
         """Bytes it has written to its log: what a disk must take, and a replica be sent."""
@@ -133,11 +133,23 @@ class Host:
             return int(self._redis("persistence", "aof_current_size"))
         if self.broker == "postgresql":
             return int(server.run("SELECT pg_current_wal_lsn() - '0/0'")[0][0])
+        if self.broker == "mysql":
+            return int(server.run("SHOW GLOBAL STATUS LIKE 'Innodb_os_log_written'")[0][1])
         return sum(map(_written, self.pids() or [os.getpid()]))
 
     def _redis(self, section: str, name: str) -> str:
         told = self._ground.server.cli("INFO", section).decode().splitlines()
         return str(next(line.partition(":")[2] for line in told if line.startswith(f"{name}:")))
+
+    def _mysql(self) -> int:
+        """Sizes are as of the last analysis, so there is one first."""
+        run, database = self._ground.server.run, self._ground.database
+        tables = [name for (name,) in run("SHOW TABLES", database=database)]
+        if not tables:
+            return 0
+        run(f"ANALYZE TABLE {', '.join(tables)}", database=database)
+        sizes = "SELECT sum(data_length + index_length) FROM information_schema.tables WHERE table_schema = %s"
+        return int(run(sizes, database)[0][0])
 
     def _sqlite(self) -> int:
         import sqlite3

@@ -36,7 +36,7 @@ def plan(tasks: int) -> list[tuple[bool, Measure]]:
         (False, lambda each: figures.enqueue(each, tasks)),
         *drains,
         (False, _drain(max(200, tasks // 2), 1, "naps of 10 ms, 100 at once", "nap")),
-        (False, _drain(max(50, tasks // 20), 2, "sums of 5 ms, 2 processes", "sum")),
+        (False, _drain(max(50, tasks // 4), 2, "sums of 5 ms, 2 processes", "sum")),
         (True, figures.latency),
         (False, figures.footprint),
     ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from taskbus.app import TaskBus
 from taskbus.broker.broker import LOCAL
+from taskbus.broker.transports.features import limits
 from taskbus.cli.finding import Finding, Level
 from taskbus.cli.opening import named
 from taskbus.cli.phrase import ago, count, size, span
@@ -98,6 +99,8 @@ def _check_broker(app: TaskBus) -> Iterator[Finding]:
     else:
         yield from _check_file(Path(locate(url).path))
         yield from _check_durability(SqliteDatabase.open(url))
+    if lacking := limits(app.broker.features):
+        yield Finding(Level.OK, "limits", f"this broker cannot {'; nor '.join(lacking)}")
 
 
 def _check_future(url: str, subject: str) -> Iterator[Finding]:

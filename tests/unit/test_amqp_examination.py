@@ -1,4 +1,4 @@
-"""What the doctor says of quorum queues from before an upgrade to RabbitMQ 4.x, and of the consumer_timeout."""
+"""What the doctor says of a version's habits, of queues from before an upgrade to 4.x, and of the consumer_timeout."""
 
 from types import SimpleNamespace
 from typing import Any
@@ -89,6 +89,28 @@ def test_what_the_url_says_of_the_consumer_timeout_is_said_back() -> None:
     assert "30 minutes unless" in texts[""]
     assert texts["?consumer_timeout=0"] == "the URL says that the broker has none"
     assert "7200 seconds, as the URL says" in texts["?consumer_timeout=7200"]
+
+
+@pytest.mark.parametrize(("version", "option", "is_told"), [
+    ("3.10.8", "", True),
+    ("3.10.25", "", True),
+    ("3.10.8", "?queue_type=classic", False),
+    ("3.11.0", "", False),
+    ("3.13.7", "", False),
+    ("4.0.5", "", False),
+])  # fmt: skip
+def test_a_version_that_forgets_young_queues_is_told_of_with_what_to_do(
+    version: str, option: str, is_told: bool
+) -> None:
+    remarks = examination.examine(Broker(version, {}, URL + option), [], 1.0)  # type: ignore[arg-type]
+    young = [remark for remark in remarks if remark.subject == "young queues"]
+    (durability,) = [remark for remark in remarks if remark.subject == "durability"]
+    assert (len(young), "younger than a second" in durability.text) == (is_told, is_told)
+    for remark in young:
+        assert remark.weight is Weight.FINE  # or a worker would log it at each of its starts
+        assert "younger than a second" in remark.text and "three minutes late" in remark.text
+        for cure in ("start a worker before the first tasks", "three nodes", "delete_queue", "confirm_timeout"):
+            assert cure in remark.advice
 
 
 @pytest.mark.parametrize("text", ["", "2h", "-1", "1.5"])

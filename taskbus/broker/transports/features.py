@@ -3,6 +3,18 @@
 from dataclasses import dataclass
 from typing import Literal
 
+DEEDS = {
+    "durable": "keep an accepted task when every process dies",
+    "priorities": "take tasks by priority",
+    "delays": "keep delayed tasks",
+    "fanout": "deliver copies to several queues",
+    "atomic_settle": "settle a task and store its result in one step",
+    "processes": "serve several processes",
+    "dedup": "refuse a second publish of one task id",
+    "lists": "list workers and what is delayed or held",
+}
+"""What a broker does that makes each promise, in a user's words. None for ``pushes``: it is how, not what."""
+
 
 @dataclass(frozen=True, slots=True)
 class Features:
@@ -30,3 +42,9 @@ class Features:
     lists: bool = True
     pushes: bool = False
     notes: tuple[str, ...] = ()
+
+
+def limits(features: Features) -> list[str]:
+    """What is not promised, each as a user would say it after "cannot"."""
+    lacking = [deed for name, deed in DEEDS.items() if not getattr(features, name)]
+    return [*lacking, *(["keep a lease beyond its connection"] if features.leases == "connection" else [])]

@@ -14,6 +14,8 @@ OLDEST = (3, 10)
 UNLIMITED_IF_TOLD = (4,)
 """From this version on a quorum queue that was not told otherwise drops what was lost so many times:"""
 LIMIT_UNLESS_TOLD = 20
+FORGETFUL = (3, 10)
+"""The version seen to forget young queues when its one node is killed; not what later ones do, nor where it ended."""
 MADE_ANEW = "to have it made as the URL says, let it run empty and delete it"
 _DIFFERENCE = re.compile(
     r"inequivalent arg '([^']+)' .* but current is (?:none|(?:the value )?'([^']*)'(?: of type '(\w+)')?)"
@@ -28,7 +30,9 @@ def examine(topology: Topology, queues: Iterable[str], until: float) -> list[Rem
     """
     server = topology.line.wire(until).server
     is_quorum = topology.naming.is_quorum
-    remarks = [_version(server), _durability(is_quorum), _consumer_timeout(topology.line.address.consumer_timeout)]
+    is_forgetful = is_quorum and version(server)[:2] == FORGETFUL
+    remarks = [_version(server), _durability(is_quorum, is_forgetful), *([_YOUNG_QUEUES] if is_forgetful else [])]
+    remarks.append(_consumer_timeout(topology.line.address.consumer_timeout))
     if is_quorum and version(server) < UNLIMITED_IF_TOLD:
         remarks.append(
             Remark(Weight.FINE, "delivery limit", "this version has none unless a policy sets one; 4.0 and later do")
@@ -55,12 +59,14 @@ def _version(server: dict[str, Any]) -> Remark:
     return Remark(Weight.FINE, "version", text)
 
 
-def _durability(is_quorum: bool) -> Remark:
+def _durability(is_quorum: bool, is_forgetful: bool) -> Remark:
     if is_quorum:
+        but = ", unless its queue is younger than a second (see young queues)" if is_forgetful else ""
         return Remark(
             Weight.FINE, "durability",
-            "quorum queues with confirms: an accepted task survives kill -9 and power loss; with three or more nodes"
-            " also the loss of a node (how many there are cannot be seen over AMQP: one alone is safe, not available)",
+            f"quorum queues with confirms: an accepted task survives kill -9 and power loss{but}; with three or more"
+            " nodes also the loss of a node (how many there are cannot be seen over AMQP: one alone is safe, not"
+            " available)",
         )  # fmt: skip
     return Remark(
         Weight.RISK, "durability",
@@ -68,6 +74,17 @@ def _durability(is_quorum: bool) -> Remark:
         " replicated; a delayed one may be lost when its queue is missing at its time",
         "use quorum queues: leave ?queue_type=classic out",
     )  # fmt: skip
+
+
+_YOUNG_QUEUES = Remark(
+    Weight.FINE, "young queues",  # no risk: it would be logged whenever a worker starts, of queues long past that age
+    "this version on one node, killed, may lose a queue that is younger than a second, with all that was confirmed to it,"
+    " or keep it without a leader, so that its worker stands still; and what is delayed may come three minutes late, none"
+    " of it lost",
+    "start a worker before the first tasks are sent, or run three nodes; a queue that stands still is to be deleted"
+    " (rabbitmqctl delete_queue); a shorter dead_letter_worker_publisher_confirm_timeout in advanced.config shortens the"
+    " three minutes",
+)  # fmt: skip
 
 
 def _other(full: str, kind: str, limit: int | None, server: dict[str, Any]) -> Remark:
