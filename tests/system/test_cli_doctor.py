@@ -79,6 +79,9 @@ def test_the_doctor_states_the_durability_of_a_live_broker(scheme: str, tmp_path
     assert findings(done, "error") == [], done.out
     subjects = {item["subject"] for item in done.json["items"]}
     assert {"broker", "durability"} <= subjects
+    limits = [text for subject, text, _ in findings(done, "ok") if subject == "limits"]
+    assert len(limits) == (scheme == "amqp")  # the others do all that there is
+    assert all("; nor refuse a second publish" in text and "; nor list workers" in text for text in limits)
     assert SECRET not in done.out + done.err
     assert not any(name.endswith(".db") for name in os.listdir())
 
@@ -124,6 +127,16 @@ def test_a_password_is_shown_by_no_command_that_shows_settings(tmp_path: Path) -
         done = taskbus(*arguments, "-b", f"sqlite:///{tmp_path}/queue.db", TASKBUS_RESULTS=url)
         assert SECRET not in done.out + done.err
         assert "me:***@db" in done.out
+
+
+def test_the_doctor_says_what_a_file_cannot_do_once_there_is_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/queue.db"
+    for is_there in (False, True):
+        done = taskbus("doctor", "-b", url, "-o", "json")
+        limits = [text for subject, text, _ in findings(done, "ok") if subject == "limits"]
+        assert limits == ["this broker cannot refuse a second publish of one task id"] * is_there
+        with TaskBus("shop", broker=url) as app:
+            app.send("tasks.add")
 
 
 # --- what a worker makes of it ---

@@ -1,4 +1,4 @@
-"""What a transport promises, as data: the contract suite tests it, ``taskbus doctor`` prints it."""
+"""What a transport promises, as data: the contract suite tests it, ``taskbus doctor`` says what is lacking."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -47,4 +47,4 @@ class Features:
 def limits(features: Features) -> list[str]:
     """What is not promised, each as a user would say it after "cannot"."""
     lacking = [deed for name, deed in DEEDS.items() if not getattr(features, name)]
-    return [*lacking, *(["keep a lease beyond its connection"] if features.leases == "connection" else [])]
+    return [*lacking, *(["keep a worker's lease when its connection ends"] if features.leases == "connection" else [])]

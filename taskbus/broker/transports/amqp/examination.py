@@ -15,7 +15,7 @@ UNLIMITED_IF_TOLD = (4,)
 """From this version on a quorum queue that was not told otherwise drops what was lost so many times:"""
 LIMIT_UNLESS_TOLD = 20
 FORGETFUL = (3, 10)
-"""The version seen to forget young queues when its one node is killed; not what later ones do, nor where it ended."""
+"""Where the kill of a lone node was seen to take young queues with it; of later versions nothing is known."""
 MADE_ANEW = "to have it made as the URL says, let it run empty and delete it"
 _DIFFERENCE = re.compile(
     r"inequivalent arg '([^']+)' .* but current is (?:none|(?:the value )?'([^']*)'(?: of type '(\w+)')?)"
@@ -78,12 +78,11 @@ def _durability(is_quorum: bool, is_forgetful: bool) -> Remark:
 
 _YOUNG_QUEUES = Remark(
     Weight.FINE, "young queues",  # no risk: it would be logged whenever a worker starts, of queues long past that age
-    "this version on one node, killed, may lose a queue that is younger than a second, with all that was confirmed to it,"
-    " or keep it without a leader, so that its worker stands still; and what is delayed may come three minutes late, none"
-    " of it lost",
-    "start a worker before the first tasks are sent, or run three nodes; a queue that stands still is to be deleted"
-    " (rabbitmqctl delete_queue); a shorter dead_letter_worker_publisher_confirm_timeout in advanced.config shortens the"
-    " three minutes",
+    "a single node of this version that is killed may lose a queue younger than a second, with all that was confirmed"
+    " to it, or bring it back without a leader, so that its worker stands still; and delayed tasks may come three"
+    " minutes late, though none is lost",
+    "start a worker before the first tasks are sent, or run three nodes; delete a queue that stands still (rabbitmqctl"
+    " delete_queue); dead_letter_worker_publisher_confirm_timeout in advanced.config makes the three minutes shorter",
 )  # fmt: skip
 
 
