@@ -1,18 +1,21 @@
 """The docs are kept true: generated pages are current, links lead somewhere, what is named exists."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.crash.__main__ import main as play_the_crash_suite
 from tests.crash.suite import playables
 from tests.shape.pages import ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [*sorted(DOCS.rglob("*.md")), *sorted(ROOT.glob("*.md")), ROOT / "contrib/README.md"]
 GUARANTEES = DOCS / "explanation/guarantees.md"
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 KINDS = {"tutorial": "tutorial", "howto": "how-to", "reference": "reference", "explanation": "explanation"}
 
 
@@ -88,6 +91,32 @@ def test_every_guarantee_names_cells_of_the_crash_suite_that_exist() -> None:
     missing = {name for name in named if not any(re.match(rf"{re.escape(name)}(\W|$)", cell) for cell in cells)}
     assert not missing
     assert len(named) > 20
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(command, id=f"{name_of(page)}: {command}")
+        for page in (CONTRIBUTING, GUARANTEES)
+        for command in re.findall(r"python -m tests\.crash ([^`#;\n]+)", page.read_text())
+    ],
+)
+def test_a_command_of_the_crash_suite_selects_cells(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["tests.crash", "--list", *shlex.split(command)])
+    assert play_the_crash_suite() == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_a_command_of_pytest_selects_tests() -> None:
+    page = CONTRIBUTING.read_text()
+    words = re.findall(r"-k (\w+)", page)
+    files = re.findall(r"pytest (\S+\.py)(?:::(\w+))?", page)
+    known = re.findall(r"def (test_\w+)", "".join(map(Path.read_text, sources_of_tests())))
+    assert words and files
+    assert not [word for word in words if not any(word in name for name in known)]
+    assert not [(file, name) for file, name in files if f"def {name}" not in (ROOT / file).read_text()]
 
 
 def test_every_failpoint_is_listed_and_every_listed_one_exists() -> None:
