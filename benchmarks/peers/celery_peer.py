@@ -5,12 +5,11 @@ import time
 from importlib.metadata import version
 from typing import Any
 
-from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, STEPS, URL, VARIANT, add_up, counter_hit
+from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, RESULTS_URL, STEPS, URL, VARIANT, add_up, counter_hit
 from celery import Celery, chain, chord
 
 IS_LATE = VARIANT != "early"
-IS_AMQP = URL.startswith("amqp")
-app = Celery("bench", broker=URL, backend="rpc://" if IS_AMQP else URL)
+app = Celery("bench", broker=URL, backend=RESULTS_URL or URL)
 app.conf.update(
     task_ignore_result=not KEEPS_RESULTS,
     task_acks_late=IS_LATE,

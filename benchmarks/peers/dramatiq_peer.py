@@ -6,8 +6,9 @@ from importlib.metadata import version
 from typing import Any
 
 import dramatiq
-from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, URL, add_up, counter_hit
+from adapter import FOLDER, IO_SLOTS, KEEPS_RESULTS, NAP, RESULTS_URL, URL, add_up, counter_hit
 from dramatiq.results import Results
+from dramatiq.results.backends import RedisBackend
 
 IS_AMQP = URL.startswith("amqp")
 if IS_AMQP:
@@ -16,13 +17,12 @@ if IS_AMQP:
     broker: Any = RabbitmqBroker(url=URL, confirm_delivery=True)
 else:
     from dramatiq.brokers.redis import RedisBroker
-    from dramatiq.results.backends import RedisBackend
 
     broker = RedisBroker(url=URL)
-    broker.add_middleware(Results(backend=RedisBackend(url=URL)))
+broker.add_middleware(Results(backend=RedisBackend(url=RESULTS_URL or URL)))
 dramatiq.set_broker(broker)
 hit = counter_hit()
-KEPT: dict[str, Any] = {} if IS_AMQP else {"store_results": KEEPS_RESULTS}
+KEPT: dict[str, Any] = {"store_results": KEEPS_RESULTS}
 
 
 @dramatiq.actor(actor_name="noop", **KEPT)
@@ -47,7 +47,7 @@ def sum_up(number: int) -> int:
     return add_up()
 
 
-@dramatiq.actor(actor_name="instant", **({} if IS_AMQP else {"store_results": True}))
+@dramatiq.actor(actor_name="instant", store_results=True)
 def instant() -> float:
     """When it ran."""
     return time.time()
@@ -73,7 +73,7 @@ class DramatiqPeer:
         return False
 
     def send_later(self, delay: float) -> object:
-        return None if IS_AMQP else instant.send_with_options(delay=int(delay * 1000))
+        return instant.send_with_options(delay=int(delay * 1000))
 
     def wait(self, sent: Any) -> Any:
         return sent.get_result(block=True, timeout=60_000)
