@@ -49,7 +49,7 @@ def section(
         f"## On {broker}",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}, {', '.join(f'{name} {value}' for name, value in machine.items())}.",
-        f"{tasks:,} tasks a figure, {len(rounds)} rounds.",
+        f"{tasks:,} tasks a figure, {len(rounds)} {'round' if len(rounds) == 1 else 'interleaved rounds, medians'}.",
         "",
         f"| {' | '.join(heads)} |",
         f"|---|{'--:|' * (len(heads) - 1)}",
