@@ -94,7 +94,6 @@ def _costs(found: Sequence[Capacity]) -> Rows:
     rows.append((f"bytes written by the broker, batches of {BATCH}", [f"{_written(each):.0f}" for each in costs]))
     rows.append(("bytes a queued task takes", [f"{each.held:.0f}" for each in costs]))
     rows.append(("bytes a remembered task id takes", [f"{each.remembered:.0f}" for each in costs]))
-    rows.append(("connections of a worker", [f"{each.connections}" for each in costs]))
     return rows
 
 
