@@ -44,6 +44,7 @@ def wire() -> DeafWire:
 def inbox(wire: DeafWire) -> Inbox:
     inbox = Inbox(cast("Wire", wire), 1)
     inbox._all[b"1"] = inbox.flows[b"1"] = Flow(Subscription("default", "", 10))
+    inbox._tags = 1
     wire.posted.clear()
     return inbox
 
@@ -107,3 +108,21 @@ def test_a_cancelled_subscription_is_forgotten_once_the_broker_has_confirmed_it(
     inbox.on_method(frames.BASIC_CANCEL.id, frames.method(1, frames.BASIC_CANCEL, tag.decode(), True)[11:-1])
     assert not inbox._all
     assert not inbox.flows
+
+
+def subscribed(inbox: Inbox, prefetch: int) -> list[Subscription]:
+    inbox.answers.extend([(0, ())] * 9)
+    inbox.subscribe([Subscription("default", "", prefetch)], cast("Naming", EveryName()), time.monotonic() + 1)
+    inbox.answers.clear()
+    return [flow.subscription for flow in inbox.flows.values()]
+
+
+def test_a_subscription_that_holds_messages_is_not_cancelled_for_a_larger_one(inbox: Inbox, wire: DeafWire) -> None:
+    arrive(inbox, 1)
+    assert subscribed(inbox, 12) == [Subscription("default", "", 10), Subscription("default", "", 2)]
+    assert subscribed(inbox, 12) == [Subscription("default", "", 10), Subscription("default", "", 2)]
+    assert subscribed(inbox, 15) == [Subscription("default", "", 10), Subscription("default", "", 5)]
+    inbox.ack([1])
+    assert subscribed(inbox, 15) == [Subscription("default", "", 10), Subscription("default", "", 5)]
+    assert subscribed(inbox, 16) == [Subscription("default", "", 16)]
+    assert len(inbox._all) == 1

@@ -5,7 +5,7 @@ frames as the order of the tags allows.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from taskbus.broker.transports.amqp import frames
@@ -90,13 +90,33 @@ class Inbox(Calls):
     # --- subscribing ---
 
     def subscribe(self, wanted: Iterable[Subscription], naming: Naming, until: float) -> None:
-        """Consume from these, and from nothing else, with this many messages unacked at most on each."""
-        wanted = set(wanted)
-        superfluous = [tag for tag, flow in self.flows.items() if flow.subscription not in wanted]
+        """Consume from these, and from nothing else, with this many messages unacked at most on each.
+
+        What holds messages gets another subscription beside it for what it lacks: RabbitMQ takes nothing back from one
+        that is cancelled while its node is down (3.10).
+        """
+        missing = {(each.queue, each.level): each.prefetch for each in wanted}
+        held: dict[tuple[str, str], dict[bytes, Flow]] = {}
+        for tag, flow in self.flows.items():
+            held.setdefault(flow.subscription[:2], {})[tag] = flow
+        superfluous: list[bytes] = []
+        for place, flows in held.items():
+            lacking = missing.get(place, 0) - sum(flow.subscription.prefetch for flow in flows.values())
+            if lacking:
+                idle = [tag for tag, flow in flows.items() if lacking < 0 or not flow.unacked]
+                superfluous += idle
+                lacking += sum(flows[tag].subscription.prefetch for tag in idle)
+            missing[place] = lacking
         self._post_cancel(superfluous)
-        missing = wanted - {flow.subscription for flow in self.flows.values()}
+        asked = self._post_consume([Subscription(*place, prefetch) for place, prefetch in missing.items()], naming)
+        self._take_cancelled(superfluous, until)
+        for _ in range(asked):
+            self.take(until)
+
+    def _post_consume(self, missing: Sequence[Subscription], naming: Naming) -> int:
+        """Ask for these, but for those of nothing; how many answers there will be."""
         asked = 0
-        for prefetch in sorted({each.prefetch for each in missing}):
+        for prefetch in sorted({each.prefetch for each in missing if each.prefetch}):
             self.post(frames.BASIC_QOS, 0, prefetch, False)
             asked += 1
             for each in sorted(missing):
@@ -107,9 +127,7 @@ class Inbox(Calls):
                     name = naming.queue(each.queue, each.level)
                     self.post(frames.BASIC_CONSUME, 0, name, tag.decode(), False, False, False, False, {})
                     asked += 1
-        self._take_cancelled(superfluous, until)
-        for _ in range(asked):
-            self.take(until)
+        return asked
 
     def cancel(self, tags: Iterable[bytes], until: float) -> None:
         """Consume from these no more. What is on its way from them still arrives."""

@@ -20,8 +20,8 @@ IDLE = 1.0
 """Seconds without a word after which the broker is asked whether it takes messages before one is entrusted to it."""
 
 
-PAUSE = 0.05
-"""Seconds until what a queue refused is sent again."""
+PAUSE, LONGEST_PAUSE = 0.05, 0.4
+"""Seconds until what a queue refused is sent again; each time twice as many: clients must not crowd a new leader."""
 
 
 class Outcome(NamedTuple):
@@ -60,10 +60,13 @@ class Publisher:
         wire, confirms = self._ready(until)
         self._announce(wire, confirms, until)
         pending, outcome = letters, self._send(wire, confirms, letters, until)
-        was_remade = False
+        was_remade, pause = False, PAUSE
         while outcome.has_more_to_do and not (outcome.returned and was_remade):
-            if outcome.refused and not self._pause(wire, until):
-                break
+            if outcome.refused:
+                again = self._elsewhere(wire, confirms, time.monotonic() + pause, until)
+                if again is None:
+                    break
+                confirms, pause = again, min(2 * pause, LONGEST_PAUSE)
             if outcome.returned:
                 was_remade = True
                 if not self._remake(wire, confirms, outcome.returned, until):
@@ -84,18 +87,29 @@ class Publisher:
                 raise PublishFailed(f"{self.line.address.where} did not take an announcement in time")
             letters.clear()
 
-    def _pause(self, wire: Wire, until: float) -> bool:
-        """Let a moment pass: a queue refuses while it is being made, or changes its leader. False: no time is left."""
-        now = time.monotonic()
-        if now + PAUSE > until:
-            return False
+    def _elsewhere(self, wire: Wire, confirms: Confirms, at: float, until: float) -> Confirms | None:
+        """Another channel than one where a queue refused, from ``at`` on; None: no time is left.
+
+        A queue refuses while it is being made, or changes its leader. On a channel that first asked a leader that was
+        dead, RabbitMQ 3.10 asks no other: there the queue would refuse until that node is back.
+        """
+        if at > until:
+            return None
         try:
             while True:
-                wire.wait(now + PAUSE)
+                wire.wait(at)
         except TooLate:
-            return True
+            pass
         except WireLost:
-            return False
+            return None
+        try:
+            confirms.close(until)
+            fresh = Confirms(wire)
+            fresh.take(until)
+        except (Refused, TooLate, WireLost):
+            return None
+        self._confirms = fresh
+        return fresh
 
     def _complain(self, wire: Wire, letters: Sequence[Letter], accepted: int, outcome: Outcome) -> None:
         """Raise what describes this outcome of the last try. ``accepted``: how many were, by those before it."""
