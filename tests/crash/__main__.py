@@ -38,6 +38,9 @@ GOODBYE = 10.0
 SECOND_CHANCES = 40
 """Failed cells that are played once more, one at a time; when more have failed, it is not the machine."""
 
+USAGE = 2
+"""The status for what was asked wrongly, as argparse has it."""
+
 Row = dict[str, Any]
 
 
@@ -45,6 +48,10 @@ def main() -> int:
     asked = _arguments()
     grounds = [GROUNDS[name] for name in asked.broker or GROUNDS]
     cells = [cell for cell in playables(grounds) if all(word in cell.name for word in asked.words)]
+    if not cells:
+        where = ", ".join(ground.name for ground in grounds)
+        print(f"No cell on {where} has {_quoted(asked.words)} in its name; --list prints the names.", file=sys.stderr)
+        return USAGE
     part, parts = asked.shard
     cells = cells[part - 1 :: parts]
     if asked.list:
@@ -90,6 +97,10 @@ def _left_out(ground: Ground, why: str, cells: list[Playable]) -> Row:
     if os.environ.get("CI"):
         return {"case": name, "good": False, "took": 0.0, "error": why}
     return {"case": name, "not_run": why}
+
+
+def _quoted(words: list[str]) -> str:
+    return " and ".join(repr(word) for word in words)
 
 
 def _names(text: str) -> list[str]:

@@ -24,7 +24,7 @@ LATE = 10.0
 
 def no_compiler() -> str:
     """Why the shim cannot be made, or empty."""
-    return "" if shutil.which("cc") else "moving the clock of one process needs a C compiler (cc)"
+    return "" if shutil.which("cc") else "it takes a shim in C, and cc is not installed; run `make services`"
 
 
 class Shift:

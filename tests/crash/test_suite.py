@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from .__main__ import main
+from .cases_of_clocks import no_compiler
+from .checker import Verdict
 from .grid import GRID
 from .grounds import GROUNDS
 from .suite import CASES, QUICK_ELSEWHERE, QUICK_SQUARES, Playable, not_run, playables
@@ -45,3 +48,26 @@ def test_cells_have_names_of_their_own_and_the_quick_squares_exist() -> None:
     for broker, starts in QUICK_ELSEWHERE.items():
         here = [cell.cell for cell in playables([GROUNDS[broker]])]
         assert [start for start in starts if not any(cell.startswith(start) for cell in here)] == []
+
+
+def test_a_missing_program_fails_a_cell_where_all_are_installed(
+    tmp_path: Path, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cell = Playable("case", GROUNDS["sqlite"], lambda place: Verdict(), is_quick=False, obstacle=no_compiler)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    outcome = cell.play(tmp_path / "cell", town)
+    assert outcome.is_good and "cc is not installed" in outcome.not_run
+    monkeypatch.setenv("CI", "true")
+    outcome = cell.play(tmp_path / "cell", town)
+    assert not outcome.is_good and not outcome.not_run and "cc is not installed" in outcome.error
+
+
+def test_words_that_no_cell_has_are_an_error_of_usage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["crash", "case 8:", "of no cell", "--broker", "sqlite"])
+    assert main() == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == "No cell on sqlite has 'case 8:' and 'of no cell' in its name; --list prints the names.\n"
