@@ -1,7 +1,6 @@
 """What `docs/howto/secure_redis.md` says is enough: users with the least permissions, and TLS."""
 
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +27,7 @@ from taskbus.testing.transport_leases import LeasesContract
 from taskbus.testing.transport_messages import MessagesContract
 from taskbus.testing.transport_publishing import PublishingContract
 from tests.servers.redis_server import RedisServer
+from tests.servers.server import need
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "secure_redis.md"
 
@@ -175,11 +175,10 @@ def test_a_sender_that_may_do_some_more_begins_workflows(server: RedisServer, ur
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """ca.pem, and for localhost server.pem and server.key; wrong.pem is another authority."""
     folder = tmp_path_factory.mktemp("certificates")
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+    program = need("openssl")
 
     def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+        subprocess.run([program, *arguments], cwd=folder, check=True, capture_output=True)
 
     for name in ("ca", "wrong"):
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
