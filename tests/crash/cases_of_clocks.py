@@ -88,7 +88,7 @@ def producers_clock(place: Place) -> Verdict:
     "49e",
     "the broker's clock jumps an hour ahead: tasks may run twice, none is lost",
     obstacle=no_compiler,
-    on=("redis", "postgresql"),
+    on=("redis", "postgresql", "mysql"),
 )
 def brokers_clock_ahead(place: Place) -> Verdict:
     return _brokers_clock(place, HOUR)
@@ -98,14 +98,20 @@ def brokers_clock_ahead(place: Place) -> Verdict:
     "49f",
     "the broker's clock falls back an hour: tasks may be late, none is lost",
     obstacle=no_compiler,
-    on=("redis", "postgresql"),
+    on=("redis", "postgresql", "mysql"),
 )
 def brokers_clock_back(place: Place) -> Verdict:
     return _brokers_clock(place, -HOUR)
 
 
+def _account(place: Place) -> str | None:
+    """The user its server runs as."""
+    accounts = {"postgresql": "postgres", "mysql": "mysql"}
+    return humble(accounts[place.kind]) if place.kind in accounts else None
+
+
 def _brokers_clock(place: Place, seconds: float) -> Verdict:
-    shift = Shift(own_folder("clock", humble("postgres") if place.kind == "postgresql" else None), "broker")
+    shift = Shift(own_folder("clock", _account(place)), "broker")
     with place.alone(environment=shift.environment) as (place, _), Cell(place, replace(RULES, slack=10.0)) as cell:
         cell.send("hold", GATE, count=2)
         workers = [cell.worker(), cell.worker()]
