@@ -84,22 +84,12 @@ def producers_clock(place: Place) -> Verdict:
         return verdict
 
 
-@case(
-    "49e",
-    "the broker's clock jumps an hour ahead: tasks may run twice, none is lost",
-    obstacle=no_compiler,
-    on=("redis", "postgresql", "mysql"),
-)
+@case("49e", "the broker's clock jumps an hour ahead: tasks may run twice, none is lost", obstacle=no_compiler)
 def brokers_clock_ahead(place: Place) -> Verdict:
     return _brokers_clock(place, HOUR)
 
 
-@case(
-    "49f",
-    "the broker's clock falls back an hour: tasks may be late, none is lost",
-    obstacle=no_compiler,
-    on=("redis", "postgresql", "mysql"),
-)
+@case("49f", "the broker's clock falls back an hour: tasks may be late, none is lost", obstacle=no_compiler)
 def brokers_clock_back(place: Place) -> Verdict:
     return _brokers_clock(place, -HOUR)
 
