@@ -135,8 +135,8 @@ def test_its_gauges_are_those_of_the_worker(sold: Stage, exporter: Exporter, bus
         assert exporter.value("celery_active_worker_count", queue_name=queue) == 1
         assert exporter.value("celery_active_process_count", queue_name=queue) == 2
         assert exporter.value("celery_queue_length", queue_name=queue) == 0
-        if sold.url.startswith("amqp"):
-            assert exporter.value("celery_active_consumer_count", queue_name=queue) == 1
+        if sold.url.startswith("amqp"):  # its subscriptions: one that held tasks when more were wanted got a second one
+            assert exporter.value("celery_active_consumer_count", queue_name=queue) in (1, 2)
 
 
 def test_it_knows_when_a_worker_is_gone_and_what_waits_then(sold: Stage, exporter: Exporter, bus: TaskBus) -> None:
