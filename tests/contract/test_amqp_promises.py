@@ -206,6 +206,29 @@ def test_nothing_is_left_behind_by_a_worker_that_has_gone(
     assert waiting(broker) == ["a"]
 
 
+def test_a_worker_that_rests_has_one_subscription_to_a_queue_whatever_it_had_before(
+    node: RabbitServer, broker: Broker, url: str, join: Callable[..., Consumer]
+) -> None:
+    name = f"{url.partition('prefix=')[2]}default"
+
+    def consumers() -> int:
+        return node.control("list_consumers", "queue_name", "--silent").split().count(name)
+
+    consumer = join()
+    send(broker, "a")
+    held = fetch_when_there(consumer)
+    send(broker, "b", "c")
+    held += fetch_all(consumer)
+    consumer.renew()
+    assert consumers() == 2, "one that holds something is not cancelled to be made larger"
+    consumer.settle(acks(held), None, shared=False)
+    consumer.renew()
+    assert consumers() == 1
+    send(broker, "d")
+    consumer.settle(acks(fetch_when_there(consumer)), None, shared=False)
+    assert waiting(broker) == []
+
+
 # --- delays ---
 
 

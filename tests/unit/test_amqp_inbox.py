@@ -126,3 +126,17 @@ def test_a_subscription_that_holds_messages_is_not_cancelled_for_a_larger_one(in
     assert subscribed(inbox, 15) == [Subscription("default", "", 10), Subscription("default", "", 5)]
     assert subscribed(inbox, 16) == [Subscription("default", "", 16)]
     assert len(inbox._all) == 1
+
+
+def test_subscriptions_that_hold_nothing_are_merged_and_no_others(inbox: Inbox, wire: DeafWire) -> None:
+    assert inbox.split() == []
+    arrive(inbox, 1)
+    assert len(subscribed(inbox, 12)) == 2
+    assert inbox.split() == []
+    inbox.ack([1])
+    assert inbox.split() == [b"1", b"2"]
+    inbox.answers.extend([(0, ())] * 9)
+    inbox.merge([Subscription("default", "", 12)], cast("Naming", EveryName()), time.monotonic() + 1)
+    assert [flow.subscription for flow in inbox.flows.values()] == [Subscription("default", "", 12)]
+    assert len(inbox._all) == 1
+    assert inbox.split() == []

@@ -84,9 +84,7 @@ class Holding:
     def check(self) -> None:
         """Raises ``LeaseLost`` if the connection that held something is no more. One that held nothing is forgotten."""
         inbox = self._inbox
-        if inbox is None:
-            return
-        if _is_alive(inbox):
+        if inbox is None or _is_alive(inbox):
             return
         why = inbox.wire.failure or (inbox.closed.text if inbox.closed else "it was closed")
         had_any = bool(self.held)
@@ -296,10 +294,8 @@ class Holding:
     def finish(self, settlements: Iterable[Settlement], until: float) -> None:
         """Ack what was settled."""
         arrived = [self.held.pop(each.delivery.tag).arrived for each in settlements if each.delivery]
-        try:
+        with suppress(WireLost):  # they come again, to whoever holds a lease; all else was done
             self._ack(arrived, until)
-        except WireLost:
-            pass  # they come again, to whoever holds a lease; all else was done
 
     def finish_early(self, settlements: Sequence[Settlement], until: float) -> None:
         """Ack those that need not wait for the others; settled again with those, they are neither done nor stale."""
@@ -330,6 +326,9 @@ class Holding:
         if inbox is None or not inbox.is_usable:
             return
         inbox.wire.read()
+        if not self.held and inbox.split():
+            self._come_to_rest(inbox, until)
+            inbox.merge(self._levels.subscriptions(self._prefetch), self._topology.naming, until)
         if not (inbox.fresh or self._is_anything_for(self.queues)):
             return
         now = time.monotonic()

@@ -92,8 +92,8 @@ class Inbox(Calls):
     def subscribe(self, wanted: Iterable[Subscription], naming: Naming, until: float) -> None:
         """Consume from these, and from nothing else, with this many messages unacked at most on each.
 
-        What holds messages gets another subscription beside it for what it lacks: RabbitMQ takes nothing back from one
-        that is cancelled while its node is down (3.10).
+        What holds messages gets another subscription beside it for what it lacks, until they are merged: RabbitMQ takes
+        nothing back from one that is cancelled while its node is down (3.10).
         """
         missing = {(each.queue, each.level): each.prefetch for each in wanted}
         held: dict[tuple[str, str], dict[bytes, Flow]] = {}
@@ -112,6 +112,19 @@ class Inbox(Calls):
         self._take_cancelled(superfluous, until)
         for _ in range(asked):
             self.take(until)
+
+    def split(self) -> list[bytes]:
+        """The subscriptions that hold nothing, where several of one queue do not."""
+        idle: dict[tuple[str, str], list[bytes]] = {}
+        for tag, flow in self.flows.items():
+            if not flow.unacked:
+                idle.setdefault(flow.subscription[:2], []).append(tag)
+        return [tag for tags in idle.values() if len(tags) > 1 for tag in tags]
+
+    def merge(self, wanted: Iterable[Subscription], naming: Naming, until: float) -> None:
+        """As ``subscribe``, with one subscription in the place of those that are ``split``."""
+        self.cancel(self.split(), until)
+        self.subscribe(wanted, naming, until)
 
     def _post_consume(self, missing: Sequence[Subscription], naming: Naming) -> int:
         """Ask for these, but for those of nothing; how many answers there will be."""
