@@ -17,7 +17,7 @@ from .cases_of_networks import BACK_WITHIN, SEND_WITHIN, back_at_work, lasts
 from .checker import Verdict
 from .harness import Cell
 from .ledger import now
-from .place import Place
+from .place import Place, declare
 from .registry import Cases
 
 case = Cases(("rabbitmq",))
@@ -131,7 +131,7 @@ def _kill_leader(place: Place, leads: int) -> Verdict:
 def _declare_at(node: RabbitServer, home: homes.RabbitPrefix) -> None:
     """Make the queue of the tasks by this node, which leads it then: RabbitMQ's default for who declares."""
     broker = Broker(replace(home, server=node.url).url())
-    broker.connection().channel().storage.declare_queue("default", expires=None, passive=False)
+    declare(broker, "default")
     broker.close()
 
 

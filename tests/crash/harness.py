@@ -27,7 +27,7 @@ from .checker import Verdict, check
 from .environment import BROKER, CLOCK, FAILPOINTS, LEDGER, MUTANT, RESULTS
 from .history import Rules, join
 from .ledger import Event, Ledger, View, now, open_sink
-from .place import Place
+from .place import Place, declare
 from .victim import Worker, send_signal
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -63,7 +63,7 @@ class Cell:
         self.rules = replace(self.rules, forks=not self.eye.broker.features.atomic_settle)
         if not self.eye.broker.features.lists:
             for queue in shared or ("default",):
-                self.eye.broker.purge(queue)  # only what it has named will it see
+                declare(self.eye.broker, queue)  # only what it has named will it see
         self.eye.broker.queues()  # the tables are made now: later on a stopped process may hold the lock
         self.eye.store.results(["none"])
         self.workers: list[Worker] = []

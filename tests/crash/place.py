@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from taskbus.broker.broker import Broker
 from tests.servers.proxy import Proxy
 from tests.servers.server import Server
 
@@ -107,3 +108,8 @@ class Place:
             yield replace(self, results=kind.home(url_of(server)), results_server=server), server
         finally:
             server.kill()
+
+
+def declare(broker: Broker, queue: str) -> None:
+    """Make a queue, as a worker does: on RabbitMQ a broker sees those alone that it has named."""
+    broker.connection().channel().storage.declare_queue(queue, expires=None, passive=False)
