@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,22 +15,12 @@ from taskbus.database.redis_cluster import slot
 from taskbus.errors import BrokerError, PublishFailed, PublishUnknown
 from taskbus.testing.transport_basis import DEADLINE, acks, fetch_when_there, ids, message, quiet, readable, send
 from taskbus.testing.transport_contract import TransportContract
-from tests.servers.redis_server import ALWAYS, QUICK_COPIES, RedisCluster, RedisSentinel, RedisServer
+from tests.servers.redis_server import ALWAYS, QUICK_COPIES, RedisCluster, RedisSentinel, RedisServer, spread
 from tests.servers.server import until
 
 # Forking a process with threads is what some of this is about; Python 3.12 and later warn of it.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        cluster.start()
-        yield cluster
-    finally:
-        cluster.kill()
 
 
 @pytest.fixture
@@ -43,17 +32,6 @@ class TestRedisClusterTransport(TransportContract):
     @pytest.fixture
     def url(self, url: str) -> str:
         return url
-
-
-def spread(keys: Keys, nodes: int = 3) -> list[str]:
-    """A name of a queue for each node."""
-    step = 16384 // nodes
-    found: dict[int, str] = {}
-    for n in itertools.count():
-        found.setdefault(min(slot(keys.base(f"q{n}")) // step, nodes - 1), f"q{n}")
-        if len(found) == nodes:
-            return [found[node] for node in range(nodes)]
-    raise AssertionError
 
 
 @pytest.mark.parametrize("key", ["taskbus:{default}:0", "a", "{}x", "{a}b{c}", "x{{y}}", "żółw{ł}"])
@@ -166,9 +144,7 @@ def test_one_node_of_a_cluster_is_refused_by_name(cluster: RedisCluster) -> None
 
 
 def test_a_replica_takes_over_for_a_node_that_died(tmp_path: Path) -> None:
-    cluster = RedisCluster(tmp_path, replicas=1)
-    try:
-        cluster.start()
+    with RedisCluster(tmp_path, replicas=1) as cluster:
         queues = spread(Keys("taskbus"))
         broker = Broker(cluster.url)
         consumer = broker.consumer(queues, name="w", lease=60)
@@ -191,8 +167,6 @@ def test_a_replica_takes_over_for_a_node_that_died(tmp_path: Path) -> None:
         assert readable(consumer)
         consumer.close()
         broker.close()
-    finally:
-        cluster.kill()
 
 
 def eventually_sent(broker: Broker, id: str, **fields: object) -> None:

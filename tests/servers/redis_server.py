@@ -1,5 +1,6 @@
 """redis-server for tests, alone, with Sentinels, or as a cluster; and one command at a time to it, as an operator."""
 
+import itertools
 import socket
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -8,6 +9,8 @@ from typing import Any
 
 import hiredis
 
+from taskbus.broker.transports.redis.keys import Keys
+from taskbus.database.redis_cluster import SLOTS, slot
 from tests.servers.server import Server, free_port, need, until
 
 ALWAYS = ("--appendonly", "yes", "--appendfsync", "always", "--save", "")
@@ -151,9 +154,9 @@ class RedisCluster:
         """Start the nodes, let them meet, and return when each knows that all is well."""
         for node in self.nodes:
             node.start()
-        step = 16384 // self.count
+        step = SLOTS // self.count
         for n, node in enumerate(self.nodes[: self.count]):
-            node.cli("CLUSTER", "ADDSLOTSRANGE", n * step, 16383 if n == self.count - 1 else (n + 1) * step - 1)
+            node.cli("CLUSTER", "ADDSLOTSRANGE", n * step, SLOTS - 1 if n == self.count - 1 else (n + 1) * step - 1)
         for node, bus in zip(self.nodes[1:], self._buses[1:], strict=True):
             self.nodes[0].cli("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
         self.wait_until_well()
@@ -177,6 +180,28 @@ class RedisCluster:
     def kill(self) -> None:
         for node in self.nodes:
             node.kill()
+
+    def __enter__(self) -> "RedisCluster":
+        try:
+            self.start()
+        except BaseException:
+            self.kill()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def spread(keys: Keys, nodes: int = 3) -> list[str]:
+    """A name of a queue for each of so many primaries of a ``RedisCluster``."""
+    step = SLOTS // nodes
+    found: dict[int, str] = {}
+    for n in itertools.count():
+        found.setdefault(min(slot(keys.base(f"q{n}")) // step, nodes - 1), f"q{n}")
+        if len(found) == nodes:
+            return [found[node] for node in range(nodes)]
+    raise AssertionError
 
 
 def _ask(connection: socket.socket, command: Sequence[object]) -> Any:

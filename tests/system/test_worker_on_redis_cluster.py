@@ -15,11 +15,10 @@ from worker_process import StartWorker, is_alive, wait_until
 
 from taskbus import State, TaskBus, as_completed, chord
 from taskbus.broker.transports.redis.keys import Keys
-from taskbus.database.redis_cluster import SLOTS, slot
 from taskbus.errors import FlowFailed, PublishFailed
 from taskbus.outcome import Reason
 from taskbus.store.base import Filter
-from tests.servers.redis_server import RedisCluster
+from tests.servers.redis_server import RedisCluster, spread
 from tests.servers.server import until
 
 NODES = 3
@@ -32,12 +31,8 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
-    cluster = RedisCluster(tmp_path_factory.mktemp("cluster"), NODES)
-    try:
-        cluster.start()
+    with RedisCluster(tmp_path_factory.mktemp("cluster"), NODES) as cluster:
         yield cluster
-    finally:
-        cluster.kill()
 
 
 @pytest.fixture
@@ -62,13 +57,7 @@ def keys_of(url: str) -> Keys:
 @pytest.fixture
 def queues(url: str) -> list[str]:
     """The name of a queue on each node."""
-    keys, found = keys_of(url), dict[int, str]()
-    for number in itertools.count():
-        node = min(slot(keys.base(f"q{number}")) // (SLOTS // NODES), NODES - 1)
-        found.setdefault(node, f"q{number}")
-        if len(found) == NODES:
-            break
-    return [found[node] for node in range(NODES)]
+    return spread(keys_of(url), NODES)
 
 
 def test_tasks_of_queues_on_every_node_return_their_results(
@@ -157,12 +146,8 @@ class TestOneNodeDies:
 
     @pytest.fixture
     def cluster(self, tmp_path: Path) -> Iterator[RedisCluster]:
-        cluster = RedisCluster(tmp_path / "cluster", NODES, replicas=1)
-        try:
-            cluster.start()
+        with RedisCluster(tmp_path / "cluster", NODES, replicas=1) as cluster:
             yield cluster
-        finally:
-            cluster.kill()
 
     def test_the_same_worker_goes_on_with_the_replica(
         self, bus: TaskBus, cluster: RedisCluster, queues: list[str], start_worker: StartWorker, tmp_path: Path

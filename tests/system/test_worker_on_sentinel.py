@@ -75,6 +75,14 @@ def bus(house: House) -> Iterator[TaskBus]:
         yield made
 
 
+@pytest.fixture
+def worker(bus: TaskBus, start_worker: StartWorker) -> Worker:
+    """One that has run something."""
+    worker = start_worker("-c", "2", "--lease", "120", app="sample_flows:app")
+    assert tasks.add.delay(1, 1).get(timeout=SOON) == 2
+    return worker
+
+
 @dataclass
 class Sends:
     """What became of sends: results of those accepted, how many ended how, and how long the longest took."""
@@ -133,11 +141,7 @@ def goes_on(worker: Worker, before: list[AsyncResult[Any]], sends: Sends, folder
     assert worker.stop() == 0
 
 
-def test_the_worker_goes_on_when_the_primary_is_killed(
-    house: House, bus: TaskBus, start_worker: StartWorker, tmp_path: Path
-) -> None:
-    worker = start_worker("-c", "2", "--lease", "120", app="sample_flows:app")
-    assert tasks.add.delay(1, 1).get(timeout=SOON) == 2
+def test_the_worker_goes_on_when_the_primary_is_killed(house: House, worker: Worker, tmp_path: Path) -> None:
     before = under_way(house, tmp_path)
     house.primary.kill()
     sends = sends_until_it_is_taken_over(house)
@@ -146,10 +150,8 @@ def test_the_worker_goes_on_when_the_primary_is_killed(
 
 
 def test_the_worker_goes_on_when_the_primary_falls_silent_and_comes_back_too_late(
-    house: House, bus: TaskBus, start_worker: StartWorker, tmp_path: Path
+    house: House, worker: Worker, tmp_path: Path
 ) -> None:
-    worker = start_worker("-c", "2", "--lease", "120", app="sample_flows:app")
-    assert tasks.add.delay(1, 1).get(timeout=SOON) == 2
     before = under_way(house, tmp_path)
     house.primary.pause()
     try:
