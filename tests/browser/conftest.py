@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-from tests.servers.server import find
+from tests.servers.server import INSTALL, find
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -36,7 +36,7 @@ def must_have(is_there: bool, reason: str) -> None:
 def browser() -> Iterator[Browser]:
     """One Chromium for a module. It ends with it: its event loop would be in the way of tests that run one."""
     program = find("chromium")
-    must_have(program is not None, "chromium is not installed; run `make services`")
+    must_have(program is not None, f"chromium {INSTALL}")
     must_have(BUILT.exists(), "the page is not built; run `python hatch_build.py build`")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=program, args=FLAGS)

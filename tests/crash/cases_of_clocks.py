@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from tests.servers.server import humble, own_folder
+from tests.servers.server import INSTALL, humble, own_folder
 
 from .cases import GATE, RULES, is_complete, running
 from .cases_of_networks import lasts
@@ -24,7 +24,7 @@ LATE = 10.0
 
 def no_compiler() -> str:
     """Why the shim cannot be made, or empty."""
-    return "" if shutil.which("cc") else "it takes a shim in C, and cc is not installed; run `make services`"
+    return "" if shutil.which("cc") else f"it takes a shim in C, and cc {INSTALL}"
 
 
 class Shift:
@@ -94,14 +94,14 @@ def brokers_clock_back(place: Place) -> Verdict:
     return _brokers_clock(place, -HOUR)
 
 
-def _account(place: Place) -> str | None:
-    """The user its server runs as."""
+def shift_of_server(kind: str) -> Shift:
+    """One that a server of this kind can read, whatever user it runs as where the tests are root."""
     accounts = {"postgresql": "postgres", "mysql": "mysql"}
-    return humble(accounts[place.kind]) if place.kind in accounts else None
+    return Shift(own_folder("clock", humble(accounts[kind]) if kind in accounts else None), "server")
 
 
 def _brokers_clock(place: Place, seconds: float) -> Verdict:
-    shift = Shift(own_folder("clock", _account(place)), "broker")
+    shift = shift_of_server(place.kind)
     with place.alone(environment=shift.environment) as (place, _), Cell(place, replace(RULES, slack=10.0)) as cell:
         cell.send("hold", GATE, count=2)
         workers = [cell.worker(), cell.worker()]

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.servers.server import INSTALL
+
 from . import (
     cases,
     cases_of_beats,
@@ -127,9 +129,6 @@ NOT_RUN = {
     "67": "fork safety is a system test of the runners' server",
     "74": "reload is a system test of the command line",
 }
-
-INSTALL = "is not installed; run `make services`"
-"""What an obstacle says that is a missing program: no excuse where ``CI`` is set, since all are installed there."""
 
 BETWEEN = "flow.recorded"
 """A step between what a settlement records and what it publishes: only where they are kept apart."""

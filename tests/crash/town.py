@@ -14,7 +14,7 @@ from typing import Any
 
 from taskbus.broker.transports.schemes import SCHEMES
 from taskbus.store.opening import SCHEMES as STORES
-from tests.servers.server import Server, find
+from tests.servers.server import INSTALL, Server, find
 
 from . import homes
 from .homes import File, Home
@@ -39,7 +39,7 @@ class Kind:
     def obstacle(self, *, as_store: bool = False) -> str:
         """Why nothing can live there now, or empty."""
         if find(self.program, *self.folders) is None:
-            return f"{self.program} is not installed; run `make services`"
+            return f"{self.program} {INSTALL}"
         if self.scheme not in (STORES if as_store else SCHEMES):
             return f"there is no {'result store' if as_store else 'transport'} for {self.scheme}:// yet"
         return ""

@@ -20,6 +20,8 @@ PLACES = ("/usr/sbin", "/usr/lib/rabbitmq/bin")
 TWINS = {"redis-server": "valkey-server"}
 """Servers that do as well, where the first is not there."""
 START_TIMEOUT = 60.0
+INSTALL = "is not installed; run `make services`"
+"""What is said of a missing program: no excuse where ``CI`` is set, since all are installed there."""
 
 
 def find(program: str, *folders: str) -> str | None:
@@ -32,7 +34,7 @@ def need(program: str, *folders: str) -> str:
     """The path of a server's program. Without it the test is skipped; where ``CI`` is set, it fails."""
     found = find(program, *folders)
     if found is None:
-        reason = f"{program} is not installed; run `make services`"
+        reason = f"{program} {INSTALL}"
         if os.environ.get("CI"):
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)

@@ -7,19 +7,15 @@ from pathlib import Path
 import pytest
 from cli_runs import taskbus
 
-from tests.crash.cases_of_clocks import Shift, no_compiler
+from tests.crash.cases_of_clocks import Shift, no_compiler, shift_of_server
 from tests.crash.town import KINDS, url_of
-from tests.servers.server import humble, own_folder
 
 OFF = 90.0
-ACCOUNTS = {"redis": None, "postgresql": "postgres"}
-"""Who the server runs as where the tests are root, and must be able to read its shift."""
 
 
 @pytest.fixture
 def shift(kind: str) -> Shift:
-    account = ACCOUNTS[kind]
-    return Shift(own_folder("clock", humble(account) if account else None), "server")
+    return shift_of_server(kind)
 
 
 @pytest.fixture
@@ -41,7 +37,7 @@ def parts_are_there(kind: str) -> None:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(why)
 
 
-@pytest.mark.parametrize("kind", ACCOUNTS)
+@pytest.mark.parametrize("kind", ["redis", "postgresql"])
 def test_the_doctor_warns_of_a_servers_clock_that_is_not_this_hosts(url: str, shift: Shift) -> None:
     assert clocks(url) == []
     for off, how in ((OFF, "ahead of"), (-OFF, "behind")):
