@@ -14,7 +14,7 @@ from pathlib import Path
 import workflows
 from environment import HOME
 from figures import Figure
-from grounds import GROUNDS, ground
+from grounds import ground
 from report import medians, section, write
 from rounds import field, run_round
 
@@ -35,7 +35,7 @@ PEERS = {
 def main() -> None:
     """Measure, write the report, print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--broker", choices=sorted(GROUNDS), default="sqlite")
+    parser.add_argument("--broker", choices=sorted(PEERS), default="sqlite")
     parser.add_argument("--peers", help="only these, by comma; the first is what ratios are of")
     parser.add_argument("--tasks", type=int, default=5_000, help="per figure (default 5,000)")
     parser.add_argument("--rounds", type=int, default=3)
@@ -65,9 +65,7 @@ def main() -> None:
                 told = "cannot" if figure.value is None else f"{figure.value:12,.4f} {figure.unit}"
                 print(f"round {number + 1}: {figure.peer:16} {figure.name:36} {told}", file=sys.stderr, flush=True)
             text = section(given.broker, given.tasks, about, rounds, machine)
-            write(
-                given.report, given.broker, text
-            )  # after each round: a run takes long, and may be ended before its end
+            write(given.report, given.broker, text)  # after each round: a run is long, and may be stopped half-way
     if given.output == "table":
         print(text)
     else:

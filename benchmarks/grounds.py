@@ -107,23 +107,21 @@ class RabbitGround:
         self.server.stop()
 
 
-class PostgresGround:
-    """One server with PostgreSQL's own defaults, a commit on the disk among them; a database for each figure."""
+class DatabasesGround:
+    """One server, a database for each figure; ``drop`` is how its kind drops one."""
 
     results = ""
+    drop = "DROP DATABASE IF EXISTS {}"
 
-    def __init__(self, folder: Path) -> None:
-        from tests.servers.postgres_server import PostgresServer
-
-        self.server = PostgresServer(fsync="on")
+    def __init__(self, server: Any) -> None:
+        self.server = server
         self.server.start()
         self._numbers = count(1)
         self.database = ""
-        self.version = f"PostgreSQL {self.server.run('SHOW server_version')[0][0].split()[0]}"
 
     def fresh(self) -> str:
         if self.database:
-            self.server.run(f"DROP DATABASE IF EXISTS {self.database} WITH (FORCE)")
+            self.server.run(self.drop.format(self.database))
         self.database = f"bench{next(self._numbers)}"
         self.server.run(f"CREATE DATABASE {self.database}")
         return f"{self.server.url().rpartition('/')[0]}/{self.database}"
@@ -132,30 +130,27 @@ class PostgresGround:
         self.server.stop()
 
 
-class MysqlGround:
-    """One MariaDB with its own defaults, a commit on the disk among them; a database for each figure."""
+class PostgresGround(DatabasesGround):
+    """PostgreSQL with its own defaults, a commit on the disk among them."""
 
-    results = ""
+    drop = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
+
+    def __init__(self, folder: Path) -> None:
+        from tests.servers.postgres_server import PostgresServer
+
+        super().__init__(PostgresServer(fsync="on"))
+        self.version = f"PostgreSQL {self.server.run('SHOW server_version')[0][0].split()[0]}"
+
+
+class MysqlGround(DatabasesGround):
+    """MariaDB with its own defaults, a commit on the disk among them."""
 
     def __init__(self, folder: Path) -> None:
         from tests.servers.mariadb_server import MariadbServer
 
         defaults = {"innodb_flush_log_at_trx_commit": "1", "innodb_buffer_pool_size": "128M"}
-        self.server = MariadbServer(**defaults, **{"innodb-log-file-size": "96M"})
-        self.server.start()
-        self._numbers = count(1)
-        self.database = ""
+        super().__init__(MariadbServer(**defaults, **{"innodb-log-file-size": "96M"}))
         self.version = f"MariaDB {self.server.run('SELECT version()')[0][0].partition('-')[0]}"
-
-    def fresh(self) -> str:
-        if self.database:
-            self.server.run(f"DROP DATABASE {self.database}")
-        self.database = f"bench{next(self._numbers)}"
-        self.server.run(f"CREATE DATABASE {self.database}")
-        return self.server.url(self.database)
-
-    def close(self) -> None:
-        self.server.stop()
 
 
 GROUNDS: dict[str, Callable[[Path], Any]] = {
