@@ -23,7 +23,7 @@ install: $(VENV)/dev.stamp ## make the environment .venv with everything for dev
 demo: $(VENV)/user.stamp ## count every line of Python's standard library, with a worker and two runners
 	@$(BIN)/python examples/stdlib_census
 
-services: ## install what the tests start: Redis, RabbitMQ, PostgreSQL, MariaDB, Chromium (apt-get, as root or by sudo)
+services: ## install what the tests start: Redis, RabbitMQ, PostgreSQL, MariaDB, Chromium, cc, openssl (apt-get, as root or by sudo)
 	@.ci/services
 
 test: $(VENV)/dev.stamp ## run the tests, the fast part of the crash suite included
