@@ -15,7 +15,8 @@ from taskbus.database.redis_cluster import slot
 from taskbus.errors import BrokerError, PublishFailed, PublishUnknown
 from taskbus.testing.transport_basis import DEADLINE, acks, fetch_when_there, ids, message, quiet, readable, send
 from taskbus.testing.transport_contract import TransportContract
-from tests.servers.redis_server import ALWAYS, QUICK_COPIES, RedisCluster, RedisSentinel, RedisServer, spread
+from tests.servers.redis_sentinel import House
+from tests.servers.redis_server import RedisCluster, spread
 from tests.servers.server import until
 
 # Forking a process with threads is what some of this is about; Python 3.12 and later warn of it.
@@ -184,26 +185,14 @@ def eventually_sent(broker: Broker, id: str, **fields: object) -> None:
 
 
 def test_the_primary_that_sentinels_name_is_followed_through_a_failover(tmp_path: Path) -> None:
-    with contextlib.ExitStack() as closing:
-        primary = RedisServer(tmp_path / "primary", *QUICK_COPIES, *ALWAYS)
-        replica = RedisServer(tmp_path / "replica", "--replicaof", "127.0.0.1", str(primary.port), *ALWAYS)
-        sentinels = []
-        for server in (primary, replica):
-            closing.callback(server.kill)
-            server.start()
-        for n in range(3):
-            sentinels.append(RedisSentinel(tmp_path / f"sentinel{n}", primary, 2))
-            closing.callback(sentinels[-1].kill)
-            sentinels[-1].start()
-        until(lambda: all(each.is_ready(1, 3) for each in sentinels), "the Sentinels know each other")
-        places = ",".join(f"127.0.0.1:{each.port}" for each in sentinels)
-        broker = Broker(f"sentinel://{places}/mymaster/0", publish_timeout=2)
+    with House(tmp_path) as house:
+        broker = Broker(house.url, publish_timeout=2)
         consumer = broker.consumer(["default"], name="w", lease=60)
         send(broker, "a", "b")
         (held,) = consumer.fetch(1)
-        until(primary.is_copied, "the replica has it all")
-        sentinels[0].kill()  # one Sentinel down is nothing
-        primary.kill()
+        until(house.primary.is_copied, "the replica has it all")
+        house.sentinels[0].kill()  # one Sentinel down is nothing
+        house.primary.kill()
         eventually_sent(broker, "c")
         came: list[str] = []
         deadline = time.monotonic() + DEADLINE

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -18,38 +18,16 @@ from taskbus.store.results import AsyncResult
 from taskbus.testing.flow_contract import FlowContract
 from taskbus.testing.records import dead, eventually, saved
 from taskbus.testing.store_contract import ProcessesContract, StoreContract
-from tests.servers.redis_server import ALWAYS, RedisSentinel, RedisServer
+from tests.servers.redis_sentinel import House
 from tests.servers.server import until
 
 FAILOVER = 60.0
 
 
-class House(NamedTuple):
-    primary: RedisServer
-    replica: RedisServer
-    sentinels: list[RedisSentinel]
-
-    @property
-    def url(self) -> str:
-        places = ",".join(f"127.0.0.1:{each.port}" for each in self.sentinels)
-        return f"sentinel://{places}/mymaster/0"
-
-
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    folder = tmp_path_factory.mktemp("sentinel")
-    primary = RedisServer(folder / "primary", *ALWAYS)
-    replica = RedisServer(folder / "replica", *ALWAYS, "--replicaof", "127.0.0.1", str(primary.port))
-    primary.start()
-    replica.start()
-    until(lambda: b"master_link_status:up" in replica.cli("INFO", "replication"), "the replica follows")
-    sentinels = [RedisSentinel(folder / f"sentinel{number}", primary, 2) for number in range(3)]
-    for sentinel in sentinels:
-        sentinel.start()
-    until(lambda: all(each.is_ready(1, 3) for each in sentinels), "the sentinels know each other")
-    yield House(primary, replica, sentinels)
-    for server in (*sentinels, replica, primary):
-        server.kill()
+    with House(tmp_path_factory.mktemp("sentinel")) as house:
+        yield house
 
 
 class TestRedisStoreBySentinel(StoreContract, FlowContract, ProcessesContract):

@@ -1,4 +1,4 @@
-"""redis-server for tests, alone, with Sentinels, or as a cluster; and one command at a time to it, as an operator."""
+"""redis-server for tests, alone or as a cluster; and one command at a time to it, as an operator."""
 
 import itertools
 import socket
@@ -53,9 +53,8 @@ class RedisServer(Server):
         """``port`` is for TLS then; the tests' own commands go by another."""
         if self.certificates is None:
             return ()
-        files = (("cert-file", "server.pem"), ("key-file", "server.key"), ("ca-cert-file", "ca.pem"))
-        options = [option for name, file in files for option in (f"--tls-{name}", str(self.certificates / file))]
-        return ("--tls-port", str(self.port), *options, "--tls-auth-clients", "optional")
+        options = [word for line in tls_files(self.certificates) for word in f"--{line}".split()]
+        return ("--tls-port", str(self.port), *options)
 
     def is_up(self) -> bool:
         try:
@@ -67,14 +66,14 @@ class RedisServer(Server):
         """The reply to one command on a connection of its own; raises ``hiredis.ReplyError`` when it is refused."""
         with socket.create_connection(("127.0.0.1", self.plain_port), 10) as connection:
             if self.password:
-                _ask(connection, ("AUTH", self.password))
-            return _ask(connection, command)
+                ask(connection, ("AUTH", self.password))
+            return ask(connection, command)
 
     def cli_as(self, user: str, password: str, *command: object) -> Any:
         """The same, as another user."""
         with socket.create_connection(("127.0.0.1", self.plain_port), 10) as connection:
-            _ask(connection, ("AUTH", user, password))
-            return _ask(connection, command)
+            ask(connection, ("AUTH", user, password))
+            return ask(connection, command)
 
     def is_copied(self) -> bool:
         """Whether its replica has all it has."""
@@ -98,57 +97,29 @@ class ValkeyServer(RedisServer):
         return (need(self.program, *folders), *self._arguments())
 
 
-class RedisSentinel(Server):
-    """One Sentinel that watches ``primary`` under the name ``mymaster``, and is quick to act."""
-
-    program = "redis-server"
-
-    def __init__(self, folder: Path, primary: RedisServer, quorum: int) -> None:
-        super().__init__(folder)
-        self.settings = folder / "sentinel.conf"
-        self.settings.write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {folder}\n"
-            f"sentinel monitor mymaster 127.0.0.1 {primary.port} {quorum}\n"
-            "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
-        )
-
-    def command(self) -> Sequence[str]:
-        return (need(self.program), str(self.settings), "--sentinel")
-
-    def is_up(self) -> bool:
-        try:
-            return self.cli("PING") == b"PONG"
-        except (OSError, hiredis.ReplyError):
-            return False
-
-    def cli(self, *command: object) -> Any:
-        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
-            return _ask(connection, command)
-
-    def is_ready(self, replicas: int, sentinels: int) -> bool:
-        """Whether it knows all of them, without which it may not act."""
-        told = self.cli("SENTINEL", "MASTER", "mymaster")
-        known = dict(zip(told[::2], told[1::2], strict=True))
-        return (int(known[b"num-slaves"]), int(known[b"num-other-sentinels"])) == (replicas, sentinels - 1)
-
-
 class RedisCluster:
     """Primaries with all slots between them, and one replica for each of the first ``replicas`` of them."""
 
-    def __init__(self, folder: Path, primaries: int = 3, replicas: int = 0) -> None:
+    def __init__(self, folder: Path, primaries: int = 3, replicas: int = 0, certificates: Path | None = None) -> None:
         self.folder = folder
         self.count = primaries
         self.nodes: list[RedisServer] = []
         self._buses: list[int] = []
+        tls = ("--tls-cluster", "yes", "--tls-replication", "yes") if certificates else ()
         for n in range(primaries + replicas):
             self._buses.append(free_port())
             options = ("--cluster-enabled", "yes", "--cluster-port", str(self._buses[-1]), "--cluster-node-timeout",
-                       "1000", "--cluster-require-full-coverage", "no", *QUICK_COPIES, *ALWAYS)  # fmt: skip
-            self.nodes.append(RedisServer(folder / f"node{n}", *options))
+                       "1000", "--cluster-require-full-coverage", "no", *QUICK_COPIES, *tls, *ALWAYS)  # fmt: skip
+            self.nodes.append(RedisServer(folder / f"node{n}", *options, certificates=certificates))
+
+    @property
+    def places(self) -> str:
+        """Where its nodes are, as a URL says it."""
+        return ",".join(f"127.0.0.1:{node.port}" for node in self.nodes)
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
+        return f"redis+cluster://{self.places}"
 
     def start(self) -> None:
         """Start the nodes, let them meet, and return when each knows that all is well."""
@@ -204,7 +175,14 @@ def spread(keys: Keys, nodes: int = 3) -> list[str]:
     raise AssertionError
 
 
-def _ask(connection: socket.socket, command: Sequence[object]) -> Any:
+def tls_files(certificates: Path) -> list[str]:
+    """Redis' settings, one a line, of a server that has these ``certificates``."""
+    files = (("cert-file", "server.pem"), ("key-file", "server.key"), ("ca-cert-file", "ca.pem"))
+    return [*(f"tls-{name} {certificates / file}" for name, file in files), "tls-auth-clients optional"]
+
+
+def ask(connection: socket.socket, command: Sequence[object]) -> Any:
+    """The reply to one command; raises ``hiredis.ReplyError`` when it is refused."""
     reader = hiredis.Reader()
     connection.sendall(hiredis.pack_command(tuple(str(word) if isinstance(word, Path) else word for word in command)))
     while (reply := reader.gets()) is False:

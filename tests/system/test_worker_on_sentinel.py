@@ -3,7 +3,6 @@
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -17,7 +16,7 @@ from worker_process import StartWorker, Worker, wait_until
 from taskbus import TaskBus, chord
 from taskbus.errors import PublishFailed, PublishUnknown
 from taskbus.store.results import AsyncResult
-from tests.servers.redis_server import ALWAYS, QUICK_COPIES, RedisSentinel, RedisServer
+from tests.servers.redis_sentinel import House
 from tests.servers.server import until
 
 SOON = 60.0
@@ -31,39 +30,9 @@ SLACK = 2.0
 """Seconds that a send may be later than its deadline because the machine is busy."""
 
 
-@dataclass
-class House:
-    """A primary, its replica, and three Sentinels that watch them."""
-
-    primary: RedisServer
-    replica: RedisServer
-    sentinels: list[RedisSentinel] = field(default_factory=list)
-
-    @property
-    def url(self) -> str:
-        return f"sentinel://{','.join(f'127.0.0.1:{each.port}' for each in self.sentinels)}/mymaster/0"
-
-    def is_taken_over(self) -> bool:
-        """Whether the replica is the primary, and all Sentinels say so."""
-        named = {int(each.cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")[1]) for each in self.sentinels}
-        return named == {self.replica.port} and self.replica.cli("ROLE")[0] == b"master"
-
-
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    with ExitStack() as closing:
-        primary = RedisServer(tmp_path / "primary", *QUICK_COPIES, *ALWAYS)
-        replica = RedisServer(tmp_path / "replica", "--replicaof", "127.0.0.1", str(primary.port), *ALWAYS)
-        for server in (primary, replica):
-            closing.callback(server.kill)
-            server.start()
-        until(lambda: b"master_link_status:up" in replica.cli("INFO", "replication"), "the replica follows")
-        house = House(primary, replica)
-        for number in range(3):
-            house.sentinels.append(RedisSentinel(tmp_path / f"sentinel{number}", primary, 2))
-            closing.callback(house.sentinels[-1].kill)
-            house.sentinels[-1].start()
-        until(lambda: all(each.is_ready(1, 3) for each in house.sentinels), "the Sentinels know each other")
+    with House(tmp_path / "house") as house:
         yield house
 
 
