@@ -28,6 +28,10 @@ class Link(Protocol):
     def roll_back(self) -> None:
         """Undo what is open, if anything; raises nothing, and leaves a link that is dead or ready."""
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether this side has: its descriptor may be somebody else's by now."""
+
     def fileno(self) -> int: ...
 
     def close(self) -> None: ...
@@ -103,7 +107,7 @@ class Held:
     def abandon(self) -> None:
         """Close the descriptor alone, and leave the rest as it is for ever: nothing may say goodbye on it."""
         link, self.link = self.link, None
-        if link is not None:
+        if link is not None and not link.is_closed:
             os.close(link.fileno())
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(link))
 

@@ -94,6 +94,10 @@ class MysqlLink:
     def deadline(self, deadline: float) -> None:
         self.connection.deadline = deadline
 
+    @property
+    def is_closed(self) -> bool:
+        return not self.connection.open
+
     def is_dead(self) -> bool:
         """An idle connection has nothing to read but the server's goodbye."""
         return not self.connection.open or bool(self._poll.poll(0))

@@ -97,6 +97,10 @@ class PostgresLink:
     def deadline(self, deadline: float) -> None:
         self.connection.deadline = deadline
 
+    @property
+    def is_closed(self) -> bool:
+        return self.connection.closed
+
     def is_dead(self) -> bool:
         """Reads what the server said while the link was idle: notifications, or its goodbye."""
         connection = self.connection
