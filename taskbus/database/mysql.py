@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import pymysql
 from pymysql.constants import CLIENT, CR, ER
 
+from taskbus.database import mysql_tls
 from taskbus.database.connections import Link
 from taskbus.database.cursor import ChainedCursor
-from taskbus.database.dial import reach
+from taskbus.database.dial import reach, remedy
 from taskbus.database.port import Dialect
 from taskbus.database.server import ServerDatabase
 from taskbus.database.server_url import Place, check_options, parse
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
 PORT = 3306
-OPTIONS = ("unix_socket", "charset", "ssl_ca", "ssl_cert", "ssl_key", "ssl_verify_cert", "ssl_verify_identity")
+OPTIONS = ("unix_socket", "charset", *mysql_tls.FILES, *mysql_tls.SWITCHES)
 NOBODY_LOCKS_LONGER = 10
 """Seconds after which MariaDB ends a session that stopped inside a transaction, whose locks would block others."""
 NAPS = (0.02, 0.08, 0.32, 1.0)
@@ -37,11 +38,13 @@ SUBSCRIBED_EVERY = 0.1
 def open_url(url: str, timeout: float) -> ServerDatabase:
     """The database at ``mysql://user:password@host:port/database?ssl_ca=/path``.
 
-    With ``ssl_ca`` the server's certificate and name are verified. Raises ``ConfigError`` where it cannot be used.
+    With ``ssl_ca``, or ``ssl_verify_identity=true`` and what the system trusts, the server's certificate and name are
+    verified. Raises ``ConfigError`` where it cannot be used.
     """
     place = parse(url, "mysql", PORT)
     options = dict(place.options)
     check_options(url, {**options, "schema": ""} if place.schema else options, OPTIONS)
+    mysql_tls.check(options)
     path = options.pop("unix_socket", "")
     hosts = ((path, PORT),) if path else place.hosts
     place = Place(place.dialect, hosts, place.database, "", place.user, place.password, tuple(sorted(options.items())))
@@ -52,6 +55,7 @@ class Connection(pymysql.connections.Connection):  # type: ignore[misc]
     """A connection whose every statement ends at ``deadline`` (monotonic), if need be with the connection."""
 
     deadline = float("inf")
+    needs_tls = False
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Nothing, which saves a round trip: ``_prepared`` sets it with all the rest."""
@@ -66,8 +70,10 @@ class Connection(pymysql.connections.Connection):  # type: ignore[misc]
         self._read_timeout = self._write_timeout = None if left == float("inf") else left
 
     def _request_authentication(self) -> None:
-        """The second half of the handshake."""
+        """The second half of the handshake, which tells no password without TLS where TLS was asked for."""
         self.hasten()
+        if self.needs_tls and not self.server_capabilities & CLIENT.SSL:
+            raise pymysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server does not speak TLS")
         super()._request_authentication()
 
 
@@ -147,7 +153,8 @@ class MysqlDriver:
     def explain(self, error: Exception, place: Place, timeout: float) -> str:
         code, said = _code(error), " ".join(str(error.args[-1] if error.args else error).split())
         template = _WORDS.get(code, "{where} failed: {said} ({code})")
-        return template.format(where=place.words, said=said, code=code, user=place.user, timeout=timeout)
+        return template.format(where=place.words, said=said, code=code, user=place.user, timeout=timeout,
+                               remedy=remedy(said))  # fmt: skip
 
     def is_lost(self, error: Exception) -> bool:
         if isinstance(error, pymysql.err.InterfaceError):
@@ -253,18 +260,15 @@ class NapWatch:
 
 
 def _connected(place: Place, host: str, port: int, deadline: float) -> Connection:
-    options = dict(place.options)
-    security: dict[str, Any] = {name: options[name] for name in ("ssl_ca", "ssl_cert", "ssl_key") if name in options}
-    if security:
-        security |= {name: _is_on(options.get(name, "true")) for name in ("ssl_verify_cert", "ssl_verify_identity")}
+    security = mysql_tls.context(dict(place.options))
     is_local = host.startswith("/")
     where = {"unix_socket": host} if is_local else {"host": host, "port": port}
     connection = Connection(
         user=place.user or None, password=place.password, database=place.database, autocommit=True,
         charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, connect_timeout=max(0.001, deadline - time.monotonic()),
-        binary_prefix=True, defer_connect=True, **where, **security,
+        binary_prefix=True, defer_connect=True, ssl=security, **where,
     )  # fmt: skip
-    connection.deadline = deadline
+    connection.deadline, connection.needs_tls = deadline, security is not None
     reached = None if is_local else _reached(host, port, deadline)
     connection.hasten()
     connection.connect(reached)
@@ -282,10 +286,6 @@ def _reached(host: str, port: int, deadline: float) -> socket.socket:
 def _indexes(link: Link, table: str) -> set[str]:
     asked = "SELECT index_name FROM information_schema.statistics WHERE table_schema = database() AND table_name = %s"
     return {row[0] for row in link.cursor.execute(asked, (table,)).fetchall()}
-
-
-def _is_on(text: str) -> bool:
-    return text.lower() in ("1", "true", "yes", "on")
 
 
 def _prepared(connection: Connection, timeout: float, deadline: float) -> MysqlLink:
@@ -314,7 +314,7 @@ def _code(error: Exception) -> int:
 
 
 _KILLED, _SHUTDOWN, _IDLE, _SAID_GOODBYE = 1927, 1053, 4031, 3169
-_GOODBYES = (0, 2003, 2006, 2013, 2055, _KILLED, _SHUTDOWN, _IDLE, _SAID_GOODBYE)
+_GOODBYES = (0, 2003, CR.CR_SSL_CONNECTION_ERROR, 2006, 2013, 2055, _KILLED, _SHUTDOWN, _IDLE, _SAID_GOODBYE)
 _BROKE = "the connection to {where} broke: {said}; try again"
 _WORDS = {
     1040: "{where} has no connection left: {said}; raise max_connections, or run fewer processes",
@@ -330,6 +330,7 @@ _WORDS = {
     1317: "{where} stopped the statement: {said}; try again",
     1406: "{where} refused a text: {said}; names of queues and exchanges have 255 characters at most",
     1969: "{where} stopped the statement after {timeout:g} s: {said}; somebody holds a lock, or it is overloaded",
-    2003: "{where} cannot be reached: {said}; is it running?",
+    2003: "{where} cannot be reached: {said}; {remedy}",
+    CR.CR_SSL_CONNECTION_ERROR: "{where} cannot be reached: {said}; {remedy}",
     **dict.fromkeys((2006, 2013, _KILLED, _SHUTDOWN, _IDLE), _BROKE),
 }

@@ -10,6 +10,7 @@ import psycopg
 from psycopg import pq
 
 from taskbus.database.connections import Link
+from taskbus.database.dial import remedy
 from taskbus.database.port import Dialect
 from taskbus.database.postgresql_link import DeadlinePassed, PostgresLink, connect
 from taskbus.database.postgresql_watch import NotifyWatch, subscribe
@@ -63,11 +64,11 @@ class PostgresDriver:
         if isinstance(error, DeadlinePassed):
             template = "{where} gave no answer in {timeout:g} s ({said}); is it up, and is the network?"
         elif not state:
-            template = _WORDS.get(_client_side(said), "{where} cannot be reached: {said}; is it running?")
+            template = _WORDS.get(_client_side(said), "{where} cannot be reached: {said}; {remedy}")
         else:
             template = _WORDS.get(state) or _WORDS.get(state[:2]) or "{where} failed: {said} ({state})"
         return template.format(where=place.words, said=said, state=state, user=place.user, schema=place.schema,
-                               timeout=timeout)  # fmt: skip
+                               timeout=timeout, remedy=remedy(said))  # fmt: skip
 
     def is_lost(self, error: Exception) -> bool:
         """Where there is no code of the server's, it is libpq that speaks, and of nothing but connections."""

@@ -17,6 +17,10 @@ class NotReached(RedisError):
     """The command did not get to the server: nothing was done."""
 
 
+class Unusable(NotReached):
+    """No server was asked: the URL itself names what cannot be used."""
+
+
 class ReplyLost(RedisError):
     """The command was sent and its reply did not come: it may have been done, or not."""
 

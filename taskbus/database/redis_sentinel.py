@@ -4,7 +4,7 @@ import time
 
 from hiredis import ReplyError
 
-from taskbus.database.redis_errors import NotReached, RedisError, refused
+from taskbus.database.redis_errors import NotReached, RedisError, Unusable, refused
 from taskbus.database.redis_url import Address, RedisPlace
 from taskbus.database.redis_wire import Wire, pack
 
@@ -36,6 +36,8 @@ def _address(place: RedisPlace, deadline: float) -> Address:
                 answer = wire.reply(until)
             finally:
                 wire.close()
+        except Unusable:
+            raise
         except OSError as error:
             problems.append(f"{sentinel}: {error.strerror or error}")
         except RedisError as error:

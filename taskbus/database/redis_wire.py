@@ -15,8 +15,8 @@ from typing import Any
 
 from hiredis import HiredisError, PushNotification, Reader, ReplyError, pack_command
 
-from taskbus.database.dial import reach
-from taskbus.database.redis_errors import NotReached, RedisError, refused
+from taskbus.database.dial import reach, remedy
+from taskbus.database.redis_errors import NotReached, Unusable, refused
 from taskbus.database.redis_url import Address, RedisPlace
 
 BUFFER = 1 << 18
@@ -180,5 +180,6 @@ def _secure(connected: socket.socket, address: Address, place: RedisPlace) -> ss
         if "cert_file" in options:
             context.load_cert_chain(options["cert_file"], options.get("key_file"))
     except (OSError, ssl.SSLError) as error:
-        raise RedisError(f"{place.shown}: a certificate or key cannot be read: {error}") from error
+        said = f"a certificate or key cannot be read: {error}"
+        raise Unusable(f"{place.shown}: {said}; {remedy(said)}") from error
     return context.wrap_socket(connected, server_hostname=address.host)

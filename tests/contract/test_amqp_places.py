@@ -1,17 +1,12 @@
-"""Where a RabbitMQ may be: behind TLS, or nowhere, which is told with advice and without a password."""
+"""Where a RabbitMQ may be, or not: which is told with advice and without a password. TLS is in test_tls.py."""
 
-import subprocess
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from taskbus.broker.broker import Broker
 from taskbus.errors import BrokerError, ConfigError
-from taskbus.testing.transport_basis import acks, fetch_when_there, ids, message
-from tests.servers.rabbitmq_server import RabbitServer, listens, quiet_port, the_node
-from tests.servers.server import need, until
+from tests.servers.rabbitmq_server import RabbitServer, the_node
 
 LEASE = 30.0
 
@@ -57,49 +52,3 @@ def test_a_broker_that_cannot_be_used_is_an_error_without_its_password(
         Broker(wrong).ping()
     assert "s3cret" not in str(raised.value)
     assert "guest:" not in str(raised.value)
-
-
-# --- TLS ---
-
-
-@pytest.fixture
-def secured(tmp_path: Path) -> Iterator[tuple[RabbitServer, str]]:
-    """A node that speaks TLS only, and where the certificate of its authority is."""
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = (
-        f"{need('openssl')} req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {key}"
-        f" -out {certificate} -addext subjectAltName=DNS:localhost,IP:127.0.0.1"
-    )
-    subprocess.run(command.split(), check=True, capture_output=True)
-    port = quiet_port()
-    server = RabbitServer(
-        tmp_path / "node",
-        config=f"listeners.ssl.1 = 127.0.0.1:{port}\nssl_options.certfile = {certificate}\n"
-        f"ssl_options.keyfile = {key}\nssl_options.cacertfile = {certificate}\n",
-    )
-    server.start()
-    until(lambda: listens(port), "the port for TLS is open")  # it opens after the other one
-    yield server, f"amqps://guest:guest@127.0.0.1:{port}/?cafile={certificate}"
-    server.kill()
-
-
-@pytest.mark.slow
-def test_tls_carries_large_batches_both_ways_and_refuses_whom_it_cannot_check(
-    secured: tuple[RabbitServer, str],
-) -> None:
-    _, url = secured
-    broker = Broker(url)
-    with broker.batch():
-        for n in range(300):
-            broker.publish(message(f"m{n}", body=bytes(20_000)))
-    consumer = broker.consumer(["default"], name="w", lease=LEASE)
-    came: list[str] = []
-    while len(came) < 300:
-        deliveries = fetch_when_there(consumer, 100)
-        came += ids(deliveries)
-        assert consumer.settle(acks(deliveries), None, shared=False) == []
-    assert came == [f"m{n}" for n in range(300)]
-    consumer.close()
-    broker.close()
-    with pytest.raises(BrokerError, match="certificate"):
-        Broker(url.partition("?")[0]).ping()

@@ -1,7 +1,6 @@
-"""What `docs/howto/secure_redis.md` says is enough: users with the least permissions, and TLS."""
+"""What `docs/howto/secure_redis.md` says is enough: users with the least permissions. TLS is in test_tls.py."""
 
 import shlex
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,7 +26,6 @@ from taskbus.testing.transport_leases import LeasesContract
 from taskbus.testing.transport_messages import MessagesContract
 from taskbus.testing.transport_publishing import PublishingContract
 from tests.servers.redis_server import RedisServer
-from tests.servers.server import need
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "secure_redis.md"
 
@@ -166,73 +164,3 @@ def test_a_sender_that_may_do_some_more_begins_workflows(server: RedisServer, ur
     assert [view.flow.id for view in store.flows(limit=9)] == ["flow"]
     store.apply([CancelFlow("flow")])
     assert server.cli("ACL", "LOG") == []
-
-
-# --- TLS ---
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ca.pem, and for localhost server.pem and server.key; wrong.pem is another authority."""
-    folder = tmp_path_factory.mktemp("certificates")
-    program = need("openssl")
-
-    def openssl(*arguments: str) -> None:
-        subprocess.run([program, *arguments], cwd=folder, check=True, capture_output=True)
-
-    for name in ("ca", "wrong"):
-        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj", f"/CN={name}")  # fmt: skip
-    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1")
-    openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "server.key",
-            "-out", "server.csr", "-subj", "/CN=localhost")  # fmt: skip
-    openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
-            "-extfile", "names", "-out", "server.pem")  # fmt: skip
-    return folder
-
-
-@pytest.fixture(scope="module")
-def secure(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Iterator[RedisServer]:
-    server = RedisServer(
-        tmp_path_factory.mktemp("tls"), "--bind", "127.0.0.1", "127.0.0.2", "--save", "", certificates=certificates
-    )
-    server.start()
-    yield server
-    server.kill()
-
-
-def test_tls_carries_messages_of_any_size(secure: RedisServer, certificates: Path) -> None:
-    files = "&".join(f"{name}_file={certificates}/{file}" for name, file in
-                     (("ca", "ca.pem"), ("cert", "server.pem"), ("key", "server.key")))  # fmt: skip
-    broker = Broker(f"rediss://127.0.0.1:{secure.port}/0?{files}", max_message_bytes=9 << 20)
-    consumer = broker.consumer(["default"], name="w", lease=30)
-    for size in (1, 1 << 14, 1 << 20, 8 << 20):
-        broker.publish(message(f"m{size}", body=bytes(size)))
-        (delivery,) = consumer.fetch(1)
-        assert len(delivery.wire) > size
-        assert consumer.settle([Settlement(delivery)], None, shared=False) == []
-    consumer.close()
-    broker.close()
-
-
-@pytest.mark.parametrize(
-    ("options", "says"),
-    [
-        ("", "certificate verify failed"),
-        ("?ca_file={folder}/wrong.pem", "verify failed"),
-        ("?ca_file=/nowhere", "read"),
-    ],
-)
-def test_a_server_that_cannot_be_verified_is_refused(
-    secure: RedisServer, certificates: Path, options: str, says: str
-) -> None:
-    broker = Broker(f"rediss://127.0.0.1:{secure.port}/0{options.format(folder=certificates)}")
-    with pytest.raises(PublishFailed, match=says):
-        send(broker, "a")
-
-
-def test_a_server_by_another_name_is_refused(secure: RedisServer, certificates: Path) -> None:
-    files = f"ca_file={certificates}/ca.pem"
-    broker = Broker(f"rediss://127.0.0.2:{secure.port}/0?{files}")
-    with pytest.raises(PublishFailed, match="certificate verify failed"):
-        send(broker, "a")

@@ -94,6 +94,8 @@ def test_urls_that_lead_to_the_same_tables_have_the_same_identity(url: str, iden
         ("postgresql://host/db?schema=a;b", "schema"),
         ("mysql://u:secret@host/db?ssl=1", "unknown option ssl"),
         ("mysql://u:secret@host/db?schema=mine", "unknown option schema"),
+        ("mysql://u:secret@host/db?ssl_verify_cert=required", "ssl_verify_cert='required' is neither true nor false"),
+        ("mysql://u:secret@host/db?ssl_key=/key.pem", "name that too: ssl_cert=/path"),
         ("postgresql+asyncpg://host/db", r"write postgresql\+psycopg://"),
         ("mysql+mysqldb://host/db", r"write mysql\+pymysql://"),
     ],

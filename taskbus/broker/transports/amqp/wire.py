@@ -298,11 +298,14 @@ def _connected(address: Address, host: tuple[str, int], until: float) -> socket.
     """A socket to a host, with TLS where asked for."""
     name, port = host
     try:
+        context = address.context()
+    except OSError as error:
+        raise WireLost(f"a certificate or key cannot be read: {error}") from error
+    try:
         connection = reach(name, port, until)
     except OSError as error:
         raise WireLost(f"{name}:{port}: {error.strerror or error}") from error
     try:
-        context = address.context()
         if context is not None:
             connection.settimeout(max(0.001, until - time.monotonic()))
             connection = context.wrap_socket(connection, server_hostname=name)
