@@ -1,27 +1,20 @@
 """Sentinels for tests, and a house of them: a primary, its replica, and three who watch them."""
 
-import socket
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import hiredis
-
-from tests.servers.redis_server import ALWAYS, QUICK_COPIES, RedisServer, ask, tls_files
-from tests.servers.server import Server, free_port, need, until
+from tests.servers.redis_server import ALWAYS, QUICK_COPIES, RedisServer, tls_files
+from tests.servers.server import need, until
 
 
-class RedisSentinel(Server):
+class RedisSentinel(RedisServer):
     """One Sentinel that watches ``primary`` under the name ``mymaster``, and is quick to act. TLS where that has it."""
 
-    program = "redis-server"
-
     def __init__(self, folder: Path, primary: RedisServer, quorum: int) -> None:
-        super().__init__(folder)
-        certificates = primary.certificates
-        self.plain_port = self.port if certificates is None else free_port()
-        secured = [f"tls-port {self.port}", "tls-replication yes", *tls_files(certificates)] if certificates else []
+        files = primary.certificates
+        super().__init__(folder, certificates=files)
+        secured = [f"tls-port {self.port}", "tls-replication yes", *tls_files(files)] if files else []
         self.settings = folder / "sentinel.conf"
         self.settings.write_text(
             "\n".join([
@@ -33,16 +26,6 @@ class RedisSentinel(Server):
 
     def command(self) -> Sequence[str]:
         return (need(self.program), str(self.settings), "--sentinel")
-
-    def is_up(self) -> bool:
-        try:
-            return self.cli("PING") == b"PONG"
-        except (OSError, hiredis.ReplyError):
-            return False
-
-    def cli(self, *command: object) -> Any:
-        with socket.create_connection(("127.0.0.1", self.plain_port), 10) as connection:
-            return ask(connection, command)
 
     def is_ready(self, replicas: int, sentinels: int) -> bool:
         """Whether it knows all of them, without which it may not act."""

@@ -66,14 +66,14 @@ class RedisServer(Server):
         """The reply to one command on a connection of its own; raises ``hiredis.ReplyError`` when it is refused."""
         with socket.create_connection(("127.0.0.1", self.plain_port), 10) as connection:
             if self.password:
-                ask(connection, ("AUTH", self.password))
-            return ask(connection, command)
+                _ask(connection, ("AUTH", self.password))
+            return _ask(connection, command)
 
     def cli_as(self, user: str, password: str, *command: object) -> Any:
         """The same, as another user."""
         with socket.create_connection(("127.0.0.1", self.plain_port), 10) as connection:
-            ask(connection, ("AUTH", user, password))
-            return ask(connection, command)
+            _ask(connection, ("AUTH", user, password))
+            return _ask(connection, command)
 
     def is_copied(self) -> bool:
         """Whether its replica has all it has."""
@@ -181,7 +181,7 @@ def tls_files(certificates: Path) -> list[str]:
     return [*(f"tls-{name} {certificates / file}" for name, file in files), "tls-auth-clients optional"]
 
 
-def ask(connection: socket.socket, command: Sequence[object]) -> Any:
+def _ask(connection: socket.socket, command: Sequence[object]) -> Any:
     """The reply to one command; raises ``hiredis.ReplyError`` when it is refused."""
     reader = hiredis.Reader()
     connection.sendall(hiredis.pack_command(tuple(str(word) if isinstance(word, Path) else word for word in command)))
