@@ -275,17 +275,18 @@ OURS = _alone()
 class _Held:
     """A connection that closes with its thread, and never in a process that did not open it."""
 
-    __slots__ = ("__weakref__", "check_at", "connection", "cursor", "file")
+    __slots__ = ("__weakref__", "check_at", "connection", "cursor", "files")
 
     def __init__(self, connection: Connection, path: str) -> None:
         self.connection: Connection | None = connection
         self.cursor: sqlite3.Cursor | None = None
-        self.file = _identify(path)
+        connection.execute("PRAGMA schema_version").fetchall()  # opens the log, which nobody removes while we have it
+        self.files = _identify(path), _identify(f"{path}-wal")
         self.check_at = time.monotonic() + CHECK_EVERY
 
     def check(self, path: str) -> None:
-        if _identify(path) != self.file:
-            raise FileGone("the file was deleted or replaced while in use; restart what uses it")
+        if (_identify(path), _identify(f"{path}-wal")) != self.files:
+            raise FileGone("the file or its -wal was deleted or replaced while in use; restart what uses it")
         self.check_at = time.monotonic() + CHECK_EVERY
 
     def close(self) -> None:

@@ -150,7 +150,7 @@ def test_a_relative_url_becomes_absolute_at_once(tmp_path: Path, monkeypatch: py
     broker.close()
 
 
-@pytest.mark.parametrize("fate", ["deleted", "replaced"])
+@pytest.mark.parametrize("fate", ["deleted", "replaced", "its log deleted"])
 def test_a_file_deleted_or_replaced_while_in_use_is_an_error_and_no_silence(
     url: str, tmp_path: Path, fate: str
 ) -> None:
@@ -161,10 +161,12 @@ def test_a_file_deleted_or_replaced_while_in_use_is_an_error_and_no_silence(
     if fate == "replaced":  # as by a backup that is put back
         shutil.copy(file, tmp_path / "backup.db")
         (tmp_path / "backup.db").replace(file)
-    else:
+    elif fate == "deleted":
         file.unlink()
+    else:
+        (tmp_path / "broker.db-wal").unlink()
     deadline = time.monotonic() + 20
-    with pytest.raises(PublishFailed, match="deleted or replaced"):
+    with pytest.raises(PublishFailed, match="-wal was deleted or replaced"):
         while time.monotonic() < deadline:
             send(broker, "lost?")
     with pytest.raises(BrokerError, match="deleted or replaced"):
