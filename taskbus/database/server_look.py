@@ -64,15 +64,19 @@ def _mysql(settings: Mapping[str, str]) -> Iterator[Remark]:
     flush = settings.get("innodb_flush_log_at_trx_commit", "?")
     has_binlog, binlog = settings.get("log_bin") == "ON", settings.get("sync_binlog", "?")
     setting = f"innodb_flush_log_at_trx_commit={flush}" + (f", sync_binlog={binlog}" if has_binlog else "")
+    doublewrite = settings.get("innodb_doublewrite", "ON")
+    whole = doublewrite not in ("OFF", "DETECT_ONLY")  # MySQL 8's second one finds a torn page, and cannot mend it
+    power = "takes the last second"
+    if not whole:
+        setting, power = f"{setting}, innodb_doublewrite={doublewrite}", "may ruin the database"
+    wanted = [] if flush == "1" else ["innodb_flush_log_at_trx_commit=1"]
+    advice = "set " + " and ".join([*wanted, *([] if whole else ["innodb_doublewrite=ON"])])
     if flush == "0":
-        text = f"{setting}: what is accepted within the last second is lost when the server crashes"
-        yield Remark(Weight.RISK, "durability", text, "set innodb_flush_log_at_trx_commit=1")
-    elif flush != "1":
-        text = f"{setting}: what is accepted survives a crash of the server; a power failure takes the last second"
-        yield Remark(Weight.RISK, "durability", text, "set innodb_flush_log_at_trx_commit=1")
-    elif settings.get("innodb_doublewrite") == "OFF":
-        text = "innodb_doublewrite=OFF: a power failure may ruin the database"
-        yield Remark(Weight.RISK, "durability", text, "set innodb_doublewrite=ON")
+        text = f"{setting}: what is accepted within the last second is lost when the server crashes; a power failure"
+        yield Remark(Weight.RISK, "durability", f"{text} {power}", advice)
+    elif flush != "1" or not whole:
+        text = f"{setting}: what is accepted survives a crash of the server; a power failure {power}"
+        yield Remark(Weight.RISK, "durability", text, advice)
     else:
         replicas = "; replicas may miss the last tasks after one" if has_binlog and binlog != "1" else ""
         text = f"{setting}: what is accepted survives a crash and a power failure{replicas}"

@@ -275,6 +275,8 @@ def test_a_worker_stopped_inside_a_transaction_does_not_hold_up_the_reaping_of_o
         ({"innodb_flush_log_at_trx_commit": "1"}, "survives a crash and a power failure", Weight.FINE),
         ({"innodb_flush_log_at_trx_commit": "2"}, "a power failure takes the last second", Weight.RISK),
         ({"innodb_flush_log_at_trx_commit": "0"}, "lost when the server crashes", Weight.RISK),
+        ({"innodb_flush_log_at_trx_commit": "1", "innodb_doublewrite": "0"}, "may ruin the database", Weight.RISK),
+        ({"innodb_flush_log_at_trx_commit": "2", "innodb_doublewrite": "0"}, "may ruin the database", Weight.RISK),
     ],
 )
 def test_the_durability_row_is_that_of_the_live_settings(settings: dict[str, str], says: str, weight: Weight) -> None:
