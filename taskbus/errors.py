@@ -86,7 +86,10 @@ class PublishUnknown(PublishFailed):
         if not self.task_ids:
             return said
         which = f"task {self.task_ids[0]}" if len(self.task_ids) == 1 else f"{len(self.task_ids)} tasks"
-        return f"{said}; {which} may run or not: to make sure, send again with the same task_id"
+        return (
+            f"{said}; {which} may run or not: sent again with the same task_id it is queued once, but on RabbitMQ and"
+            " SQLite, which do not know it again, perhaps twice"
+        )
 
 
 class SpoolFailed(PublishFailed):

@@ -325,7 +325,7 @@ def test_an_unknown_outcome_is_repeated_under_its_id_and_queued_once(deaf: Deaf,
 def test_an_unknown_outcome_stays_unknown_when_the_spool_is_full(deaf: Deaf, tmp_path: Path) -> None:
     outlet = Outlet(Spool(f"{tmp_path}/spool.db", 10), lambda: deaf, lambda: deaf, 1 << 20)
     deaf.is_deaf = True
-    with pytest.raises(PublishUnknown, match="send again with the same task_id") as caught:
+    with pytest.raises(PublishUnknown, match="sent again with the same task_id") as caught:
         outlet.publish(message("a"))
     assert caught.value.task_ids == ("a",)
     assert any("is full" in note for note in caught.value.__notes__)
