@@ -18,7 +18,7 @@ from taskbus.database import look
 from taskbus.database.remark import Remark, Weight
 from taskbus.database.sqlite import SqliteDatabase, locate
 from taskbus.database.urls import redacted
-from taskbus.errors import TaskBusError
+from taskbus.errors import ConfigError, TaskBusError
 from taskbus.spool.spool import Spool
 from taskbus.store.opening import SCHEMES as STORE_SCHEMES
 
@@ -62,7 +62,8 @@ def _guarded(subject: str, url: str, findings: Iterator[Finding]) -> Iterator[Fi
         yield from findings
     except (TaskBusError, sqlite3.Error, OSError) as error:
         where, said = redacted(url), str(error)
-        hint = "" if url.startswith(FILES) else "is it running, and may this host reach it? start it, or mend the URL"
+        says_more = isinstance(error, TaskBusError) or url.startswith(FILES)
+        hint = "" if says_more else "is it running, and may this host reach it? start it, or mend the URL"
         yield Finding(Level.ERROR, subject, said if where in said else f"{where}: {said}", hint)
 
 
@@ -169,19 +170,29 @@ _LEVELS = {Weight.FINE: Level.OK, Weight.RISK: Level.WARNING, Weight.REFUSED: Le
 
 
 def _check_results(app: TaskBus) -> Iterator[Finding]:
-    if app.results_url == app.broker_url or _is_one_database(app):
-        yield Finding(Level.OK, "results", "in the broker's database: a task settles in one transaction")
-        return
+    is_same = app.results_url == app.broker_url
+    try:
+        if _is_one_database(app) or (is_same and app.results_url.startswith("sqlite:")):  # which may not be there yet
+            yield Finding(Level.OK, "results", "in the broker's database: a task settles in one transaction")
+            return
+    except ConfigError:
+        if is_same:
+            return  # the broker's check has said why
+        raise
+    apart = "a crash between the two may run a finished task again, it never loses one"
     if not is_ours(app.results_url):
         yield from _check_future(app.results_url, "results")
     else:
         app.store.results(["doctor"])
-        yield Finding(Level.OK, "results", f"{redacted(app.store.database or app.results_url)} answers")
+        yield Finding(Level.OK, "results", f"{redacted(app.results_url)} answers")
         yield from map(_finding, app.store.examine())
     if app.results_url.startswith("sqlite:") and not app.broker_url.startswith(LOCAL):
         text = "in a file of this host: who sends from another host sees neither results nor dead letters"
         yield Finding(Level.WARNING, "results", text, "--results redis://... or postgresql://... is for all")
-    text = "not in the broker's database: a crash between the two may run a finished task again, it never loses one"
+    if is_same:  # a Redis Cluster
+        yield Finding(Level.OK, "results", f"in the broker's cluster, but on nodes of their own: {apart}")
+        return
+    text = f"not in the broker's database: {apart}"
     if app.broker_url.partition(":")[0] in STORE_SCHEMES:
         yield Finding(Level.WARNING, "results", text, "leave --results out to keep both in one database")
     else:  # as it is with any broker that stores no results

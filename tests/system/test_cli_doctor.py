@@ -17,7 +17,7 @@ from taskbus.testing.transport_basis import message
 from taskbus.wire.compact import encode
 from tests.servers import mariadb_server, postgres_server
 from tests.servers.rabbitmq_server import RabbitServer
-from tests.servers.redis_server import ALWAYS, RedisServer
+from tests.servers.redis_server import ALWAYS, RedisCluster, RedisServer
 from tests.servers.server import free_port, need
 
 SECRET = "s3cret-passw0rd"
@@ -97,8 +97,27 @@ def test_the_doctor_says_that_a_broker_cannot_be_reached_and_what_to_do(scheme: 
     (subject, text, hint), *_ = findings(done, "error")
     assert subject == "broker"
     assert f"127.0.0.1:{port}" in text
-    assert "is it running" in hint
+    assert "is it running" in text
+    assert hint == ""  # the error has said what to do
     assert SECRET not in done.out + done.err
+
+
+@pytest.mark.parametrize(
+    "url", [f"rediss://127.0.0.1:1/0?ca_file=/nowhere&password={SECRET}", "redis://a,b", "amqp://h/?cafile=x"]
+)
+def test_the_doctor_does_not_ask_whether_a_wrong_url_is_running(url: str) -> None:
+    done = taskbus("doctor", "-b", url, "-o", "json")
+    assert [(subject, hint) for subject, _, hint in findings(done, "error")] == [("broker", "")]
+
+
+def test_the_doctor_says_that_a_cluster_cannot_settle_in_one_step(tmp_path: Path) -> None:
+    need("redis-server")
+    with RedisCluster(tmp_path, primaries=1) as cluster:
+        done = taskbus("doctor", "-b", cluster.url, "-o", "json")
+        said = {subject: text for subject, text, _ in findings(done, "ok")}
+        assert "cannot settle a task and store its result in one step" in said["limits"]
+        assert "a crash between the two may run a finished task again" in said["results"]
+        assert "one transaction" not in done.out
 
 
 def test_the_doctor_says_that_a_store_cannot_be_reached(tmp_path: Path) -> None:
