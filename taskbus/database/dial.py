@@ -30,16 +30,6 @@ def reach(host: str, port: int, deadline: float) -> socket.socket:
     raise problem
 
 
-def remedy(said: str) -> str:
-    """What to look at where a server was not reached, by what the system, or OpenSSL, said of it."""
-    lowered = said.lower()
-    if "cannot be read" in lowered:
-        return "correct its path in the URL, or let this user read it"
-    if "certificate" in lowered:
-        return "it must name this host, and be signed by whom the URL names or the system trusts"
-    return "does it speak TLS on this port?" if "ssl" in lowered or "tls" in lowered else "is it running?"
-
-
 def _connected(family: int, kind: int, protocol: int, address: Any, timeout: float) -> socket.socket:
     made = socket.socket(family, kind, protocol)
     try:

@@ -18,10 +18,11 @@ from pymysql.constants import CLIENT, CR, ER
 from taskbus.database import mysql_tls
 from taskbus.database.connections import Link
 from taskbus.database.cursor import ChainedCursor
-from taskbus.database.dial import reach, remedy
+from taskbus.database.dial import reach
 from taskbus.database.port import Dialect
 from taskbus.database.server import ServerDatabase
 from taskbus.database.server_url import Place, check_options, parse
+from taskbus.database.tls import remedy
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -55,7 +56,6 @@ class Connection(pymysql.connections.Connection):  # type: ignore[misc]
     """A connection whose every statement ends at ``deadline`` (monotonic), if need be with the connection."""
 
     deadline = float("inf")
-    needs_tls = False
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Nothing, which saves a round trip: ``_prepared`` sets it with all the rest."""
@@ -70,10 +70,8 @@ class Connection(pymysql.connections.Connection):  # type: ignore[misc]
         self._read_timeout = self._write_timeout = None if left == float("inf") else left
 
     def _request_authentication(self) -> None:
-        """The second half of the handshake, which tells no password without TLS where TLS was asked for."""
+        """The second half of the handshake."""
         self.hasten()
-        if self.needs_tls and not self.server_capabilities & CLIENT.SSL:
-            raise pymysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, "the server does not speak TLS")
         super()._request_authentication()
 
 
@@ -154,7 +152,8 @@ class MysqlDriver:
         code, said = _code(error), " ".join(str(error.args[-1] if error.args else error).split())
         template = _WORDS.get(code, "{where} failed: {said} ({code})")
         return template.format(where=place.words, said=said, code=code, user=place.user, timeout=timeout,
-                               remedy=remedy(said))  # fmt: skip
+                               remedy=remedy(getattr(error, "original_exception", None) or error.__cause__ or error),
+        )  # fmt: skip
 
     def is_lost(self, error: Exception) -> bool:
         if isinstance(error, pymysql.err.InterfaceError):
@@ -260,15 +259,14 @@ class NapWatch:
 
 
 def _connected(place: Place, host: str, port: int, deadline: float) -> Connection:
-    security = mysql_tls.context(dict(place.options))
     is_local = host.startswith("/")
     where = {"unix_socket": host} if is_local else {"host": host, "port": port}
     connection = Connection(
         user=place.user or None, password=place.password, database=place.database, autocommit=True,
         charset="utf8mb4", client_flag=CLIENT.FOUND_ROWS, connect_timeout=max(0.001, deadline - time.monotonic()),
-        binary_prefix=True, defer_connect=True, ssl=security, **where,
+        binary_prefix=True, defer_connect=True, ssl=mysql_tls.context(dict(place.options)), **where,
     )  # fmt: skip
-    connection.deadline, connection.needs_tls = deadline, security is not None
+    connection.deadline = deadline
     reached = None if is_local else _reached(host, port, deadline)
     connection.hasten()
     connection.connect(reached)
@@ -330,7 +328,6 @@ _WORDS = {
     1317: "{where} stopped the statement: {said}; try again",
     1406: "{where} refused a text: {said}; names of queues and exchanges have 255 characters at most",
     1969: "{where} stopped the statement after {timeout:g} s: {said}; somebody holds a lock, or it is overloaded",
-    2003: "{where} cannot be reached: {said}; {remedy}",
-    CR.CR_SSL_CONNECTION_ERROR: "{where} cannot be reached: {said}; {remedy}",
+    **dict.fromkeys((2003, CR.CR_SSL_CONNECTION_ERROR), "{where} cannot be reached: {said}; {remedy}"),
     **dict.fromkeys((2006, 2013, _KILLED, _SHUTDOWN, _IDLE), _BROKE),
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 import pymysql
 from pymysql.constants import CR
 
+from taskbus.database import tls
 from taskbus.errors import ConfigError
 
 FILES = ("ssl_ca", "ssl_cert", "ssl_key")
@@ -18,6 +19,8 @@ def check(options: Mapping[str, str]) -> None:
     for name in SWITCHES:
         if options.get(name, "true").lower() not in (*_ON, *_OFF):
             raise ConfigError(f"{name}={options[name]!r} is neither true nor false")
+    if not _is_on(options.get("ssl_verify_cert", "true")) and _is_on(options.get("ssl_verify_identity", "false")):
+        raise ConfigError("ssl_verify_identity=true needs the certificate verified; leave ssl_verify_cert=false out")
     if "ssl_key" in options and "ssl_cert" not in options:
         raise ConfigError("ssl_key is the key of a certificate; name that too: ssl_cert=/path")
 
@@ -30,16 +33,17 @@ def context(options: Mapping[str, str]) -> ssl.SSLContext | None:
     """
     if not any(name in options for name in (*FILES, *SWITCHES)):
         return None
-    verifies, identifies = (options.get(name, "true").lower() in _ON for name in SWITCHES)
+    verifies, identifies = (_is_on(options.get(name, "true")) for name in SWITCHES)
     try:
-        made = ssl.create_default_context(cafile=options.get("ssl_ca"))
-        if "ssl_cert" in options:
-            made.load_cert_chain(options["ssl_cert"], options.get("ssl_key"))
-    except OSError as error:
-        said = f"a certificate or key cannot be read ({error})"
-        raise pymysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, said) from error
+        made = tls.context(options.get("ssl_ca"), options.get("ssl_cert"), options.get("ssl_key"))
+    except tls.Unreadable as error:
+        raise pymysql.OperationalError(CR.CR_SSL_CONNECTION_ERROR, error.strerror) from error
     # What MySQL signs by itself at its first start is not strictly what RFC 5280 asks for, as Python 3.13 would check.
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     made.check_hostname = verifies and identifies
     made.verify_mode = ssl.CERT_REQUIRED if verifies else ssl.CERT_NONE
     return made
+
+
+def _is_on(text: str) -> bool:
+    return text.lower() in _ON

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import psycopg
 from psycopg import pq
 
+from taskbus.database import tls
 from taskbus.database.connections import Link
-from taskbus.database.dial import remedy
 from taskbus.database.port import Dialect
 from taskbus.database.postgresql_link import DeadlinePassed, PostgresLink, connect
 from taskbus.database.postgresql_watch import NotifyWatch, subscribe
@@ -64,11 +64,11 @@ class PostgresDriver:
         if isinstance(error, DeadlinePassed):
             template = "{where} gave no answer in {timeout:g} s ({said}); is it up, and is the network?"
         elif not state:
-            template = _WORDS.get(_client_side(said), "{where} cannot be reached: {said}; {remedy}")
+            template = _WORDS.get(_client_side(said), "{where} cannot be reached: {said}; is it running?")
         else:
             template = _WORDS.get(state) or _WORDS.get(state[:2]) or "{where} failed: {said} ({state})"
         return template.format(where=place.words, said=said, state=state, user=place.user, schema=place.schema,
-                               timeout=timeout, remedy=remedy(said))  # fmt: skip
+                               timeout=timeout)  # fmt: skip
 
     def is_lost(self, error: Exception) -> bool:
         """Where there is no code of the server's, it is libpq that speaks, and of nothing but connections."""
@@ -135,6 +135,9 @@ _GOODBYES = ("57P01", "57P02", "57P03", "57P05", "25P03")
 
 def _client_side(said: str) -> str:
     """What libpq means, for want of a code."""
+    for sign, meaning in _OF_TLS.items():
+        if sign in said:
+            return meaning
     if "authentication failed" in said or "no password supplied" in said:
         return "password"
     if "does not exist" in said:
@@ -142,7 +145,18 @@ def _client_side(said: str) -> str:
     return "too many" if "too many clients" in said or "remaining connection slots" in said else ""
 
 
+_OF_TLS = {
+    "certificate verify failed": tls.NOT_VALID,
+    "does not match host name": tls.NOT_VALID,
+    "private key file": tls.NO_FILE,
+    "certificate file": tls.NO_FILE,
+    "requires a valid client certificate": tls.WANTS_OURS,
+    "certificate required": tls.WANTS_OURS,
+    "server does not support SSL": tls.NO_TLS,
+}
+"""What libpq says of TLS."""
 _WORDS = {
+    **{meaning: f"{{where}} cannot be reached: {{said}}; {meaning}" for meaning in _OF_TLS.values()},
     "password": "{where} refused user {user!r}: {said}; check user and password in the URL",
     "missing": "{where} cannot be used: {said}; create it, or correct the URL",
     "too many": "{where} has no connection left: {said}; raise max_connections, or run fewer processes",

@@ -12,18 +12,17 @@ from typing import Any, Protocol
 
 from hiredis import ReplyError
 
-from taskbus.database.dial import remedy
 from taskbus.database.redis_errors import WAIT_AND_SEE, NotReached, RedisError, ReplyLost, code_of, refused
 from taskbus.database.redis_script import Script
 from taskbus.database.redis_url import RedisPlace
 from taskbus.database.redis_wire import Wire, pack
+from taskbus.database.tls import remedy
 from taskbus.failpoint import failpoint
 
 Argument = str | bytes | int | float
 Call = tuple[Script, Sequence[Argument], Sequence[Argument]]
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
 _BROKEN = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
-_MAYBE_TLS = "is it running, and without TLS? the way with it is rediss://"
 TRIES = 3
 """Connections that may break under one command before that is an error, be there time left or not."""
 
@@ -216,9 +215,8 @@ class Link:
             except OSError as error:
                 self.drop()
                 if not (tries_left and isinstance(error, _BROKEN)):
-                    said = _reason(error)
-                    advice = _MAYBE_TLS if isinstance(error, _BROKEN) and not self.place.is_tls else remedy(said)
-                    text = f"cannot connect to {self.place.shown}: {said}; {advice}"
+                    advice = remedy(error, self.place.way_with_tls)
+                    text = f"cannot connect to {self.place.shown}: {_reason(error)}; {advice}"
                     raise NotReached(text) from error
             except BaseException:
                 self.drop()

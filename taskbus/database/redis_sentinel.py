@@ -7,6 +7,7 @@ from hiredis import ReplyError
 from taskbus.database.redis_errors import NotReached, RedisError, Unusable, refused
 from taskbus.database.redis_url import Address, RedisPlace
 from taskbus.database.redis_wire import Wire, pack
+from taskbus.database.tls import remedy
 
 
 def primary(place: RedisPlace, deadline: float) -> Wire:
@@ -25,7 +26,7 @@ def primary(place: RedisPlace, deadline: float) -> Wire:
 
 def _address(place: RedisPlace, deadline: float) -> Address:
     """Where the primary is; each Sentinel is given an even share of the time that is left."""
-    problems = []
+    problems, advice = [], ""
     for n, sentinel in enumerate(place.addresses):
         left = deadline - time.monotonic()
         until = time.monotonic() + left / (len(place.addresses) - n + 1)
@@ -40,6 +41,7 @@ def _address(place: RedisPlace, deadline: float) -> Address:
             raise
         except OSError as error:
             problems.append(f"{sentinel}: {error.strerror or error}")
+            advice = f"; {remedy(error, place.way_with_tls)}"
         except RedisError as error:
             problems.append(f"{sentinel}: {error}")
         else:
@@ -48,4 +50,4 @@ def _address(place: RedisPlace, deadline: float) -> Address:
             if answer:
                 return Address(answer[0].decode(), int(answer[1]))
             problems.append(f"{sentinel} knows no service {place.service!r}")
-    raise NotReached(f"{place.shown}: no Sentinel names a primary ({'; '.join(problems)})")
+    raise NotReached(f"{place.shown}: no Sentinel names a primary ({'; '.join(problems)}){advice}")

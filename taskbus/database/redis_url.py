@@ -58,6 +58,11 @@ class RedisPlace:
         return self.options.get("prefix") or PREFIX
 
     @property
+    def way_with_tls(self) -> str:
+        """The scheme that speaks TLS, where this one does not."""
+        return "" if self.is_tls else _with_tls(self.kind)
+
+    @property
     def identity(self) -> str:
         """Names the data: equal for URLs of the same server, database, user and prefix. "" for a cluster."""
         if self.kind == CLUSTER:
@@ -86,7 +91,9 @@ def locate(url: str) -> RedisPlace:
         names = ", ".join(quotable(name, url) for name in unknown)
         raise ConfigError(f"{shown!r}: unknown option {names}; there are {', '.join(OPTIONS)}")
     if not is_tls and (of_tls := sorted({"ca_file", "cert_file", "key_file"} & options.keys())):
-        raise ConfigError(f"{shown!r}: {', '.join(of_tls)} needs TLS; write {_with_tls(scheme)}://")
+        raise ConfigError(f"{shown!r}: {', '.join(of_tls)} needs TLS; write {_with_tls(kind)}://")
+    if "key_file" in options and "cert_file" not in options:
+        raise ConfigError("key_file is the key of a certificate; name that too: cert_file=/path")
     user, _, password = userinfo.partition(":")
     hosts, _, path = where.partition("/")
     service, db = _path(kind, path, url)
@@ -97,8 +104,8 @@ def locate(url: str) -> RedisPlace:
     return RedisPlace(kind, addresses, is_tls, unquote(user), unquote(password), db, service, options, shown)
 
 
-def _with_tls(scheme: str) -> str:
-    return {"redis": "rediss", "sentinel": "sentinels"}.get(scheme, "rediss+cluster")
+def _with_tls(kind: str) -> str:
+    return next(name for name, known in SCHEMES.items() if known == (kind, True))
 
 
 def _path(kind: str, path: str, url: str) -> tuple[str, int]:

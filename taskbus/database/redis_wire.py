@@ -15,7 +15,8 @@ from typing import Any
 
 from hiredis import HiredisError, PushNotification, Reader, ReplyError, pack_command
 
-from taskbus.database.dial import reach, remedy
+from taskbus.database import tls
+from taskbus.database.dial import reach
 from taskbus.database.redis_errors import NotReached, Unusable, refused
 from taskbus.database.redis_url import Address, RedisPlace
 
@@ -176,10 +177,7 @@ def _secure(connected: socket.socket, address: Address, place: RedisPlace) -> ss
     """TLS with the server's certificate and name verified: there is no option not to."""
     options = place.options
     try:
-        context = ssl.create_default_context(cafile=options.get("ca_file"))
-        if "cert_file" in options:
-            context.load_cert_chain(options["cert_file"], options.get("key_file"))
-    except (OSError, ssl.SSLError) as error:
-        said = f"a certificate or key cannot be read: {error}"
-        raise Unusable(f"{place.shown}: {said}; {remedy(said)}") from error
+        context = tls.context(options.get("ca_file"), options.get("cert_file"), options.get("key_file"))
+    except tls.Unreadable as error:
+        raise Unusable(f"{place.shown}: {error.strerror}; {tls.remedy(error)}") from error
     return context.wrap_socket(connected, server_hostname=address.host)

@@ -10,6 +10,8 @@ _SCHEME = re.compile(r"[\w.+-]*")
 _HOST = re.compile(r"([^:\[\]]*|\[[^\]]*\])(:[0-9]*)?")
 _OF_SECRETS = ("passw", "passphrase", "pwd", "secret", "token", "key", "credential")
 """What the name of an option has in it whose value is a secret."""
+_OF_FILES = ("key_file", "keyfile", "ssl_key", "sslkey")
+"""Options that name the file of a key, which is none."""
 _IN_TEXT = re.compile(r"[A-Za-z][\w.+-]*://\S*?(?=[.,;:!?'\")\]}>]*(?:\s|$))")
 
 
@@ -79,7 +81,8 @@ def _without_secrets(query: str) -> str:
     for item in query.split("&"):
         name, sign, _ = item.partition("=")
         if sign:
-            is_secret = any(word in unquote_plus(name).lower() for word in _OF_SECRETS)
+            said = unquote_plus(name).lower()
+            is_secret = said not in _OF_FILES and any(word in said for word in _OF_SECRETS)
             shown.append(f"{name}=***" if is_secret else item)
         else:  # behind a secret it is the rest of it, cut off by an & that should have been quoted
             shown.append("***" if is_secret else item)

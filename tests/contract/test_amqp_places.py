@@ -26,6 +26,8 @@ def url(node: RabbitServer) -> str:
     [
         ("amqp://host/?queue_type=stream", "stream is not one of quorum, classic"),
         ("amqp://host/?typo=1", "unknown option typo"),
+        ("amqp://host/?cafile=x&certfile=y", "cafile, certfile needs TLS; write amqps://"),
+        ("amqps://host/?keyfile=x", "name that too: certfile=/path"),
         ("amqp://host:port/", "is no port of a RabbitMQ host; write host:5672"),
     ],
 )

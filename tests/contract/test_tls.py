@@ -1,5 +1,6 @@
 """TLS on every server: it carries what is sent and kept, and whom it cannot verify it refuses."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -205,11 +206,12 @@ def test_a_server_that_cannot_be_verified_is_refused(
     assert postgres_server.PASSWORD not in str(raised.value)
 
 
-@pytest.mark.parametrize("secured", [one_redis, cluster], indirect=True, ids=lambda server: server.__name__)
+@pytest.mark.parametrize("secured", [one_redis, cluster, sentinels], indirect=True, ids=lambda server: server.__name__)
 def test_who_forgets_tls_is_told_of_it(secured: Secured) -> None:
-    plain = secured.url.partition("?")[0].replace("rediss", "redis")
-    with pytest.raises(BrokerError, match="without TLS"):
-        Broker(plain).ping()
+    right, _, _ = secured.url.partition("?")
+    scheme = right.partition("://")[0]
+    with pytest.raises(BrokerError, match=f"without TLS.* is {re.escape(scheme)}://"):
+        Broker(right.replace(scheme, scheme.replace("rediss", "redis").replace("sentinels", "sentinel"))).ping()
 
 
 @pytest.mark.parametrize("secured", [mysql], indirect=True, ids=["mysql"])

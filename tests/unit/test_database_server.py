@@ -96,6 +96,7 @@ def test_urls_that_lead_to_the_same_tables_have_the_same_identity(url: str, iden
         ("mysql://u:secret@host/db?schema=mine", "unknown option schema"),
         ("mysql://u:secret@host/db?ssl_verify_cert=required", "ssl_verify_cert='required' is neither true nor false"),
         ("mysql://u:secret@host/db?ssl_key=/key.pem", "name that too: ssl_cert=/path"),
+        ("mysql://host/db?ssl_verify_cert=false&ssl_verify_identity=true", "needs the certificate verified"),
         ("postgresql+asyncpg://host/db", r"write postgresql\+psycopg://"),
         ("mysql+mysqldb://host/db", r"write mysql\+pymysql://"),
     ],

@@ -55,6 +55,8 @@ def test_a_url_says_who_and_shows_no_secret() -> None:
         ("redis://a,b", "several servers; write sentinel://"),
         ("redis://host?ssl=1", "unknown option ssl; there are prefix"),
         ("redis://host?ca_file=x", "ca_file needs TLS; write rediss://"),
+        ("redis+cluster://host?ca_file=x", r"needs TLS; write rediss\+cluster://"),
+        ("rediss://host?key_file=x", "name that too: cert_file=/path"),
         ("sentinel://host/0", "names no service"),
         ("redis+cluster://host/1", "database 0 only"),
         ("rediscluster://host", "is no Redis"),

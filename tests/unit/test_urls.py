@@ -110,6 +110,8 @@ def test_no_part_of_a_password_is_shown(
         ("postgresql://me@host/db?sslpassword=a#b&sslmode=require", "postgresql://me@host/db?sslpassword=***&sslmode=require"),
         ("postgresql://host:5432/db?p%61ssword=a@b", "postgresql://host:***"),
         ("mysql://me@host/db?PASSWD=a&b&x=1", "mysql://me@host/db?PASSWD=***&***&x=1"),
+        ("postgresql://me:x@host/db?sslkey=/a.key&sslpassword=b", "postgresql://me:***@host/db?sslkey=/a.key&sslpassword=***"),
+        ("rediss://host?key_file=/a.key&api_key=b", "rediss://host?key_file=/a.key&api_key=***"),
         ("sentinel://a,b:2/main/3?sentinel_password=two", "sentinel://a,b:2/main/3?sentinel_password=***"),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ import ssl
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, unquote
 
+from taskbus.database import tls
 from taskbus.database.urls import quotable, redacted, refuse_stray_at
 from taskbus.errors import ConfigError
 
@@ -43,13 +44,10 @@ class Address:
         return f"RabbitMQ at {hosts}, virtual host {self.vhost!r}"
 
     def context(self) -> ssl.SSLContext | None:
-        """How TLS is done; None: it is not. The server's certificate is always checked."""
+        """How TLS is done; None: it is not. Raises ``tls.Unreadable``."""
         if not self.is_tls:
             return None
-        context = ssl.create_default_context(cafile=self.cafile)
-        if self.certfile is not None:
-            context.load_cert_chain(self.certfile, self.keyfile)
-        return context
+        return tls.context(self.cafile, self.certfile, self.keyfile)
 
 
 def read(url: str) -> Address:
@@ -65,6 +63,10 @@ def read(url: str) -> Address:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options.keys() - {*OPTIONS}:
         raise ConfigError(f"{scheme}://: unknown option {quotable(name, url)}; there are {', '.join(OPTIONS)}")
+    if scheme != "amqps" and (of_tls := sorted({"cafile", "certfile", "keyfile"} & options.keys())):
+        raise ConfigError(f"{scheme}://: {', '.join(of_tls)} needs TLS; write amqps://")
+    if "keyfile" in options and "certfile" not in options:
+        raise ConfigError("keyfile is the key of a certificate; name that too: certfile=/path")
     kind = options.get("queue_type", QUEUE_TYPES[0])
     if kind not in QUEUE_TYPES:
         raise ConfigError(f"queue_type={quotable(kind, url)} is not one of {', '.join(QUEUE_TYPES)}")

@@ -9,7 +9,7 @@ import time
 from taskbus.broker.transports.amqp.address import Address
 from taskbus.broker.transports.amqp.calls import Calls
 from taskbus.broker.transports.amqp.wire import Wire, WireLost, no_other, opened
-from taskbus.database.dial import remedy
+from taskbus.database.tls import remedy
 from taskbus.errors import BrokerError
 
 
@@ -50,7 +50,9 @@ class Line:
         try:
             self._wire = wire = opened(self.address, self.heartbeat, until, self._keep_alive_beside)
         except WireLost as error:
-            raise BrokerError(f"cannot reach {self.address.where}: {error}; {remedy(str(error))}") from error
+            raise BrokerError(
+                f"cannot reach {self.address.where}: {error}; {remedy(error.__cause__ or error)}"
+            ) from error
         self._calls = None
         self.generation += 1
         return wire

@@ -14,6 +14,7 @@ from typing import Any
 from taskbus.broker.transports.amqp import frames
 from taskbus.broker.transports.amqp.address import Address
 from taskbus.broker.transports.amqp.frames import Method
+from taskbus.database import tls
 from taskbus.database.dial import reach
 
 READ_SIZE = 1 << 18
@@ -299,8 +300,8 @@ def _connected(address: Address, host: tuple[str, int], until: float) -> socket.
     name, port = host
     try:
         context = address.context()
-    except OSError as error:
-        raise WireLost(f"a certificate or key cannot be read: {error}") from error
+    except tls.Unreadable as error:
+        raise WireLost(str(error.strerror)) from error
     try:
         connection = reach(name, port, until)
     except OSError as error:
