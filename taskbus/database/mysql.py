@@ -7,6 +7,7 @@ import ctypes
 import os
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -59,6 +60,10 @@ class Connection(pymysql.connections.Connection):  # type: ignore[misc]
 
     def set_character_set(self, charset: str, collation: str | None = None) -> None:
         """Nothing, which saves a round trip: ``_prepared`` sets it with all the rest."""
+
+    def _create_ssl_ctx(self, sslp: Any) -> ssl.SSLContext:
+        """``sslp`` is {} where nobody asked for TLS, and it is used if the server has it."""
+        return super()._create_ssl_ctx(sslp) if sslp else mysql_tls.unverified()
 
     def query(self, sql: Any, unbuffered: bool = False) -> Any:
         self.hasten()

@@ -1,6 +1,7 @@
 """TLS on every server: it carries what is sent and kept, and whom it cannot verify it refuses."""
 
 import re
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -220,6 +221,16 @@ def test_mysql_is_verified_by_what_the_system_trusts_where_no_authority_is_named
         Broker(f"{secured.url.partition('?')[0]}?ssl_verify_identity=true").ping()
     Broker(f"{secured.url.partition('?')[0]}?ssl_verify_cert=false").ping()
     Broker(f"{secured.by().replace('127.0.0.1', 'localhost')}&ssl_verify_identity=false").ping()
+
+
+@pytest.mark.parametrize("secured", [mysql], indirect=True, ids=["mysql"])
+def test_mysql_is_encrypted_without_options_and_loads_no_authorities_for_it(
+    secured: Secured, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssl, "create_default_context", None)
+    database = open_database(f"{secured.url.partition('?')[0]}?charset=utf8mb4")
+    ((_, cipher),) = database.read("SHOW STATUS LIKE 'Ssl_cipher'")
+    assert cipher
 
 
 def test_a_mysql_without_tls_is_told_no_password_where_tls_was_asked_for(tmp_path: Path) -> None:
