@@ -108,7 +108,7 @@ NEEDS = {
 }
 ELSEWHERE = {
     "14": "played by the grid's SIGTERM squares",
-    "44": "a file deleted or replaced under a running process is played by the tests of the transport and the worker",
+    "44": "a file, or its -wal, deleted or replaced under a running process: tests of the SQL transport and the worker",
     "51": "played by the unit tests of cron lines, against an oracle in every zone",
     "52": "played by the unit tests of cron lines",
     "54": "played by case 53",
