@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 PORT = 5432
 _NAME = re.compile(r"[^\W\d]\w{0,62}")
 MAKING = 7_426_117_340_255
-"""The advisory lock under which tables are made: IF NOT EXISTS alone is no protection against another session."""
+"""Of the advisory lock, one a schema, under which tables are made: IF NOT EXISTS alone protects from no other session.
+
+Whoever is stopped while it holds the lock holds up those alone who make the same tables."""
 
 
 def open_url(url: str, timeout: float) -> ServerDatabase:
@@ -96,7 +98,7 @@ class PostgresDriver:
         execute = link.cursor.execute
         link.begin()
         try:
-            execute("SELECT pg_advisory_xact_lock(%s)", (MAKING,))
+            execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (place.schema, MAKING))
             if execute("SELECT to_regnamespace(quote_ident(%s))", (place.schema,)).fetchone()[0] is None:
                 execute(psycopg.sql.SQL("CREATE SCHEMA {}").format(psycopg.sql.Identifier(place.schema)))
             for table in metadata.sorted_tables:

@@ -11,6 +11,8 @@ from taskbus.broker.delivery import Act, Settlement
 from taskbus.broker.transports import sql_floors
 from taskbus.broker.transports.port import Parcel
 from taskbus.broker.transports.sql_server import ServerStorage
+from taskbus.database.postgresql import MAKING
+from taskbus.errors import PublishFailed
 from taskbus.store.opening import open_store
 from taskbus.testing.records import saved
 from taskbus.testing.transport_basis import LEASE, ids, message, quiet, readable, send, waiting
@@ -64,6 +66,21 @@ def test_a_message_sent_in_the_callers_transaction_shares_its_fate(broker: Broke
     send(broker, "a")
     assert waiting(broker) == []
     consumer.close()
+
+
+def test_who_is_stopped_while_it_makes_tables_holds_up_no_other_schema() -> None:
+    ours, theirs = (Broker(postgres_server.new_url(), publish_timeout=2) for _ in range(2))
+    with postgres_server.shared_server().connect() as stopped:
+        stopped.execute("BEGIN")
+        schema = theirs.url.rpartition("=")[2]
+        stopped.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", (schema, MAKING))
+        send(ours, "a")
+        with pytest.raises(PublishFailed, match="somebody holds a lock"):
+            send(theirs, "a")
+        stopped.execute("ROLLBACK")
+    send(theirs, "a")
+    ours.close()
+    theirs.close()
 
 
 def test_a_worker_and_its_store_hold_one_connection(url: str) -> None:
