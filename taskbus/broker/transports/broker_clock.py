@@ -9,8 +9,8 @@ from collections.abc import Callable
 from taskbus.clock import Clock, wall_clock
 from taskbus.errors import BrokerError
 
-GOOD_FOR = 60.0
-"""Seconds after which the broker is asked again: two clocks drift apart by milliseconds a minute at most."""
+GOOD_FOR = 5.0
+"""Seconds after which the broker is asked again: for as long a retry may go by a clock that has been set since."""
 SILENT_FOR = 5.0
 """Seconds for which a broker that could not tell is not asked again: each try may take its whole timeout."""
 _BOOT = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
