@@ -73,7 +73,7 @@ class Fault:
     def forks(self) -> bool:
         """Whether it may come between two steps of a settlement. A worker that was stopped before the first one must
         find out that its lease is gone, and take none."""
-        return self.action != "stop" or self.point in ("", "settle.inside")
+        return self.action != "stop" or self.point in ("", "settle.inside", "flow.recorded")
 
     def interrupts(self, run: Run, rules: Rules) -> bool:
         """Whether this fault may have kept the run from ending, or its end from being settled."""

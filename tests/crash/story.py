@@ -49,9 +49,9 @@ class Story:
         self.add("res_seen", id, t, state=state, token=token)
 
     def fault(
-        self, t: float, action: str = "kill9", victim: str = "group", pids: tuple[int, ...] = (WORKER, 7)
+        self, t: float, action: str = "kill9", victim: str = "group", pids: tuple[int, ...] = (WORKER, 7), at: str = "x"
     ) -> None:
-        self.add("nem", "", t, fault="x", on=True, action=action, victim=victim, worker=WORKER, pids=list(pids))
+        self.add("nem", "", t, fault=at, on=True, action=action, victim=victim, worker=WORKER, pids=list(pids))
 
     def outage(self, begin: float, end: float) -> None:
         for t, on in ((begin, True), (end, False)):

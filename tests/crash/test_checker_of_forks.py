@@ -73,3 +73,23 @@ def test_the_second_message_that_a_fault_made_may_be_left_and_no_other() -> None
         story.events = [event for event in story.events if event["ev"] != "quiesced"]
         story.add("quiesced", "", 9.0, left=1, ids=["x"])
         assert check(story.events, FORKS).violations == left
+
+
+@pytest.mark.parametrize(
+    ("point", "violations"),
+    [("settle.inside", {}), ("flow.recorded", {}), ("settle.before", {"dup": ("a",), "stale_accepted": ("a",)})],
+)
+def test_a_worker_that_was_stopped_between_two_steps_takes_the_second_when_it_wakes(
+    point: str, violations: dict[str, tuple[str, ...]]
+) -> None:
+    """And has published a retry by that, beside the one of who ran the task in the meantime."""
+    story = Story()
+    story.send("a")
+    story.run("a", 1.0, 2.0, token=1, how="err")
+    story.fault(2.1, "stop", "supervisor", (WORKER,), at=point)
+    story.run("a", 5.0, 5.1, pid=9, worker=OTHER, token=2, how="err")
+    story.heal(5.2, (WORKER,))
+    story.run("a", 5.3, 5.4, pid=9, worker=OTHER, token=3, attempt=2)
+    story.run("a", 5.5, 5.6, pid=9, worker=OTHER, token=4, attempt=2)
+    story.result("a", 5.7, token=3)
+    assert check(story.events, FORKS).violations == violations
