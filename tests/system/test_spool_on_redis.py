@@ -95,7 +95,7 @@ def test_without_a_spool_a_lost_answer_is_an_unknown_outcome_that_may_be_repeate
     with TaskBus("shop", broker=f"redis://127.0.0.1:{proxy.port}/0", publish_timeout=TIMEOUT) as app:
         send(app, 0, 1)
         lost = proxy.lose_reply(b"m0001")
-        with pytest.raises(PublishUnknown, match="send again with the same task_id") as caught:
+        with pytest.raises(PublishUnknown, match="sent again with the same task_id") as caught:
             send(app, 1, 1)
         assert lost.is_over
         assert caught.value.task_ids == ("m0001",)
