@@ -4,7 +4,7 @@ import re
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -188,7 +188,7 @@ def test_hostile_names_are_told_as_text() -> None:
     assert max(len(label) for _, labels in samples(text) for _, label in labels) <= 200
 
 
-def test_a_scrape_of_a_hundred_tasks_in_twenty_queues_stays_cheap() -> None:
+def test_a_scrape_of_a_hundred_tasks_in_twenty_queues_costs_by_the_limit() -> None:
     totals = [
         total(f"shop.task_{t}", f"queue_{q}", received=9, started=9, succeeded=8, failed=1)
         for t in range(100)
@@ -198,13 +198,17 @@ def test_a_scrape_of_a_hundred_tasks_in_twenty_queues_stays_cheap() -> None:
     spent, size = {}, {}
     for limit in (200, 2000):
         metrics = Metrics(lambda: figures, limit=limit)
-        metrics.page()
-        started = time.thread_time()
         size[limit] = len(metrics.page()[1])
-        spent[limit] = time.thread_time() - started
-    print({limit: f"{spent[limit] * 1e3:.0f} ms, {size[limit] >> 10} KiB" for limit in spent})
+        spent[limit] = min(cost(metrics.page) for _ in range(3))  # a collection of a large heap is none of it
     assert size[200] < 1 << 20
-    assert spent[200] < 0.5
+    assert spent[200] < spent[2000] / 3, spent
+
+
+def cost(work: Callable[[], object]) -> float:
+    """Seconds of this thread's CPU."""
+    started = time.thread_time()
+    work()
+    return time.thread_time() - started
 
 
 def test_a_page_of_all_workers_tells_who_is_up_and_who_fell_silent() -> None:
