@@ -118,6 +118,7 @@ def section(
         f"{datetime.now(UTC):%Y-%m-%d}, {', '.join(f'{name} {value}' for name, value in machine.items())}.",
         f"`{command}`, {len(rounds)} {'round' if len(rounds) == 1 else 'rounds, medians'}, {PROCESSES} processes "
         "(or threads), results on.",
+        *_told(about, load_average),
         "",
         f"| tasks a second (bytes a task that Redis received) | {' | '.join(names.values())} |",
         f"|---|{'--:|' * len(names)}",
@@ -126,14 +127,14 @@ def section(
         found = [flown for each in rounds for flown in each if flown.load == load]
         cells = [_cell([flown for flown in found if flown.peer == peer]) for peer in about]
         lines.append(f"| {load} | {' | '.join(cells)} |")
-    versions = ", ".join(f"{about[peer]['name']} {about[peer]['version']}" for peer in about)
-    lines += ["", f"{versions}. Members, bodies and steps are tasks; from the first `delay` to the last task done."]
-    if load_average > QUIET:
-        lines[-1] += (
-            f" Other work kept the machine busy meanwhile (load average before it: {load_average:.1f}): read the ratios"
-            " at most."
-        )
     return "\n".join(lines) + "\n"
+
+
+def _told(about: Mapping[str, Mapping[str, str]], load_average: float) -> Iterator[str]:
+    versions = ", ".join(f"{each['name']} {each['version']}" for each in about.values())
+    yield f"{versions}. Members, bodies and steps are tasks; from the first `delay` to the last task done."
+    if load_average > QUIET:
+        yield f"Other work kept the machine busy meanwhile (load average {load_average:.1f}): read the ratios at most."
 
 
 def _cell(all_rounds: Sequence[Flown]) -> str:
