@@ -8,8 +8,6 @@ from taskbus.broker.broker import Broker
 from taskbus.errors import BrokerError, ConfigError
 from tests.servers.rabbitmq_server import RabbitServer, the_node
 
-LEASE = 30.0
-
 
 @pytest.fixture
 def node() -> RabbitServer:

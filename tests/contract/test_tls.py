@@ -13,15 +13,13 @@ from taskbus.broker.broker import Broker
 from taskbus.broker.transports.redis.keys import Keys
 from taskbus.database.opening import open_database
 from taskbus.database.server import ServerDatabase
-from taskbus.errors import BrokerError, StoreError
+from taskbus.errors import BrokerError, PublishFailed, PublishUnknown, StoreError
 from taskbus.store.opening import open_store
 from taskbus.testing.clock import RunningClock
 from taskbus.testing.records import saved
 from taskbus.testing.transport_basis import LEASE, acks, fetch_when_there, ids, message, readable, send
 from tests.servers import mariadb_server, postgres_server
 from tests.servers.certificates import certificates
-from tests.servers.mariadb_server import MariadbServer
-from tests.servers.postgres_server import PostgresServer
 from tests.servers.rabbitmq_server import RabbitServer, listens, quiet_port
 from tests.servers.redis_sentinel import House
 from tests.servers.redis_server import RedisCluster, RedisServer, spread
@@ -73,28 +71,21 @@ def sentinels(folder: Path) -> Iterator[Secured]:
 @contextmanager
 def postgresql(folder: Path) -> Iterator[Secured]:
     files = certificates(humble("postgres"))
-    server = PostgresServer(ssl="on", ssl_cert_file=f"{files}/server.pem", ssl_key_file=f"{files}/server.key")
-    server.start()
-    try:
-        url = server.url(sslmode="verify-full", sslrootcert="{ca}")
-        yield Secured(url, files, ["default"])
-    finally:
-        server.kill()
+    settings = {"ssl": "on", "ssl_cert_file": f"{files}/server.pem", "ssl_key_file": f"{files}/server.key"}
+    with postgres_server.server_of_its_own(**settings) as server:
+        yield Secured(server.url(sslmode="verify-full", sslrootcert="{ca}"), files, ["default"])
 
 
 @contextmanager
 def mysql(folder: Path) -> Iterator[Secured]:
     files = certificates(humble("mysql"))
-    server = MariadbServer(**{
+    settings = {
         "ssl-ca": f"{files}/ca.pem", "ssl-cert": f"{files}/server.pem", "ssl-key": f"{files}/server.key",
         "max-allowed-packet": "64M",
-    })  # fmt: skip
-    server.start()
-    try:
+    }  # fmt: skip
+    with mariadb_server.server_of_its_own(**settings) as server:
         server.run(f"ALTER USER {mariadb_server.USER}@'%' REQUIRE SSL", as_root=True)
         yield Secured(server.url(ssl_ca="{ca}"), files, ["default"])
-    finally:
-        server.kill()
 
 
 @contextmanager
@@ -123,7 +114,12 @@ def secured(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield secured
 
 
-only_stores = pytest.mark.parametrize("secured", STORES, indirect=True, ids=lambda server: server.__name__)
+def on(*servers: Callable[[Path], object]) -> pytest.MarkDecorator:
+    """Only on these."""
+    return pytest.mark.parametrize("secured", servers, indirect=True, ids=lambda server: server.__name__)
+
+
+only_stores = on(*STORES)
 
 
 def test_it_carries_messages_of_any_size(secured: Secured) -> None:
@@ -178,7 +174,7 @@ def test_it_carries_results_of_any_size(secured: Secured) -> None:
         assert [found[f"r{size}"].value for size in SIZES] == [b"x" * size for size in SIZES]
 
 
-@pytest.mark.parametrize("secured", [postgresql, mysql], indirect=True, ids=lambda server: server.__name__)
+@on(postgresql, mysql)
 def test_an_idle_connection_is_kept(secured: Secured) -> None:
     database = open_database(secured.by())
     assert isinstance(database, ServerDatabase)
@@ -203,11 +199,20 @@ def test_a_server_that_cannot_be_verified_is_refused(
 ) -> None:
     with pytest.raises(BrokerError, match=f"(?i){says}") as raised:
         Broker(wrong(secured)).ping()
+    with pytest.raises(PublishFailed, match=f"(?i){says}") as failed:
+        send(Broker(wrong(secured)), "a")
+    assert not isinstance(failed.value, PublishUnknown)
     assert "is it running" not in str(raised.value)
     assert postgres_server.PASSWORD not in str(raised.value)
 
 
-@pytest.mark.parametrize("secured", [one_redis, cluster, sentinels], indirect=True, ids=lambda server: server.__name__)
+@on(one_redis, cluster, sentinels, rabbitmq)
+def test_who_names_no_authority_has_those_that_the_system_trusts(secured: Secured) -> None:
+    with pytest.raises(BrokerError, match="certificate verify failed"):
+        Broker(secured.url.partition("?")[0]).ping()
+
+
+@on(one_redis, cluster, sentinels)
 def test_who_forgets_tls_is_told_of_it(secured: Secured) -> None:
     right, _, _ = secured.url.partition("?")
     scheme = right.partition("://")[0]
@@ -215,7 +220,7 @@ def test_who_forgets_tls_is_told_of_it(secured: Secured) -> None:
         Broker(right.replace(scheme, scheme.replace("rediss", "redis").replace("sentinels", "sentinel"))).ping()
 
 
-@pytest.mark.parametrize("secured", [mysql], indirect=True, ids=["mysql"])
+@on(mysql)
 def test_mysql_is_verified_by_what_the_system_trusts_where_no_authority_is_named(secured: Secured) -> None:
     with pytest.raises(BrokerError, match="certificate verify failed"):
         Broker(f"{secured.url.partition('?')[0]}?ssl_verify_identity=true").ping()
@@ -223,7 +228,7 @@ def test_mysql_is_verified_by_what_the_system_trusts_where_no_authority_is_named
     Broker(f"{secured.by().replace('127.0.0.1', 'localhost')}&ssl_verify_identity=false").ping()
 
 
-@pytest.mark.parametrize("secured", [mysql], indirect=True, ids=["mysql"])
+@on(mysql)
 def test_mysql_is_encrypted_without_options_and_loads_no_authorities_for_it(
     secured: Secured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,15 +238,11 @@ def test_mysql_is_encrypted_without_options_and_loads_no_authorities_for_it(
     assert cipher
 
 
-def test_a_mysql_without_tls_is_told_no_password_where_tls_was_asked_for(tmp_path: Path) -> None:
-    server = MariadbServer(**{"skip-ssl": "1"})
-    server.start()
-    try:
+def test_a_mysql_without_tls_is_told_no_password_where_tls_was_asked_for() -> None:
+    with mariadb_server.server_of_its_own(**{"skip-ssl": "1"}) as server:
         with pytest.raises(BrokerError, match=r"TLS|SSL"):
             Broker(server.url(ssl_verify_cert="false")).ping()
         Broker(server.url()).ping()
-    finally:
-        server.kill()
 
 
 @only_stores

@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from tests.servers.server import need, own_folder
+from tests.servers.server import as_user, need, own_folder
 
 _KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
 
@@ -17,7 +17,7 @@ def certificates(account: str | None = None) -> Path:
     program = need("openssl")
 
     def openssl(*arguments: str) -> None:
-        subprocess.run([program, *arguments], cwd=folder, check=True, capture_output=True, user=account)
+        subprocess.run([program, *arguments], cwd=folder, check=True, capture_output=True, **as_user(account))
 
     for name in ("ca", "wrong"):
         openssl("req", "-x509", *_KEY, "-days", "2", "-keyout", f"{name}.key", "-out", f"{name}.pem", "-subj",

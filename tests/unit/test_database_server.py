@@ -216,6 +216,10 @@ def test_a_notification_read_with_an_answer_still_wakes(database: ServerDatabase
 
 
 def test_a_forked_child_opens_its_own_connection_and_ends_none_of_its_parents(database: ServerDatabase) -> None:
+    outlives_two_children(database)
+
+
+def outlives_two_children(database: ServerDatabase) -> None:
     insert(database, 1)
     before = database.link()
     assert in_child(lambda: insert(database, 2)) == 0
@@ -226,13 +230,7 @@ def test_a_forked_child_opens_its_own_connection_and_ends_none_of_its_parents(da
 
 def test_a_forked_child_leaves_alone_what_has_the_number_of_a_closed_connection(database: ServerDatabase) -> None:
     database.link().close()  # as a statement does that ran out of time: who holds it notices when it is used again
-    neighbour = opened(SERVERS[database.location.dialect].new_url())
-    insert(neighbour, 1)
-    before = neighbour.link()
-    assert in_child(lambda: insert(neighbour, 2)) == 0
-    assert in_child(neighbour.close) == 0
-    assert numbers(neighbour) == [1, 2]
-    assert neighbour.link() is before
+    outlives_two_children(opened(SERVERS[database.location.dialect].new_url()))
 
 
 def test_a_fork_inside_a_transaction_disturbs_neither(database: ServerDatabase) -> None:

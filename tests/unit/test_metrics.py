@@ -188,7 +188,7 @@ def test_hostile_names_are_told_as_text() -> None:
     assert max(len(label) for _, labels in samples(text) for _, label in labels) <= 200
 
 
-def test_a_scrape_of_a_hundred_tasks_in_twenty_queues_costs_by_the_limit() -> None:
+def test_a_scrape_of_a_hundred_tasks_in_twenty_queues_stays_cheap() -> None:
     totals = [
         total(f"shop.task_{t}", f"queue_{q}", received=9, started=9, succeeded=8, failed=1)
         for t in range(100)
@@ -200,7 +200,9 @@ def test_a_scrape_of_a_hundred_tasks_in_twenty_queues_costs_by_the_limit() -> No
         metrics = Metrics(lambda: figures, limit=limit)
         size[limit] = len(metrics.page()[1])
         spent[limit] = min(cost(metrics.page) for _ in range(3))  # a collection of a large heap is none of it
+    print({limit: f"{spent[limit] * 1e3:.0f} ms, {size[limit] >> 10} KiB" for limit in spent})
     assert size[200] < 1 << 20
+    assert spent[200] < 0.5
     assert spent[200] < spent[2000] / 3, spent
 
 
