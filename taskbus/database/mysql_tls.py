@@ -22,8 +22,7 @@ def check(options: Mapping[str, str]) -> None:
             raise ConfigError(f"{name}={options[name]!r} is neither true nor false")
     if not _is_on(options.get("ssl_verify_cert", "true")) and _is_on(options.get("ssl_verify_identity", "false")):
         raise ConfigError("ssl_verify_identity=true needs the certificate verified; leave ssl_verify_cert=false out")
-    if "ssl_key" in options and "ssl_cert" not in options:
-        raise ConfigError("ssl_key is the key of a certificate; name that too: ssl_cert=/path")
+    tls.check_key(options, "ssl_cert", "ssl_key")
 
 
 def context(options: Mapping[str, str]) -> ssl.SSLContext | None:

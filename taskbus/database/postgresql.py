@@ -66,7 +66,7 @@ class PostgresDriver:
         if isinstance(error, DeadlinePassed):
             template = "{where} gave no answer in {timeout:g} s ({said}); is it up, and is the network?"
         elif not state:
-            template = _WORDS.get(_client_side(said), "{where} cannot be reached: {said}; is it running?")
+            template = _without_code(said)
         else:
             template = _WORDS.get(state) or _WORDS.get(state[:2]) or "{where} failed: {said} ({state})"
         return template.format(where=place.words, said=said, state=state, user=place.user, schema=place.schema,
@@ -135,33 +135,33 @@ class PostgresDriver:
 _GOODBYES = ("57P01", "57P02", "57P03", "57P05", "25P03")
 
 
-def _client_side(said: str) -> str:
-    """What libpq means, for want of a code."""
-    for sign, meaning in _OF_TLS.items():
-        if sign in said:
-            return meaning
-    if "authentication failed" in said or "no password supplied" in said:
-        return "password"
-    if "does not exist" in said:
-        return "missing"
-    return "too many" if "too many clients" in said or "remaining connection slots" in said else ""
+def _without_code(said: str) -> str:
+    """The template for what libpq says, for want of a code."""
+    return next((template for sign, template in _SIGNS.items() if sign in said), _UNREACHED.format(tls.NOT_THERE))
 
 
-_OF_TLS = {
-    "certificate verify failed": tls.NOT_VALID,
-    "does not match host name": tls.NOT_VALID,
-    "private key file": tls.NO_FILE,
-    "certificate file": tls.NO_FILE,
-    "requires a valid client certificate": tls.WANTS_OURS,
-    "certificate required": tls.WANTS_OURS,
-    "server does not support SSL": tls.NO_TLS,
+_UNREACHED = "{{where}} cannot be reached: {{said}}; {}"
+_NOT_VALID, _NO_FILE, _WANTS_OURS, _NO_TLS = map(
+    _UNREACHED.format, (tls.NOT_VALID, tls.NO_FILE, tls.WANTS_OURS, tls.NO_TLS)
+)
+_WRONG_LOGIN = "{where} refused user {user!r}: {said}; check user and password in the URL"
+_TOO_MANY = "{where} has no connection left: {said}; raise max_connections, or run fewer processes"
+_SIGNS = {
+    "certificate verify failed": _NOT_VALID,
+    "does not match host name": _NOT_VALID,
+    "private key file": _NO_FILE,
+    "certificate file": _NO_FILE,
+    "requires a valid client certificate": _WANTS_OURS,
+    "certificate required": _WANTS_OURS,
+    "server does not support SSL": _NO_TLS,
+    "authentication failed": _WRONG_LOGIN,
+    "no password supplied": _WRONG_LOGIN,
+    "does not exist": "{where} cannot be used: {said}; create it, or correct the URL",
+    "too many clients": _TOO_MANY,
+    "remaining connection slots": _TOO_MANY,
 }
-"""What libpq says of TLS."""
+"""What libpq's words are a sign of: the first that is found."""
 _WORDS = {
-    **{meaning: f"{{where}} cannot be reached: {{said}}; {meaning}" for meaning in _OF_TLS.values()},
-    "password": "{where} refused user {user!r}: {said}; check user and password in the URL",
-    "missing": "{where} cannot be used: {said}; create it, or correct the URL",
-    "too many": "{where} has no connection left: {said}; raise max_connections, or run fewer processes",
     "28": "{where} refused user {user!r}: {said}; check user, password and pg_hba.conf",
     "3D000": "{where} does not exist; create it, or correct the URL",
     "3F000": "schema {schema!r} is not in {where}; create it, or correct ?schema= in the URL",

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
+from taskbus.database.tls import check_key
 from taskbus.database.urls import quotable, redacted, refuse_stray_at
 from taskbus.errors import ConfigError
 
@@ -92,8 +93,7 @@ def locate(url: str) -> RedisPlace:
         raise ConfigError(f"{shown!r}: unknown option {names}; there are {', '.join(OPTIONS)}")
     if not is_tls and (of_tls := sorted({"ca_file", "cert_file", "key_file"} & options.keys())):
         raise ConfigError(f"{shown!r}: {', '.join(of_tls)} needs TLS; write {_with_tls(kind)}://")
-    if "key_file" in options and "cert_file" not in options:
-        raise ConfigError("key_file is the key of a certificate; name that too: cert_file=/path")
+    check_key(options, "cert_file", "key_file")
     user, _, password = userinfo.partition(":")
     hosts, _, path = where.partition("/")
     service, db = _path(kind, path, url)

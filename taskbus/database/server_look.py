@@ -66,11 +66,11 @@ def _mysql(settings: Mapping[str, str]) -> Iterator[Remark]:
     setting = f"innodb_flush_log_at_trx_commit={flush}" + (f", sync_binlog={binlog}" if has_binlog else "")
     doublewrite = settings.get("innodb_doublewrite", "ON")
     whole = doublewrite not in ("OFF", "DETECT_ONLY")  # MySQL 8's second one finds a torn page, and cannot mend it
-    power = "takes the last second"
+    power, wanted = "takes the last second", [] if flush == "1" else ["innodb_flush_log_at_trx_commit=1"]
     if not whole:
         setting, power = f"{setting}, innodb_doublewrite={doublewrite}", "may ruin the database"
-    wanted = [] if flush == "1" else ["innodb_flush_log_at_trx_commit=1"]
-    advice = "set " + " and ".join([*wanted, *([] if whole else ["innodb_doublewrite=ON"])])
+        wanted.append("innodb_doublewrite=ON")
+    advice = f"set {' and '.join(wanted)}"
     if flush == "0":
         text = f"{setting}: what is accepted within the last second is lost when the server crashes; a power failure"
         yield Remark(Weight.RISK, "durability", f"{text} {power}", advice)

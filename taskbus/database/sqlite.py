@@ -281,11 +281,11 @@ class _Held:
         self.connection: Connection | None = connection
         self.cursor: sqlite3.Cursor | None = None
         connection.execute("PRAGMA schema_version").fetchall()  # opens the log, which nobody removes while we have it
-        self.files = _identify(path), _identify(f"{path}-wal")
+        self.files = _identify(path)
         self.check_at = time.monotonic() + CHECK_EVERY
 
     def check(self, path: str) -> None:
-        if (_identify(path), _identify(f"{path}-wal")) != self.files:
+        if _identify(path) != self.files:
             raise FileGone("the file or its -wal was deleted or replaced while in use; restart what uses it")
         self.check_at = time.monotonic() + CHECK_EVERY
 
@@ -310,7 +310,12 @@ class _Held:
         self.close()
 
 
-def _identify(path: str) -> tuple[int, int]:
+def _identify(path: str) -> tuple[tuple[int, int], ...]:
+    """The database and its log: whatever else has their names is something else."""
+    return _inode(path), _inode(f"{path}-wal")
+
+
+def _inode(path: str) -> tuple[int, int]:
     try:
         found = os.stat(path)
     except OSError:

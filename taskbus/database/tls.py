@@ -1,6 +1,9 @@
 """TLS as a URL asks for it, and what to look at where a server was not reached, be it for TLS or not."""
 
 import ssl
+from collections.abc import Mapping
+
+from taskbus.errors import ConfigError
 
 NOT_VALID = "it must be valid, name this host, and be signed by whom the URL names or the system trusts"
 NO_FILE = "correct its path in the URL, or let this user alone read it"
@@ -11,6 +14,12 @@ NOT_THERE = "is it running?"
 
 class Unreadable(OSError):
     """A file that the URL names for TLS cannot be read, or holds something else: no server was asked."""
+
+
+def check_key(options: Mapping[str, str], certificate: str, key: str) -> None:
+    """Raise ``ConfigError`` for a ``key`` whose certificate is not named: it would be left out without a word."""
+    if key in options and certificate not in options:
+        raise ConfigError(f"{key} is the key of a certificate; name that too: {certificate}=/path")
 
 
 def context(authority: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext:

@@ -65,8 +65,7 @@ def read(url: str) -> Address:
         raise ConfigError(f"{scheme}://: unknown option {quotable(name, url)}; there are {', '.join(OPTIONS)}")
     if scheme != "amqps" and (of_tls := sorted({"cafile", "certfile", "keyfile"} & options.keys())):
         raise ConfigError(f"{scheme}://: {', '.join(of_tls)} needs TLS; write amqps://")
-    if "keyfile" in options and "certfile" not in options:
-        raise ConfigError("keyfile is the key of a certificate; name that too: certfile=/path")
+    tls.check_key(options, "certfile", "keyfile")
     kind = options.get("queue_type", QUEUE_TYPES[0])
     if kind not in QUEUE_TYPES:
         raise ConfigError(f"queue_type={quotable(kind, url)} is not one of {', '.join(QUEUE_TYPES)}")
